@@ -1,0 +1,151 @@
+//! What is written to a log and what is read from it.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::log::{Position, Revision};
+
+/// An event to append. Payload and metadata are opaque bytes (JSON by convention).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Unique in the log; the same on a retry.
+    pub event_id: Uuid,
+    /// Wire name, such as `inventory.reserved`: 1 to 255 bytes of visible ASCII.
+    pub event_type: &'static str,
+    /// Schema version of the payload, from 1.
+    pub version: u16,
+    /// Microseconds since 1970-01-01T00:00:00Z by the writer's clock. Informative: order comes from the position.
+    pub recorded_at: i64,
+    pub data: Bytes,
+    pub metadata: Bytes,
+}
+
+/// An event as read from the log: one shared buffer and where its parts lie in it, so that cloning is one reference
+/// count and reading a page allocates nothing for each field.
+#[derive(Clone)]
+pub struct RecordedEvent {
+    pub position: Position,
+    pub revision: Revision,
+    pub event_id: Uuid,
+    pub version: u16,
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub recorded_at: i64,
+    buffer: Bytes,
+    stream_end: u32,
+    type_end: u32,
+    data_end: u32,
+}
+
+/// The fields of a [`RecordedEvent`] that are plain numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordedHeader {
+    pub position: Position,
+    pub revision: Revision,
+    pub event_id: Uuid,
+    pub version: u16,
+    pub recorded_at: i64,
+}
+
+impl RecordedEvent {
+    /// Wraps a buffer that holds stream name, type name, data and metadata one after the other, with the given
+    /// lengths; metadata is the rest. Returns `None` if the lengths do not fit or the names are not ASCII.
+    #[must_use]
+    pub fn from_buffer(
+        header: RecordedHeader,
+        buffer: Bytes,
+        stream_len: usize,
+        type_len: usize,
+        data_len: usize,
+    ) -> Option<Self> {
+        let stream_end = stream_len;
+        let type_end = stream_end.checked_add(type_len)?;
+        let data_end = type_end.checked_add(data_len)?;
+        if data_end > buffer.len() || !buffer.get(..type_end)?.is_ascii() {
+            return None;
+        }
+        Some(Self {
+            position: header.position,
+            revision: header.revision,
+            event_id: header.event_id,
+            version: header.version,
+            recorded_at: header.recorded_at,
+            stream_end: u32::try_from(stream_end).ok()?,
+            type_end: u32::try_from(type_end).ok()?,
+            data_end: u32::try_from(data_end).ok()?,
+            buffer,
+        })
+    }
+
+    /// Copies the parts into one buffer.
+    #[must_use]
+    pub fn from_parts(header: RecordedHeader, stream: &str, event_type: &str, data: &[u8], metadata: &[u8]) -> Self {
+        let mut buffer = Vec::with_capacity(stream.len() + event_type.len() + data.len() + metadata.len());
+        buffer.extend_from_slice(stream.as_bytes());
+        buffer.extend_from_slice(event_type.as_bytes());
+        buffer.extend_from_slice(data);
+        buffer.extend_from_slice(metadata);
+        Self::from_buffer(header, Bytes::from(buffer), stream.len(), event_type.len(), data.len())
+            .expect("the lengths are those of the parts, and names are ASCII by construction")
+    }
+
+    /// The name of the stream.
+    #[must_use]
+    pub fn stream(&self) -> &str {
+        std::str::from_utf8(&self.buffer[..self.stream_end as usize]).expect("checked ASCII when built")
+    }
+
+    /// The wire name of the type.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        std::str::from_utf8(&self.buffer[self.stream_end as usize..self.type_end as usize])
+            .expect("checked ASCII when built")
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        &self.buffer[self.type_end as usize..self.data_end as usize]
+    }
+
+    /// The metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &[u8] {
+        &self.buffer[self.data_end as usize..]
+    }
+
+    /// Bytes held by names, payload and metadata.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
+impl PartialEq for RecordedEvent {
+    fn eq(&self, other: &Self) -> bool {
+        self.position == other.position
+            && self.revision == other.revision
+            && self.event_id == other.event_id
+            && self.version == other.version
+            && self.recorded_at == other.recorded_at
+            && self.stream_end == other.stream_end
+            && self.type_end == other.type_end
+            && self.data_end == other.data_end
+            && self.buffer == other.buffer
+    }
+}
+
+impl Eq for RecordedEvent {}
+
+impl std::fmt::Debug for RecordedEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordedEvent")
+            .field("position", &self.position)
+            .field("stream", &self.stream())
+            .field("revision", &self.revision)
+            .field("type", &self.event_type())
+            .field("version", &self.version)
+            .field("event_id", &self.event_id)
+            .field("data", &String::from_utf8_lossy(self.data()))
+            .finish_non_exhaustive()
+    }
+}
