@@ -1,0 +1,93 @@
+//! What the runner drives, and what reconciliation reads.
+
+use daybook_eventlog::{Position, RecordedEvent};
+use daybook_schemas::{AnyEvent, DecodeError};
+
+/// An event as projectors see it: as recorded, and decoded to the current version.
+#[derive(Debug, Clone)]
+pub struct Projected {
+    pub recorded: RecordedEvent,
+    pub event: AnyEvent,
+}
+
+/// Why a projector could not take an event. The runner retries what can be retried, and parks the event (and what
+/// follows it in the same stream) in the dead-letter queue when it can't; it never skips.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// A view's stream jumped: the log or the view lost an event. The projector halts.
+    #[error("stream {stream} went from revision {from} to {to} in read model {model}: an event is missing")]
+    Gap { model: &'static str, stream: String, from: u64, to: u64 },
+    /// The payload cannot be read. The projector halts.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The event does not make sense to this projector: to the dead-letter queue.
+    #[error("{0}")]
+    Rejected(String),
+    /// The store failed: retried with backoff.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A failing store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// May pass: retried with backoff.
+    #[error("the read model's store is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored is not what this build writes, or not readable: rebuild the projection.
+    #[error("the read model's store is damaged: {0}; run `daybook projections rebuild`")]
+    Damaged(String),
+}
+
+/// A read model being written: a store and the pure fold that fills it. The runner owns it on one thread.
+///
+/// `apply` collects changes in memory; `commit` writes them **and the checkpoint** atomically. After an error, or a
+/// crash at any instant, the store is exactly as of its checkpoint.
+pub trait ReadModel: Send {
+    /// The position up to which the store is current.
+    fn checkpoint(&self) -> Position;
+
+    /// Whether events of this type change the read model; others are passed over without decoding.
+    fn handles(&self, event_type: &str) -> bool;
+
+    /// Takes one event into the uncommitted changes.
+    fn apply(&mut self, event: &Projected) -> Result<(), ProjectError>;
+
+    /// About how many bytes the uncommitted changes hold; the runner commits before it grows too far.
+    fn pending_bytes(&self) -> usize;
+
+    /// Writes all changes and the checkpoint atomically. Readers see all of it or none.
+    fn commit(&mut self, checkpoint: Position) -> Result<(), StoreError>;
+
+    /// Drops what is not committed; the store stays as of its checkpoint.
+    fn rollback(&mut self);
+
+    /// A consistent view of all rows as of the checkpoint, not disturbed by later commits.
+    fn snapshot(&self) -> Result<Box<dyn RowAccess>, StoreError>;
+
+    /// Puts rows right, atomically, without moving the checkpoint: `None` deletes. Only between commits.
+    fn repair(&mut self, rows: &[(RowKey, Option<Vec<u8>>)]) -> Result<(), StoreError>;
+}
+
+/// Names a row: table and key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowKey {
+    pub table: &'static str,
+    pub key: String,
+}
+
+/// Rows of a read model at one checkpoint, in a form that two generations can be compared in.
+pub trait RowAccess: Send {
+    /// The position that the rows are current to.
+    fn checkpoint(&self) -> Position;
+
+    /// The tables, in a fixed order.
+    fn tables(&self) -> Vec<&'static str>;
+
+    /// Rows of a table in ascending byte order of the key, after `after`, at most `limit`: key and canonical JSON. The JSON covers
+    /// all that the row holds, indexed copies included, so that damage to any of it shows.
+    fn scan(&self, table: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// One row.
+    fn get(&self, key: &RowKey) -> Result<Option<Vec<u8>>, StoreError>;
+}
