@@ -78,7 +78,13 @@ impl RecordedEvent {
 
     /// Copies the parts into one buffer.
     #[must_use]
-    pub fn from_parts(header: RecordedHeader, stream: &str, event_type: &str, data: &[u8], metadata: &[u8]) -> Self {
+    pub fn from_parts(
+        header: RecordedHeader,
+        stream: &str,
+        event_type: &str,
+        data: &[u8],
+        metadata: &[u8],
+    ) -> Self {
         let mut buffer = Vec::with_capacity(stream.len() + event_type.len() + data.len() + metadata.len());
         buffer.extend_from_slice(stream.as_bytes());
         buffer.extend_from_slice(event_type.as_bytes());

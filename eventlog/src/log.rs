@@ -174,7 +174,8 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, stream: &str, event_type: &str) -> bool {
         (self.types.is_empty() || self.types.iter().any(|t| t == event_type))
-            && (self.stream_prefixes.is_empty() || self.stream_prefixes.iter().any(|p| stream.starts_with(p.as_str())))
+            && (self.stream_prefixes.is_empty()
+                || self.stream_prefixes.iter().any(|p| stream.starts_with(p.as_str())))
     }
 
     /// Whether everything is selected.
