@@ -1,0 +1,90 @@
+//! Who is asking: an API key as bearer token, or the loopback default.
+
+use axum::http::{HeaderMap, StatusCode, header};
+use daybook_aggregates::{Role, Roles};
+use daybook_commands::Principal;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+use crate::config::Config;
+
+/// Knows every key.
+#[derive(Debug)]
+pub struct Authenticator {
+    keys: Vec<Key>,
+    local: Option<Principal>,
+}
+
+#[derive(Debug)]
+struct Key {
+    digest: [u8; 32],
+    principal: Principal,
+}
+
+impl Authenticator {
+    /// From the configuration, whose digests have been checked.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let keys = config
+            .api_keys
+            .iter()
+            .map(|key| Key {
+                digest: decode_digest(&key.sha256),
+                principal: Principal { name: key.name.clone(), roles: Roles::of(key.roles.iter().copied()) },
+            })
+            .collect::<Vec<_>>();
+        let local = keys.is_empty().then(|| Principal {
+            name: config.local_principal.name.clone(),
+            roles: config.local_principal.role_set(),
+        });
+        Self { keys, local }
+    }
+
+    /// The principal of a request. Every key is compared, in constant time, so that timing tells nothing.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+        if let Some(local) = &self.local {
+            return Ok(local.clone());
+        }
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| unauthenticated("send an API key: Authorization: Bearer KEY"))?;
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let mut found = None;
+        for key in &self.keys {
+            if bool::from(key.digest.ct_eq(&digest)) {
+                found = Some(&key.principal);
+            }
+        }
+        found.cloned().ok_or_else(|| unauthenticated("the API key is not known"))
+    }
+}
+
+/// Refuses a principal that has none of the roles.
+pub fn require(principal: &Principal, any_of: &[Role]) -> Result<(), Problem> {
+    if any_of.iter().any(|role| principal.roles.contains(*role)) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        format!("this needs one of the roles {any_of:?}; give one to the API key {:?}", principal.name.as_str()),
+    ))
+}
+
+fn unauthenticated(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+}
+
+fn decode_digest(hex: &str) -> [u8; 32] {
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).expect("the configuration was checked to be hexadecimal");
+        *byte = u8::from_str_radix(pair, 16).expect("the configuration was checked to be hexadecimal");
+    }
+    digest
+}

@@ -1,0 +1,195 @@
+//! The command API: one uniform route, and NDJSON batches.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use daybook_aggregates::{Role, Roles};
+use daybook_commands::{CommandError, Principal, Reply, Request};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::App;
+use super::auth::require;
+use super::lines::lines;
+use super::problem::Problem;
+
+/// Batch lines that may be under way at once.
+const BATCH_IN_FLIGHT: usize = 1_024;
+
+/// `POST /v1/commands/{aggregate}/{id}/{command}`.
+pub async fn command(
+    State(app): State<App>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Path((aggregate, id, command)) = path.map_err(|e| Problem::invalid(e.body_text()))?;
+    let principal = app.authenticator.authenticate(&headers)?;
+    permit(&principal, &aggregate, &command)?;
+    let body = read_body(body, app.config.limits.body_bytes).await?;
+    let mut request = Request::new(aggregate, id, command, body, principal);
+    request.idempotency_key = idempotency_key(&headers)?;
+    request.if_match = if_match(&headers)?;
+    let reply = app.dispatcher.dispatch(request).await?;
+    Ok(reply_response(&reply))
+}
+
+/// Which roles may send a command. Finer rules are the aggregates' own.
+fn permit(principal: &Principal, aggregate: &str, command: &str) -> Result<(), Problem> {
+    let roles: &[Role] = match (aggregate, command) {
+        ("variant", _) => &[Role::Merchandiser, Role::Approver, Role::BrandOwner, Role::Operator],
+        ("inventory", "reserve" | "confirm" | "release")
+        | ("order", "place" | "pay" | "fail-payment" | "cancel" | "request-return") => &[Role::Storefront, Role::Operator],
+        _ => &[Role::Operator],
+    };
+    if principal.roles == Roles::ALL {
+        return Ok(());
+    }
+    require(principal, roles)
+}
+
+async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        let too_large = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        if too_large {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", format!("a request body is at most {limit} bytes"))
+        } else {
+            Problem::invalid("the request body broke off")
+        }
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
+        _ => Err(Problem::invalid("Idempotency-Key is 1 to 255 visible ASCII characters")),
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.trim_start_matches("W/")
+        .trim_matches('"')
+        .parse()
+        .map(Some)
+        .map_err(|_| Problem::invalid("If-Match is a revision in quotes, such as \"7\""))
+}
+
+#[derive(Serialize)]
+struct ReplyBody<'a> {
+    stream: &'a str,
+    revision: u64,
+    position: String,
+    events: Vec<ReplyEventBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReplyEventBody<'a> {
+    r#type: &'a str,
+    version: u16,
+    data: &'a RawValue,
+}
+
+fn reply_body(reply: &Reply) -> ReplyBody<'_> {
+    ReplyBody {
+        stream: reply.stream.as_str(),
+        revision: reply.revision,
+        position: reply.position.to_string(),
+        events: reply
+            .events
+            .iter()
+            .map(|event| ReplyEventBody {
+                r#type: event.event_type,
+                version: event.version,
+                data: serde_json::from_slice(&event.data).expect("events are stored as JSON"),
+            })
+            .collect(),
+    }
+}
+
+fn status_of(reply: &Reply) -> StatusCode {
+    if reply.created { StatusCode::CREATED } else { StatusCode::OK }
+}
+
+fn reply_response(reply: &Reply) -> Response {
+    let body = serde_json::to_vec(&reply_body(reply)).expect("plain data serializes");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status_of(reply);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let etag = HeaderValue::from_str(&format!("\"{}\"", reply.revision)).expect("digits in quotes");
+    headers.insert(header::ETAG, etag);
+    response
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    aggregate: String,
+    id: String,
+    command: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    key: Option<String>,
+}
+
+/// `POST /v1/commands`: commands are taken in the order of the lines and answered in that order.
+pub async fn batch(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let principal = app.authenticator.authenticate(&headers)?;
+    let limit = app.config.limits.body_bytes;
+    let results = lines(body, limit)
+        .enumerate()
+        .map(move |(index, line)| {
+            // Dispatched here, when the line is taken from the stream, so that the order of lines is the order of commands.
+            let pending = line.and_then(|line| dispatch_line(&app, &principal, &line));
+            async move {
+                let outcome = match pending {
+                    Ok(reply) => reply.await.map_err(Problem::from),
+                    Err(problem) => Err(problem),
+                };
+                Ok::<_, Infallible>(Bytes::from(result_line(index + 1, outcome)))
+            }
+        })
+        .buffered(BATCH_IN_FLIGHT);
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(results)).into_response())
+}
+
+fn dispatch_line(
+    app: &App,
+    principal: &Principal,
+    line: &[u8],
+) -> Result<impl Future<Output = Result<Reply, CommandError>> + Send + use<>, Problem> {
+    let line: Line<'_> = serde_json::from_slice(line)
+        .map_err(|e| Problem::invalid(format!("a line is {{aggregate, id, command, data, key?}}: {e}")))?;
+    permit(principal, &line.aggregate, &line.command)?;
+    let body = line.data.map_or_else(Bytes::new, |data| Bytes::copy_from_slice(data.get().as_bytes()));
+    if line.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255) {
+        return Err(Problem::invalid("key is 1 to 255 characters"));
+    }
+    let mut request = Request::new(line.aggregate, line.id, line.command, body, principal.clone());
+    request.idempotency_key = line.key;
+    Ok(app.dispatcher.dispatch(request))
+}
+
+fn result_line(line: usize, outcome: Result<Reply, Problem>) -> Vec<u8> {
+    let mut document = match &outcome {
+        Ok(reply) => serde_json::to_value(reply_body(reply)).expect("plain data serializes"),
+        Err(problem) => problem.to_value(),
+    };
+    document["line"] = line.into();
+    document["status"] = outcome.map_or_else(|problem| problem.status, |reply| status_of(&reply)).as_u16().into();
+    let mut bytes = serde_json::to_vec(&document).expect("plain data serializes");
+    bytes.push(b'\n');
+    bytes
+}

@@ -1,0 +1,201 @@
+//! The log over HTTP: a stream's events, pages of the log, and server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use daybook_eventlog::{Filter, Position, ReadError, RecordedEvent, StreamId};
+use daybook_schemas::Timestamp;
+use futures::Stream;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::App;
+use super::params::Params;
+use super::problem::Problem;
+
+const MAX_LIMIT: usize = 1_000;
+const PAGE_BYTES: usize = 4 << 20;
+/// A comment line after so much silence keeps proxies from closing the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// An event as clients see it.
+#[derive(Serialize)]
+pub struct EventBody<'a> {
+    event_id: String,
+    stream: &'a str,
+    revision: u64,
+    position: String,
+    r#type: &'a str,
+    version: u16,
+    recorded_at: Timestamp,
+    data: &'a RawValue,
+    metadata: &'a RawValue,
+}
+
+impl<'a> EventBody<'a> {
+    /// Payloads are JSON by the log's convention; one that is not stops the reader with a clear error.
+    pub fn new(event: &'a RecordedEvent) -> Result<Self, Problem> {
+        let raw = |bytes: &'a [u8], what: &str| {
+            serde_json::from_slice(bytes)
+                .map_err(|e| Problem::internal(format!("{what} of the event at position {} is no JSON: {e}", event.position)))
+        };
+        Ok(Self {
+            event_id: event.event_id.to_string(),
+            stream: event.stream(),
+            revision: event.revision,
+            position: event.position.to_string(),
+            r#type: event.event_type(),
+            version: event.version,
+            recorded_at: Timestamp::from_micros(event.recorded_at),
+            data: raw(event.data(), "the payload")?,
+            metadata: raw(event.metadata(), "the metadata")?,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct PageBody<'a> {
+    events: Vec<EventBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+fn page_response(events: &[RecordedEvent], next: Option<String>) -> Result<Response, Problem> {
+    let events = events.iter().map(EventBody::new).collect::<Result<Vec<_>, _>>()?;
+    let body = serde_json::to_vec(&PageBody { events, next }).map_err(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable(_) => {
+                tracing::warn!(%error, "the log could not be read");
+                Self::unavailable("unavailable", "the event log is unavailable", 1)
+            }
+            ReadError::Damaged { .. } => Self::internal(error),
+        }
+    }
+}
+
+/// `GET /v1/streams/{stream}?from=&limit=`.
+pub async fn stream(
+    State(app): State<App>,
+    Path(stream): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    app.authenticator.authenticate(&headers)?;
+    let stream = StreamId::new(&stream).map_err(|e| Problem::invalid(e.to_string()))?;
+    let mut params = Params::parse(query.as_deref())?;
+    let from = params.number("from")?.unwrap_or(1).max(1);
+    let limit = params.limit(100, MAX_LIMIT)?;
+    params.finish()?;
+    let mut events = app.log.read_stream(&stream, from, limit + 1).await?;
+    if events.is_empty() && app.log.stream_revision(&stream).await? == 0 {
+        return Err(Problem::not_found(format!("there is no stream {stream}")));
+    }
+    let next = (events.len() > limit).then(|| events.split_off(limit)[0].revision.to_string());
+    page_response(&events, next)
+}
+
+/// `GET /v1/events`: a page, or server-sent events if the client accepts them.
+pub async fn events(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+    app.authenticator.authenticate(&headers)?;
+    let mut params = Params::parse(query.as_deref())?;
+    let mut from = params.number("from")?.unwrap_or(0);
+    let limit = params.limit(100, MAX_LIMIT)?;
+    let filter = Filter { types: params.all("type"), stream_prefixes: params.all("stream_prefix") };
+    params.finish()?;
+    let wants_stream = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/event-stream"));
+    if wants_stream {
+        if let Some(last) = headers.get("last-event-id").and_then(|id| id.to_str().ok()) {
+            from = last.parse().map_err(|_| Problem::invalid("Last-Event-ID is a position"))?;
+        }
+        let body = Body::from_stream(follow(app, from, filter));
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        return Ok((headers, body).into_response());
+    }
+    let mut found = Vec::new();
+    let mut at_head = false;
+    // A filter may pass over much: a page is read until it is full, the head is reached, or enough was scanned.
+    for _ in 0..64 {
+        let page = app.log.read_all(from, &filter, limit - found.len(), PAGE_BYTES).await?;
+        found.extend(page.events);
+        from = page.scanned_to.max(from);
+        at_head = page.at_head;
+        if at_head || found.len() >= limit {
+            break;
+        }
+    }
+    page_response(&found, (!at_head).then(|| from.to_string()))
+}
+
+struct Follow {
+    app: App,
+    after: Position,
+    filter: Filter,
+    head: tokio::sync::watch::Receiver<Position>,
+    stopping: tokio::sync::watch::Receiver<bool>,
+}
+
+/// Follows the log for ever, or until the server stops: pages as they come, a comment in times of silence.
+fn follow(app: App, after: Position, filter: Filter) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    let head = app.log.watch_head();
+    let stopping = app.stopping.clone();
+    futures::stream::unfold(Some(Follow { app, after, filter, head, stopping }), |state| async move {
+        let mut state = state?;
+        loop {
+            if *state.stopping.borrow() {
+                return None;
+            }
+            state.head.borrow_and_update();
+            match state.next_chunk().await {
+                Ok(Some(chunk)) => return Some((Ok(chunk), Some(state))),
+                Ok(None) => {}
+                Err(problem) => {
+                    let chunk = format!("event: problem\ndata: {}\n\n", problem.to_value());
+                    return Some((Ok(Bytes::from(chunk)), None));
+                }
+            }
+            tokio::select! {
+                changed = state.head.changed() => if changed.is_err() { return None },
+                _ = state.stopping.wait_for(|stop| *stop) => return None,
+                () = tokio::time::sleep(KEEP_ALIVE) => return Some((Ok(Bytes::from_static(b": still here\n\n")), Some(state))),
+            }
+        }
+    })
+}
+
+impl Follow {
+    /// The next events in wire form; `None` when nothing selected lies before the head.
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let page = self.app.log.read_all(self.after, &self.filter, 256, 256 << 10).await?;
+            self.after = self.after.max(page.scanned_to);
+            if !page.events.is_empty() {
+                let mut chunk = Vec::with_capacity(page.events.len() * 512);
+                for event in &page.events {
+                    chunk.extend_from_slice(format!("id: {}\nevent: {}\ndata: ", event.position, event.event_type()).as_bytes());
+                    serde_json::to_writer(&mut chunk, &EventBody::new(event)?).map_err(Problem::internal)?;
+                    chunk.extend_from_slice(b"\n\n");
+                }
+                return Ok(Some(Bytes::from(chunk)));
+            }
+            if page.at_head {
+                return Ok(None);
+            }
+        }
+    }
+}

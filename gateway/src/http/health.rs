@@ -1,0 +1,31 @@
+//! Liveness and readiness.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::App;
+
+/// `GET /healthz`: the process answers.
+pub async fn live() -> Response {
+    axum::Json(json!({"status": "ok"})).into_response()
+}
+
+/// `GET /readyz`: commands are taken and every projection is at work; else 503 with what is not.
+pub async fn ready(State(app): State<App>) -> Response {
+    let mut failing = Vec::new();
+    if *app.stopping.borrow() {
+        failing.push(json!({"part": "server", "reason": "stopping"}));
+    }
+    if let Some(reason) = app.dispatcher.stopped_reason() {
+        failing.push(json!({"part": "commands", "reason": reason}));
+    }
+    for status in app.node.projection_statuses() {
+        if let Some(reason) = status.halted {
+            failing.push(json!({"part": format!("projection {}", status.name), "reason": reason}));
+        }
+    }
+    let (code, word) = if failing.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "degraded") };
+    (code, axum::Json(json!({"status": word, "failing": failing}))).into_response()
+}

@@ -1,0 +1,98 @@
+//! Prometheus metrics: requests by route and status, their latency, the dispatcher's counters, projection lag.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::App;
+use super::problem::Problem;
+
+/// Upper bounds of the latency buckets, seconds.
+const BUCKETS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteStatus {
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+/// What is counted while requests are served.
+#[derive(Debug)]
+pub struct Metrics {
+    requests: Family<RouteStatus, Counter>,
+    latency: Family<Route, Histogram, fn() -> Histogram>,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        Self { requests: Family::default(), latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)) }
+    }
+}
+
+/// Middleware: counts and times every request.
+pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let start = Instant::now();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    app.metrics.latency.get_or_create(&Route { route: route.clone() }).observe(start.elapsed().as_secs_f64());
+    app.metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+    response
+}
+
+/// `GET /metrics`.
+pub async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
+    let mut registry = Registry::with_prefix("daybook");
+    registry.register("http_requests", "Requests served", app.metrics.requests.clone());
+    registry.register("http_request_duration_seconds", "Time to answer", app.metrics.latency.clone());
+    register_dispatcher(&mut registry, &app);
+    register_projections(&mut registry, &app);
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(Problem::internal)?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([("content-type", kind)], text).into_response())
+}
+
+fn register_dispatcher(registry: &mut Registry, app: &App) {
+    let snapshot = app.dispatcher.stats();
+    for (name, help, value) in snapshot.gauges() {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Projection {
+    projection: String,
+}
+
+fn register_projections(registry: &mut Registry, app: &App) {
+    let lag: Family<Projection, Gauge> = Family::default();
+    let checkpoint: Family<Projection, Gauge> = Family::default();
+    let dead: Family<Projection, Gauge> = Family::default();
+    for status in app.node.projection_statuses() {
+        let labels = Projection { projection: status.name.clone() };
+        let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        lag.get_or_create(&labels).set(as_gauge(status.lag));
+        checkpoint.get_or_create(&labels).set(as_gauge(status.checkpoint));
+        dead.get_or_create(&labels).set(as_gauge(status.dead_letters));
+    }
+    registry.register("projection_lag_events", "Events the projection is behind the head", lag);
+    registry.register("projection_checkpoint", "Position the projection is current to", checkpoint);
+    registry.register("projection_dead_letters", "Events parked for an operator", dead);
+}

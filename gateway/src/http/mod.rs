@@ -1,0 +1,139 @@
+//! The HTTP edge. Handlers extract, make a command or query, execute, and map the reply; rules live elsewhere.
+
+mod assets;
+mod auth;
+mod commands;
+mod events;
+mod health;
+mod lines;
+mod metrics;
+mod openapi;
+mod operations;
+mod params;
+mod problem;
+mod queries;
+mod trace;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use axum::Router;
+use bytes::Bytes;
+use daybook_commands::Dispatcher;
+use daybook_eventlog::EventLog;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::node::Node;
+use auth::Authenticator;
+use metrics::Metrics;
+use problem::Problem;
+
+/// How long requests under way may take once the server stops.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What every handler can reach.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+pub struct Inner {
+    config: Config,
+    authenticator: Authenticator,
+    node: Arc<Node>,
+    log: Arc<dyn EventLog>,
+    dispatcher: Dispatcher,
+    metrics: Metrics,
+    openapi: Bytes,
+    /// Turns true when the server stops, for answers that would not end by themselves.
+    stopping: watch::Receiver<bool>,
+}
+
+impl Deref for App {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Serves until `stop` turns true, then finishes what is under way.
+pub async fn serve(listener: TcpListener, config: Config, node: Arc<Node>, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    let app = App(Arc::new(Inner {
+        authenticator: Authenticator::new(&config),
+        log: Arc::clone(node.log()),
+        dispatcher: node.dispatcher().clone(),
+        metrics: Metrics::new(),
+        openapi: Bytes::from(serde_json::to_vec(&openapi::build()).expect("a JSON value serializes")),
+        stopping: stop.clone(),
+        config,
+        node,
+    }));
+    // Small replies must not wait for a full packet.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
+    let mut drain = stop.clone();
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+        // An error means that the sender is gone, which is a reason to stop as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    tokio::select! {
+        result = server.into_future() => result,
+        () = async { let _ = drain.wait_for(|stop| *stop).await; tokio::time::sleep(DRAIN).await } => {
+            tracing::warn!("connections were still open {} s after the stop; closing them", DRAIN.as_secs());
+            Ok(())
+        }
+    }
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/v1/commands/{aggregate}/{id}/{command}", post(commands::command))
+        .route("/v1/commands", post(commands::batch))
+        .route("/v1/variants/{id}", get(queries::variant))
+        .route("/v1/variants", get(queries::variants))
+        .route("/v1/search", get(queries::search))
+        .route("/v1/inventory/{variant_id}", get(queries::inventory))
+        .route("/v1/orders/{id}", get(queries::order))
+        .route("/v1/orders", get(queries::orders))
+        .route("/v1/analytics/sales", get(queries::sales))
+        .route("/v1/analytics/products/{variant_id}", get(queries::product))
+        .route("/v1/analytics/customers/{id}", get(queries::customer))
+        .route("/v1/audit", get(queries::audit))
+        .route("/v1/streams/{stream}", get(events::stream))
+        .route("/v1/events", get(events::events))
+        .merge(operations::routes())
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(assets::docs))
+        .route("/console", get(assets::console))
+        .route("/assets/{file}", get(assets::asset))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(trace::layer))
+        .layer(from_fn_with_state(app.clone(), metrics::layer))
+        .with_state(app)
+}
+
+async fn unknown_route(request: Request) -> Response {
+    Problem::not_found(format!("there is no route {}; see /docs", request.uri().path())).into_response()
+}
+
+async fn wrong_method(request: Request) -> Response {
+    Problem::new(
+        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{} does not take {}; see /docs", request.uri().path(), request.method()),
+    )
+    .into_response()
+}

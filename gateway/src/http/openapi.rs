@@ -1,0 +1,205 @@
+//! The OpenAPI 3.1 document: every command with its body's schema (generated from the types that parse it) and every query.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use daybook_aggregates::{CommandSpec, credit, inventory, order, variant};
+use serde_json::{Map, Value, json};
+
+use super::App;
+
+/// `GET /openapi.json`.
+pub async fn document(State(app): State<App>) -> Response {
+    ([("content-type", "application/json")], app.openapi.clone()).into_response()
+}
+
+/// Builds the document; done once at start.
+#[must_use]
+pub fn build() -> Value {
+    let mut components = Map::new();
+    let mut paths = Map::new();
+    let aggregates: [(&str, Vec<CommandSpec>); 4] = [
+        ("variant", variant::Action::specs()),
+        ("inventory", inventory::Action::specs()),
+        ("order", order::Action::specs()),
+        ("credit", credit::Action::specs()),
+    ];
+    for (aggregate, specs) in aggregates {
+        for spec in specs.into_iter().filter(|spec| !spec.internal) {
+            let name = format!("{aggregate}_{}", spec.name.replace('-', "_"));
+            let schema = hoist((spec.schema)().to_value(), &mut components);
+            components.insert(name.clone(), schema);
+            paths.insert(format!("/v1/commands/{aggregate}/{{id}}/{}", spec.name), command_path(aggregate, &spec, &name));
+        }
+    }
+    paths.extend(batch_path());
+    paths.extend(QUERIES.iter().map(query_path));
+    components.insert("Problem".to_owned(), problem_schema());
+    components.insert("Reply".to_owned(), reply_schema());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Daybook", "version": env!("CARGO_PKG_VERSION"), "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Event-sourced commerce: commands become immutable events in the log, read models follow it. Every reply to a command carries the log position; pass it as min_position to a query to read your own write.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"api_key": []}, {}],
+    })
+}
+
+/// Moves a schema's `$defs` to the components, where all commands share them.
+fn hoist(mut schema: Value, components: &mut Map<String, Value>) -> Value {
+    rewrite(&mut schema);
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("$schema");
+        if let Some(Value::Object(definitions)) = object.remove("$defs") {
+            components.extend(definitions);
+        }
+    }
+    schema
+}
+
+fn rewrite(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix("#/$defs/")
+            {
+                *reference = format!("#/components/schemas/{name}");
+            }
+            fields.values_mut().for_each(rewrite);
+        }
+        Value::Array(items) => items.iter_mut().for_each(rewrite),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn command_path(aggregate: &str, spec: &CommandSpec, schema: &str) -> Value {
+    json!({"post": {
+        "tags": [format!("{aggregate} commands")],
+        "operationId": schema,
+        "summary": spec.summary,
+        "parameters": [
+            {"name": "id", "in": "path", "required": true, "description": "Id of the aggregate.", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,64}$"}},
+            {"name": "Idempotency-Key", "in": "header", "description": "Same key and body: the same outcome, once, also after a restart. Same key, other body: 422.", "schema": {"type": "string", "maxLength": 255}},
+            {"name": "If-Match", "in": "header", "description": "The stream's revision that the client has seen, in quotes; another one: 412.", "schema": {"type": "string"}},
+        ],
+        "requestBody": {"content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}},
+        "responses": answers(&json!({"$ref": "#/components/schemas/Reply"}), &["400", "401", "403", "404", "409", "412", "422", "423", "429", "503"]),
+    }})
+}
+
+fn batch_path() -> Map<String, Value> {
+    let mut paths = Map::new();
+    paths.insert(
+        "/v1/commands".to_owned(),
+        json!({"post": {
+            "tags": ["batch"], "operationId": "commands", "summary": "Many commands, one a line",
+            "description": "NDJSON in, NDJSON out: {aggregate, id, command, data, key?} a line; one result line for each, in order, with its status. A line that fails does not stop the others.",
+            "requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}},
+            "responses": {"200": {"description": "One result a line.", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+        }}),
+    );
+    paths
+}
+
+/// A query route: path, summary, parameters with their descriptions.
+struct Query {
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    parameters: &'static [(&'static str, &'static str)],
+}
+
+const PAGE: [(&str, &str); 2] = [("limit", "At most so many rows."), ("cursor", "Where the last page ended.")];
+const MIN_POSITION: (&str, &str) =
+    ("min_position", "Wait until the read model has this log position, at most 2 s; else 503 projection_behind.");
+const CURRENCY: (&str, &str) = ("currency", "Figures in this currency; the configured one by default.");
+
+const QUERIES: &[Query] = &[
+    Query { path: "/v1/variants/{id}", tag: "catalogue", summary: "A variant", parameters: &[MIN_POSITION] },
+    Query { path: "/v1/variants", tag: "catalogue", summary: "Variants by one key", parameters: &[("sku", "The SKU."), ("config_hash", "The configuration hash."), ("product_group", "The product group."), PAGE[0], PAGE[1], MIN_POSITION] },
+    Query { path: "/v1/search", tag: "search", summary: "Full text, filters and facets", parameters: &[("q", "Words; the last may be a prefix."), ("category", "Repeatable: any of."), ("brand", "Repeatable: any of."), ("attr.color", "Any attribute type as attr.TYPE; repeatable: any of."), ("price_min", "Decimal."), ("price_max", "Decimal."), CURRENCY, ("in_stock", "true or false."), ("lifecycle", "Default: what can be bought."), ("channel", "Only what is sold there."), ("region", "Only what is sold there."), ("sort", "relevance, price_asc, price_desc, newest, popularity, discount"), ("facets", "Groups to count, or all."), PAGE[0], PAGE[1], MIN_POSITION] },
+    Query { path: "/v1/inventory/{variant_id}", tag: "inventory", summary: "The stock of a variant", parameters: &[MIN_POSITION] },
+    Query { path: "/v1/orders/{id}", tag: "orders", summary: "An order", parameters: &[MIN_POSITION] },
+    Query { path: "/v1/orders", tag: "orders", summary: "Orders by customer or status, newest first", parameters: &[("customer_id", "The customer."), ("status", "The status."), ("number", "The order number."), PAGE[0], PAGE[1], MIN_POSITION] },
+    Query { path: "/v1/analytics/sales", tag: "analytics", summary: "Sales of a period", parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION] },
+    Query { path: "/v1/analytics/products/{variant_id}", tag: "analytics", summary: "A product's sales in a period", parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION] },
+    Query { path: "/v1/analytics/customers/{id}", tag: "analytics", summary: "A customer's lifetime figures", parameters: &[CURRENCY, MIN_POSITION] },
+    Query { path: "/v1/audit", tag: "log", summary: "Who did what, when", parameters: &[("actor", "The principal."), ("stream", "The stream."), ("since", "RFC 3339."), ("until", "RFC 3339."), PAGE[0], PAGE[1], MIN_POSITION] },
+    Query { path: "/v1/streams/{stream}", tag: "log", summary: "A stream's events", parameters: &[("from", "First revision, inclusive."), PAGE[0]] },
+    Query { path: "/v1/events", tag: "log", summary: "The log: JSON pages, or server-sent events with Accept: text/event-stream", parameters: &[("from", "The position after which to start; 0: all."), ("type", "Only this event type; repeatable."), ("stream_prefix", "Only streams that start so; repeatable."), PAGE[0]] },
+    Query { path: "/v1/projections", tag: "operations", summary: "Every projection: generation, checkpoint, lag, state", parameters: &[] },
+];
+
+fn query_path(query: &Query) -> (String, Value) {
+    let in_path = query.path.split(['{', '}']).skip(1).step_by(2).map(|name| {
+        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
+    });
+    let in_query = query.parameters.iter().map(|(name, description)| {
+        json!({"name": name, "in": "query", "description": description, "schema": {"type": "string"}})
+    });
+    let operation = query.path.trim_start_matches("/v1/").replace(['/', '{', '}'], "_");
+    let value = json!({"get": {
+        "tags": [query.tag], "operationId": format!("get_{operation}"), "summary": query.summary,
+        "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
+        "responses": answers(&json!({"type": "object"}), &["400", "401", "404", "503"]),
+    }});
+    (query.path.to_owned(), value)
+}
+
+fn answers(success: &Value, problems: &[&str]) -> Value {
+    let mut answers = Map::new();
+    answers.insert(
+        "200".to_owned(),
+        json!({"description": "Done.", "content": {"application/json": {"schema": success}}}),
+    );
+    for status in problems {
+        answers.insert(
+            (*status).to_owned(),
+            json!({"description": describe(status), "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}),
+        );
+    }
+    Value::Object(answers)
+}
+
+fn describe(status: &str) -> &'static str {
+    match status {
+        "400" => "invalid_request: the request has not the right form.",
+        "401" => "unauthenticated: an API key is needed.",
+        "403" => "forbidden: the principal lacks a role.",
+        "404" => "not_found.",
+        "409" => "The state does not allow it: insufficient_stock, duplicate_configuration, duplicate_sku, invalid_transition, reservation_expired, too_many_reservations …",
+        "412" => "stale_revision: the stream is not at the revision in If-Match.",
+        "422" => "unprocessable: well formed, but it makes no sense here.",
+        "423" => "locked: a governance lock covers it.",
+        "429" => "rate_limited: see Retry-After.",
+        _ => "overloaded or behind: see Retry-After.",
+    }
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object", "description": "RFC 9457",
+        "required": ["type", "title", "status", "detail", "code", "trace_id"],
+        "properties": {
+            "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+            "detail": {"type": "string"}, "code": {"type": "string", "description": "Stable."}, "trace_id": {"type": "string"},
+            "errors": {"type": "array", "items": {"type": "object", "properties": {"code": {"type": "string"}, "detail": {"type": "string"}, "subject": {"type": "string"}}}},
+        },
+    })
+}
+
+fn reply_schema() -> Value {
+    json!({
+        "type": "object", "required": ["stream", "revision", "position", "events"],
+        "properties": {
+            "stream": {"type": "string"}, "revision": {"type": "integer"},
+            "position": {"type": "string", "description": "Log position; pass it as min_position to read your write."},
+            "events": {"type": "array", "items": {"type": "object", "properties": {"type": {"type": "string"}, "version": {"type": "integer"}, "data": {"type": "object"}}}},
+        },
+    })
+}
