@@ -2,6 +2,7 @@
 
 use daybook_eventlog::{Position, RecordedEvent};
 use daybook_schemas::{AnyEvent, DecodeError};
+use serde::{Deserialize, Serialize};
 
 /// An event as projectors see it: as recorded, and decoded to the current version.
 #[derive(Debug, Clone)]
@@ -37,12 +38,46 @@ pub enum StoreError {
     /// What is stored is not what this build writes, or not readable: rebuild the projection.
     #[error("the read model's store is damaged: {0}; run `daybook projections rebuild`")]
     Damaged(String),
+    /// Sound, but written by another version of the projector: rebuild the projection.
+    #[error("the read model's store is of another version: {0}; run `daybook projections rebuild`")]
+    Outdated(String),
+}
+
+impl StoreError {
+    /// Whether the same work may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// An event that a projector could not take, or one that stands behind such an event in its stream. The event itself
+/// stays in the log; the letter says which one, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    pub position: Position,
+    pub stream: String,
+    pub revision: u64,
+    pub event_type: String,
+    pub reason: String,
+    /// Whether the projector never saw it, because an earlier event of its stream is parked.
+    pub blocked: bool,
+}
+
+/// A change of the dead-letter queue, written with the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LetterChange {
+    /// The event is parked.
+    Park(DeadLetter),
+    /// The event at the position was applied after all, or given up.
+    Drop(Position),
 }
 
 /// A read model being written: a store and the pure fold that fills it. The runner owns it on one thread.
 ///
 /// `apply` collects changes in memory; `commit` writes them **and the checkpoint** atomically. After an error, or a
-/// crash at any instant, the store is exactly as of its checkpoint.
+/// crash at any instant, the store is exactly as of its checkpoint. After `apply` fails, what is pending may hold half
+/// an event: the runner calls `rollback` and reads on from the checkpoint.
 pub trait ReadModel: Send {
     /// The position up to which the store is current.
     fn checkpoint(&self) -> Position;
@@ -52,6 +87,47 @@ pub trait ReadModel: Send {
 
     /// Takes one event into the uncommitted changes.
     fn apply(&mut self, event: &Projected) -> Result<(), ProjectError>;
+
+    /// Whether [`ReadModel::apply`] wants the event decoded. Where not, [`ReadModel::apply_recorded`] is called instead, and
+    /// the runner saves the decoding.
+    fn needs_decoding(&self) -> bool {
+        true
+    }
+
+    /// Takes one event as recorded. Called only where [`ReadModel::needs_decoding`] says no.
+    fn apply_recorded(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
+        let _ = event;
+        Err(ProjectError::Rejected("this read model takes decoded events only".to_owned()))
+    }
+
+    /// Notes that an event of a stream is given up for good: its revision counts as seen, and nothing else changes.
+    fn pass_over(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
+        let _ = event;
+        Ok(())
+    }
+
+    /// Whether [`ReadModel::commit_with_letters`] keeps dead letters. Where not, a rejected event halts the projector.
+    fn keeps_dead_letters(&self) -> bool {
+        false
+    }
+
+    /// Like [`ReadModel::commit`], and writes the changes of the dead-letter queue in the same transaction.
+    fn commit_with_letters(
+        &mut self,
+        checkpoint: Position,
+        letters: &[LetterChange],
+    ) -> Result<(), StoreError> {
+        if letters.is_empty() {
+            self.commit(checkpoint)
+        } else {
+            Err(StoreError::Unavailable("this read model keeps no dead letters".to_owned()))
+        }
+    }
+
+    /// The dead-letter queue as committed, in order of position.
+    fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// About how many bytes the uncommitted changes hold; the runner commits before it grows too far.
     fn pending_bytes(&self) -> usize;
@@ -86,7 +162,12 @@ pub trait RowAccess: Send {
 
     /// Rows of a table in ascending byte order of the key, after `after`, at most `limit`: key and canonical JSON. The JSON covers
     /// all that the row holds, indexed copies included, so that damage to any of it shows.
-    fn scan(&self, table: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+    fn scan(
+        &self,
+        table: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
     /// One row.
     fn get(&self, key: &RowKey) -> Result<Option<Vec<u8>>, StoreError>;

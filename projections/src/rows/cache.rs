@@ -1,0 +1,323 @@
+//! Typed rows in memory: loaded once, folded many times, written once a commit.
+//!
+//! A table's rows live in two maps, `young` and `old`. What is touched is in `young`; when that has grown to half of the
+//! budget, `old` is dropped and `young` takes its place. That keeps what is used, without a list to maintain for each access.
+//! Rows with uncommitted changes are always in `young`, and the maps change places only after a commit.
+
+use std::any::Any;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
+
+use super::decode_view;
+use super::spec::{IndexValue, TableSpec};
+use super::store::{RowChange, RowStore, RowWrite};
+use crate::model::{ProjectError, StoreError};
+
+/// A row's content: a struct with a fixed order of fields, whose JSON is the document.
+pub trait View: Serialize + DeserializeOwned + Send + 'static {
+    /// Where such rows live.
+    const TABLE: &'static TableSpec;
+
+    /// The values of the table's columns, in their order.
+    fn index(&self) -> Vec<IndexValue> {
+        Vec::new()
+    }
+}
+
+/// What a row is assumed to weigh in memory before its document is known.
+const NEW_ROW_BYTES: usize = 512;
+/// Key, map entry and allocations beside the document.
+const ROW_OVERHEAD_BYTES: usize = 160;
+
+struct Slot<V> {
+    value: Option<V>,
+    dirty: bool,
+    /// Digest of the index values as stored; `None` if the row is not stored.
+    stored_index: Option<u64>,
+    weight: usize,
+}
+
+/// The cached rows of one table.
+struct TypedTable<V> {
+    young: HashMap<SmolStr, Slot<V>, foldhash::fast::FixedState>,
+    old: HashMap<SmolStr, Slot<V>, foldhash::fast::FixedState>,
+    dirty: Vec<SmolStr>,
+    young_bytes: usize,
+}
+
+impl<V: View> TypedTable<V> {
+    fn new() -> Self {
+        Self { young: HashMap::default(), old: HashMap::default(), dirty: Vec::new(), young_bytes: 0 }
+    }
+
+    /// The row's slot in `young`, loaded if need be. `fresh`: the caller knows that no such row is stored.
+    fn slot(
+        &mut self,
+        key: &str,
+        fresh: bool,
+        store: &mut dyn RowStore,
+        pending: &mut usize,
+    ) -> Result<&mut Slot<V>, StoreError> {
+        match self.young.entry_ref(key) {
+            EntryRef::Occupied(entry) => Ok(entry.into_mut()),
+            EntryRef::Vacant(entry) => {
+                let slot = match self.old.remove(key) {
+                    Some(slot) => slot,
+                    None if fresh => {
+                        Slot { value: None, dirty: false, stored_index: None, weight: NEW_ROW_BYTES }
+                    }
+                    None => {
+                        let slot = load::<V>(key, store)?;
+                        *pending += slot.weight;
+                        slot
+                    }
+                };
+                self.young_bytes += slot.weight;
+                Ok(entry.insert_with_key(SmolStr::new(key), slot))
+            }
+        }
+    }
+
+    fn slot_to_change(
+        &mut self,
+        key: &str,
+        fresh: bool,
+        store: &mut dyn RowStore,
+        pending: &mut usize,
+    ) -> Result<&mut Slot<V>, StoreError> {
+        // Looked up twice only when it becomes dirty: the borrow of the slot must end before the key is noted.
+        if !self.slot(key, fresh, store, pending)?.dirty {
+            self.dirty.push(SmolStr::new(key));
+        }
+        let slot = self.young.get_mut(key).expect("put there a moment ago");
+        if !slot.dirty {
+            slot.dirty = true;
+            *pending += slot.weight;
+        }
+        Ok(slot)
+    }
+}
+
+fn load<V: View>(key: &str, store: &mut dyn RowStore) -> Result<Slot<V>, StoreError> {
+    let Some(doc) = store.load(V::TABLE, key)? else {
+        return Ok(Slot { value: None, dirty: false, stored_index: None, weight: ROW_OVERHEAD_BYTES });
+    };
+    let view: V = decode_view(key, &doc)?;
+    let stored_index = Some(index_digest(&view.index()));
+    Ok(Slot { value: Some(view), dirty: false, stored_index, weight: weight(key, &doc) })
+}
+
+fn weight(key: &str, doc: &[u8]) -> usize {
+    ROW_OVERHEAD_BYTES + key.len() + 2 * doc.len()
+}
+
+fn index_digest(index: &[IndexValue]) -> u64 {
+    use std::hash::BuildHasher;
+    foldhash::quality::FixedState::default().hash_one(index)
+}
+
+/// A table of any row type.
+trait AnyTable: Send {
+    fn as_any(&mut self) -> &mut dyn Any;
+    /// The changed rows as they are to be written.
+    fn collect(&self, writes: &mut Vec<RowWrite>);
+    fn committed(&mut self, budget_bytes: usize);
+    fn rollback(&mut self);
+    fn clear(&mut self);
+}
+
+impl<V: View> AnyTable for TypedTable<V> {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn collect(&self, writes: &mut Vec<RowWrite>) {
+        let from = writes.len();
+        for key in &self.dirty {
+            let slot = &self.young[key.as_str()];
+            let change = match (&slot.value, slot.stored_index) {
+                (Some(view), stored) => {
+                    let doc = serde_json::to_vec(view).expect("views have string keys and plain values");
+                    let index = view.index();
+                    if stored == Some(index_digest(&index)) {
+                        RowChange::Replace { doc }
+                    } else {
+                        RowChange::Upsert { doc, index }
+                    }
+                }
+                // Also for rows believed absent: a new row's key was taken on trust.
+                (None, _) => RowChange::Delete,
+            };
+            writes.push(RowWrite { table: V::TABLE, key: key.clone(), change });
+        }
+        // In the order of the table's tree: neighbours share a page.
+        writes[from..].sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    }
+
+    fn committed(&mut self, budget_bytes: usize) {
+        for key in self.dirty.drain(..) {
+            let slot = self.young.get_mut(&key).expect("changed rows stay in young until they are committed");
+            slot.dirty = false;
+            slot.stored_index = slot.value.as_ref().map(|view| index_digest(&view.index()));
+        }
+        if self.young_bytes > budget_bytes / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+    }
+
+    fn rollback(&mut self) {
+        for key in self.dirty.drain(..) {
+            if let Some(slot) = self.young.remove(&key) {
+                self.young_bytes = self.young_bytes.saturating_sub(slot.weight);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new();
+    }
+}
+
+/// The cached rows of all tables of a read model.
+pub(super) struct Cache {
+    tables: Vec<(&'static str, Box<dyn AnyTable>)>,
+    budget_bytes: usize,
+    pending_bytes: usize,
+}
+
+impl Cache {
+    pub(super) const fn new(budget_bytes: usize) -> Self {
+        Self { tables: Vec::new(), budget_bytes, pending_bytes: 0 }
+    }
+
+    pub(super) const fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    pub(super) fn writes(&self) -> Vec<RowWrite> {
+        let mut writes = Vec::new();
+        for (_, table) in &self.tables {
+            table.collect(&mut writes);
+        }
+        writes
+    }
+
+    pub(super) fn committed(&mut self) {
+        let budget = self.budget_bytes / self.tables.len().max(1);
+        self.tables.iter_mut().for_each(|(_, table)| table.committed(budget));
+        self.pending_bytes = 0;
+    }
+
+    pub(super) fn rollback(&mut self) {
+        self.tables.iter_mut().for_each(|(_, table)| table.rollback());
+        self.pending_bytes = 0;
+    }
+
+    /// Forgets everything: the store was changed beside it.
+    pub(super) fn clear(&mut self) {
+        self.tables.iter_mut().for_each(|(_, table)| table.clear());
+        self.pending_bytes = 0;
+    }
+}
+
+/// The rows of a read model as its projector sees them: as committed, with the changes since.
+pub struct Rows<'a> {
+    pub(super) cache: &'a mut Cache,
+    pub(super) store: &'a mut dyn RowStore,
+}
+
+impl Rows<'_> {
+    fn table<V: View>(cache: &mut Cache) -> (&mut TypedTable<V>, &mut usize) {
+        let name = V::TABLE.name;
+        let place =
+            match cache.tables.iter().position(|(known, _)| std::ptr::eq(*known, name) || *known == name) {
+                Some(place) => place,
+                None => {
+                    cache.tables.push((name, Box::new(TypedTable::<V>::new())));
+                    cache.tables.len() - 1
+                }
+            };
+        let table = cache.tables[place].1.as_any().downcast_mut();
+        (table.expect("one table holds one type of rows"), &mut cache.pending_bytes)
+    }
+
+    /// The row as it is now.
+    pub fn get<V: View>(&mut self, key: &str) -> Result<Option<&V>, StoreError> {
+        let (table, pending) = Self::table::<V>(self.cache);
+        Ok(table.slot(key, false, self.store, pending)?.value.as_ref())
+    }
+
+    /// Replaces the row by what the fold makes of it; `None` is no row.
+    pub fn fold<V: View>(
+        &mut self,
+        key: &str,
+        fold: impl FnOnce(Option<V>) -> Result<Option<V>, ProjectError>,
+    ) -> Result<(), ProjectError> {
+        self.fold_stored(key, false, fold)
+    }
+
+    /// Like [`Rows::fold`], for a row that cannot be stored yet (the first event of its stream): it is not looked up.
+    pub fn fold_first<V: View>(
+        &mut self,
+        key: &str,
+        fold: impl FnOnce(Option<V>) -> Result<Option<V>, ProjectError>,
+    ) -> Result<(), ProjectError> {
+        self.fold_stored(key, true, fold)
+    }
+
+    fn fold_stored<V: View>(
+        &mut self,
+        key: &str,
+        fresh: bool,
+        fold: impl FnOnce(Option<V>) -> Result<Option<V>, ProjectError>,
+    ) -> Result<(), ProjectError> {
+        let (table, pending) = Self::table::<V>(self.cache);
+        let slot = table.slot_to_change(key, fresh, self.store, pending)?;
+        slot.value = fold(slot.value.take())?;
+        Ok(())
+    }
+
+    /// Changes the row in place, starting from the default if there is none.
+    pub fn update<V: View + Default>(
+        &mut self,
+        key: &str,
+        change: impl FnOnce(&mut V) -> Result<(), ProjectError>,
+    ) -> Result<(), ProjectError> {
+        let (table, pending) = Self::table::<V>(self.cache);
+        let slot = table.slot_to_change(key, false, self.store, pending)?;
+        change(slot.value.get_or_insert_with(V::default))
+    }
+
+    /// Writes the row, or deletes it, whatever it was.
+    pub fn put<V: View>(&mut self, key: &str, view: Option<V>) -> Result<(), StoreError> {
+        let (table, pending) = Self::table::<V>(self.cache);
+        table.slot_to_change(key, true, self.store, pending)?.value = view;
+        Ok(())
+    }
+
+    /// The first (or last) key with this prefix, uncommitted changes included. Looks through all uncommitted rows of
+    /// the table: for rare events.
+    pub fn edge_key<V: View>(&mut self, prefix: &str, last: bool) -> Result<Option<String>, StoreError> {
+        let (table, _) = Self::table::<V>(self.cache);
+        let uncommitted = table
+            .dirty
+            .iter()
+            .filter(|key| key.starts_with(prefix) && table.young[key.as_str()].value.is_some())
+            .map(SmolStr::to_string);
+        let best = if last { uncommitted.max() } else { uncommitted.min() };
+        // Of the stored keys, at most as many as are changed in memory can be deleted there.
+        let stored = self.store.keys(V::TABLE, prefix, last, table.dirty.len() + 1)?;
+        let stored = stored
+            .into_iter()
+            .find(|key| table.young.get(key.as_str()).is_none_or(|slot| !slot.dirty || slot.value.is_some()));
+        Ok(match (best, stored) {
+            (Some(a), Some(b)) => Some(if (a > b) == last { a } else { b }),
+            (a, b) => a.or(b),
+        })
+    }
+}
