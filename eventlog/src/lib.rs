@@ -5,15 +5,19 @@
 //! - [`log`]: the object-safe [`EventLog`] trait with every promise a backend keeps, and the types it speaks in.
 //! - [`event`]: what is written ([`NewEvent`]) and what is read ([`RecordedEvent`], one shared buffer an event).
 //! - [`memory`]: the reference backend, for tests and as the model that the others are compared with.
+//! - [`segment`]: the embedded durable backend, one writer, zero-filled segment files, group commit.
+//! - [`conformance`]: one function per promise, run by every backend.
 //! - [`rules`]: what every backend refuses alike.
 //!
 //! What this crate deliberately does not do: it never interprets payloads (bytes in, bytes out), never publishes,
 //! never deletes, and knows nothing of aggregates or projections.
 
+pub mod conformance;
 pub mod event;
 pub mod log;
 pub mod memory;
 pub mod rules;
+pub mod segment;
 
 pub use event::{NewEvent, RecordedEvent};
 pub use log::{
@@ -21,3 +25,4 @@ pub use log::{
     Revision, StreamAppend, StreamId, StreamIdError,
 };
 pub use memory::MemoryLog;
+pub use segment::{OpenError, OpenReport, SegmentLog, SegmentOptions};

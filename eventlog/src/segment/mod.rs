@@ -1,0 +1,216 @@
+//! The embedded durable backend: one writer, zero-filled segment files, group commit.
+//!
+//! - `storage`: the only way to the disk; `frame`: what is written; `tail`: segments that are not sealed yet.
+//! - `queue` and `writer`: the append path; `shared` and `reader`: what readers see; `recover`: opening.
+//!
+//! The files are described byte by byte in `docs/log-format.md`.
+
+mod codec;
+mod frame;
+mod options;
+mod queue;
+mod reader;
+mod recover;
+mod shared;
+pub mod storage;
+mod tail;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub use options::{Cut, OpenError, OpenReport, SegmentOptions};
+use shared::Shared;
+use storage::{DirStorage, Storage};
+use writer::Writer;
+
+use crate::event::RecordedEvent;
+use crate::log::{
+    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError, Revision,
+    StreamId,
+};
+
+/// The version of the file format that this release writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// An event log in a folder of segment files.
+///
+/// Reading methods of the trait read files in place (a short `pread` through the page cache); callers that read much
+/// and must not hold up an async executor use the `_blocking` methods on a thread of their own.
+pub struct SegmentLog {
+    shared: Arc<Shared>,
+    report: OpenReport,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    done: watch::Receiver<bool>,
+}
+
+impl SegmentLog {
+    /// Opens the log in `folder`, or makes one if the folder is empty or missing. Reads the unsealed tail.
+    ///
+    /// # Errors
+    /// The folder is in use, holds something else or a newer format, is damaged, or cannot be read and written.
+    pub fn open(folder: impl AsRef<Path>, options: SegmentOptions) -> Result<Self, OpenError> {
+        let folder = folder.as_ref();
+        let storage = DirStorage::new(folder).map_err(OpenError::io(format!("open {}", folder.display())))?;
+        Self::open_on(Arc::new(storage), options)
+    }
+
+    /// Opens the log on any storage.
+    ///
+    /// # Errors
+    /// As [`SegmentLog::open`].
+    pub fn open_on(storage: Arc<dyn Storage>, options: SegmentOptions) -> Result<Self, OpenError> {
+        let found = recover::recover(&*storage, &options)?;
+        let newest = found.view.tail[found.view.tail.len() - 1].clone();
+        let shared = Arc::new(Shared::new(storage, options, found.log_id, found.view, found.head));
+        let writer = Writer::new(shared.clone(), newest);
+        let (done_sender, done) = watch::channel(false);
+        let lock = found.lock;
+        let thread = std::thread::Builder::new()
+            .name("eventlog-writer".into())
+            .spawn(move || {
+                writer.run();
+                drop(lock);
+                done_sender.send_replace(true);
+            })
+            .map_err(OpenError::io("start the writer thread"))?;
+        Ok(Self { shared, report: found.report, writer: Mutex::new(Some(thread)), done })
+    }
+
+    /// What opening found: how much was read, and whether a torn tail was cut.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// The log's identity, drawn when it was made.
+    #[must_use]
+    pub fn log_id(&self) -> Uuid {
+        self.shared.log_id
+    }
+
+    /// Why the log has stopped for good, if it has.
+    #[must_use]
+    pub fn stopped(&self) -> Option<AppendError> {
+        self.shared.stopped()
+    }
+
+    /// Position of the last durable event.
+    #[must_use]
+    pub fn head_position(&self) -> Position {
+        self.shared.head()
+    }
+
+    /// As [`EventLog::read_all`], on the calling thread.
+    ///
+    /// # Errors
+    /// Damaged or unreadable files.
+    pub fn read_all_blocking(
+        &self,
+        after: Position,
+        filter: &Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> Result<Page, ReadError> {
+        self.shared.read_all(after, filter, limit, limit_bytes)
+    }
+
+    /// As [`EventLog::read_stream`], on the calling thread.
+    ///
+    /// # Errors
+    /// Damaged or unreadable files.
+    pub fn read_stream_blocking(
+        &self,
+        stream: &StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.shared.read_stream(stream.as_str(), from, limit)
+    }
+}
+
+impl Drop for SegmentLog {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(thread) = self.writer.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the event log's writer thread panicked");
+        }
+    }
+}
+
+impl EventLog for SegmentLog {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { atomic_multi_stream: true, dense_positions: true }
+    }
+
+    fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
+        self.append_group(vec![append]).map(|mut results| results.remove(0)).boxed()
+    }
+
+    fn append_group(&self, appends: Vec<Append>) -> BoxFuture<'static, Vec<Result<Appended, AppendError>>> {
+        let count = appends.len();
+        if count == 0 {
+            return ready(Vec::new()).boxed();
+        }
+        match self.shared.queue.push(appends) {
+            Err(error) => ready(vec![Err(error); count]).boxed(),
+            Ok(receiver) => async move {
+                // The writer replies to every job it takes; it goes without a reply only if it panicked.
+                let stopped = || AppendError::Stopped("the writer thread has ended".into());
+                receiver.await.unwrap_or_else(|_| vec![Err(stopped()); count])
+            }
+            .boxed(),
+        }
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+        async move { self.shared.read_stream(stream.as_str(), from, limit) }.boxed()
+    }
+
+    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
+        async move { self.shared.stream_revision(stream.as_str()) }.boxed()
+    }
+
+    fn read_all<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        async move { self.shared.read_all(after, filter, limit, limit_bytes) }.boxed()
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        let position = self.shared.head();
+        ready(Ok(Head { position, events: position })).boxed()
+    }
+
+    fn watch_head(&self) -> watch::Receiver<Position> {
+        self.shared.watch_head()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.shared.queue.close();
+        let mut done = self.done.clone();
+        async move {
+            // An error means that the thread is gone, which is closed too.
+            let _ = done.wait_for(|done| *done).await;
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,122 @@
+//! What the writer, the background work and all readers share.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::options::SegmentOptions;
+use super::queue::Queue;
+use super::storage::Storage;
+use super::tail::{Ring, RingGroup, SEGMENT_HEAD, Spare, TailSegment};
+use crate::log::{AppendError, Position, ReadError, Revision};
+
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: SegmentOptions,
+    pub(crate) log_id: Uuid,
+    pub(crate) queue: Queue,
+    pub(crate) ring: RwLock<Ring>,
+    /// Replaced as a whole, never changed: a reader works on the one it took.
+    view: RwLock<Arc<View>>,
+    head: AtomicU64,
+    watch: watch::Sender<Position>,
+    stopped: Mutex<Option<AppendError>>,
+}
+
+/// The files of the log at one moment.
+#[derive(Clone, Default)]
+pub(crate) struct View {
+    /// Unsealed segments, oldest first; the last one is written to.
+    pub(crate) tail: Vec<Arc<TailSegment>>,
+}
+
+/// What the append path needs to know of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamState {
+    pub(crate) revision: Revision,
+    pub(crate) last_id: Option<Uuid>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        options: SegmentOptions,
+        log_id: Uuid,
+        view: View,
+        head: Position,
+    ) -> Self {
+        Self {
+            storage,
+            log_id,
+            queue: Queue::new(options.queue_bytes, options.queue_appends),
+            ring: RwLock::new(Ring::new(options.ring_bytes)),
+            view: RwLock::new(Arc::new(view)),
+            head: AtomicU64::new(head),
+            watch: watch::channel(head).0,
+            stopped: Mutex::new(None),
+            options,
+        }
+    }
+
+    /// Position of the last durable event.
+    pub(crate) fn head(&self) -> Position {
+        self.head.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn watch_head(&self) -> watch::Receiver<Position> {
+        self.watch.subscribe()
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.read().clone()
+    }
+
+    /// Makes a durable group visible.
+    pub(crate) fn publish(&self, group: RingGroup) {
+        let head = group.last;
+        self.ring.write().push(group);
+        self.head.store(head, Ordering::Release);
+        self.watch.send_replace(head);
+    }
+
+    /// Replaces the view by a changed copy.
+    pub(crate) fn change_view(&self, change: impl FnOnce(&mut View)) {
+        let mut view = self.view.write();
+        let mut changed = View::clone(&view);
+        change(&mut changed);
+        *view = Arc::new(changed);
+    }
+
+    /// Why the log has stopped, if it has.
+    pub(crate) fn stopped(&self) -> Option<AppendError> {
+        self.stopped.lock().clone()
+    }
+
+    pub(crate) fn note_stopped(&self, error: &AppendError) {
+        self.stopped.lock().get_or_insert_with(|| error.clone());
+    }
+
+    /// The revision of a stream as the writer must see it: with what is not durable yet.
+    pub(crate) fn stream_state(&self, stream: &str) -> Result<Option<StreamState>, ReadError> {
+        let view = self.view.read();
+        for segment in view.tail.iter().rev() {
+            if let Some(entry) = segment.index.read().streams.get(stream) {
+                return Ok(Some(StreamState { revision: entry.last_revision(), last_id: entry.last_id }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Starts a segment at position `first` with room for at least `room` bytes of frames.
+    pub(crate) fn next_segment(&self, first: Position, room: u64) -> io::Result<Arc<TailSegment>> {
+        let size = self.options.segment_bytes.max((SEGMENT_HEAD + room).next_multiple_of(4096));
+        let spare = Spare::prepare(&*self.storage, size)?;
+        let segment = Arc::new(spare.into_segment(&*self.storage, self.log_id, first)?);
+        self.change_view(|view| view.tail.push(segment.clone()));
+        Ok(segment)
+    }
+}
