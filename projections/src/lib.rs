@@ -13,5 +13,6 @@
 
 pub mod generations;
 pub mod model;
+mod position_text;
 pub mod rows;
 pub mod runner;

@@ -1,1 +1,365 @@
 //! Where generations live, which one is live, and the swap from one to the next.
+//!
+//! ```text
+//! <folder>/projections.json          live 3, previous 2
+//! <folder>/inventory@2.sqlite        kept for a rollback
+//! <folder>/inventory@3.sqlite        what queries read
+//! <folder>/inventory@4.sqlite        being built
+//! ```
+//!
+//! A swap is one atomic write of the manifest and one atomic pointer in the process: a query takes the [`Generation`]
+//! once and finishes on it, also when another goes live meanwhile.
+
+mod kind;
+mod manifest;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use daybook_eventlog::{EventLog, Position};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+pub use kind::{Opened, QueryHandle, ReadModelKind, Registry, RowKind};
+pub use manifest::{Generations, Manifest};
+
+use crate::model::StoreError;
+use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerError};
+
+/// Why generations could not be opened or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerationError {
+    #[error("there is no projection {0:?}")]
+    Unknown(String),
+    #[error("projection {0} has no live generation: its store could not be opened")]
+    NotOpen(String),
+    #[error("projection {0} has no previous generation to go back to")]
+    NoPrevious(String),
+    #[error("generation {generation} of projection {name} is not the one being built")]
+    NotBuilding { name: String, generation: u64 },
+    #[error("{path}: {reason}")]
+    Manifest { path: PathBuf, reason: String },
+    #[error("{path}: {source}")]
+    Files { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+}
+
+/// A generation with its runner. Queries take it once and use its `queries` and its `handle` together, so that waiting and
+/// reading mean the same store.
+pub struct Generation {
+    pub number: u64,
+    pub handle: ProjectionHandle,
+    pub queries: QueryHandle,
+    pub place: PathBuf,
+}
+
+/// What a swap or a rollback did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swapped {
+    pub from: u64,
+    pub to: u64,
+    /// The checkpoint that the new one had, at or beyond that of the old one.
+    pub position: Position,
+}
+
+struct Slot {
+    kind: Arc<dyn ReadModelKind>,
+    live: ArcSwapOption<Generation>,
+    building: ArcSwapOption<Generation>,
+    /// Why the live generation could not be opened.
+    fault: Mutex<Option<StoreError>>,
+    /// Held over changes of generations.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// All projections of a process, running.
+pub struct Projections {
+    folder: PathBuf,
+    slots: Vec<Slot>,
+    manifest: Mutex<Manifest>,
+    log: Arc<dyn EventLog>,
+    runtime: Handle,
+}
+
+impl Projections {
+    /// Opens the live generation of every projection (the first, where there is none) and starts its runner. A store that cannot be
+    /// opened does not keep the others from running: its projection shows as halted, and can be rebuilt.
+    pub fn open(
+        folder: &Path,
+        registry: &Registry,
+        log: Arc<dyn EventLog>,
+        runtime: Handle,
+    ) -> Result<Self, GenerationError> {
+        std::fs::create_dir_all(folder).map_err(|source| files(folder, source))?;
+        let manifest = Mutex::new(Manifest::load(folder)?);
+        let mut projections = Self { folder: folder.to_owned(), slots: Vec::new(), manifest, log, runtime };
+        for kind in registry.kinds() {
+            let slot = projections.open_slot(kind)?;
+            projections.slots.push(slot);
+        }
+        Ok(projections)
+    }
+
+    fn open_slot(&self, kind: &Arc<dyn ReadModelKind>) -> Result<Slot, GenerationError> {
+        let name = kind.name();
+        let known = self.manifest.lock().get(name).cloned();
+        let generations = match known {
+            Some(generations) => generations,
+            None => {
+                self.manifest.lock().set(name, Generations::first())?;
+                Generations::first()
+            }
+        };
+        let slot = Slot {
+            kind: Arc::clone(kind),
+            live: ArcSwapOption::empty(),
+            building: ArcSwapOption::empty(),
+            fault: Mutex::new(None),
+            changing: tokio::sync::Mutex::new(()),
+        };
+        match self.run(kind, generations.live) {
+            Ok(generation) => slot.live.store(Some(generation)),
+            Err(error) => {
+                tracing::error!(projection = name, generation = generations.live, %error, "cannot open the read model");
+                *slot.fault.lock() = Some(error);
+            }
+        }
+        Ok(slot)
+    }
+
+    fn run(&self, kind: &Arc<dyn ReadModelKind>, number: u64) -> Result<Arc<Generation>, StoreError> {
+        let place = kind.place(&self.folder, number);
+        let Opened { model, queries } = kind.open(&place, number)?;
+        let log = Arc::clone(&self.log);
+        let handle = runner::start(kind.name(), number, model, log, &self.runtime, kind.options())?;
+        Ok(Arc::new(Generation { number, handle, queries, place }))
+    }
+
+    fn slot(&self, name: &str) -> Result<&Slot, GenerationError> {
+        let slot = self.slots.iter().find(|slot| slot.kind.name() == name);
+        slot.ok_or_else(|| GenerationError::Unknown(name.to_owned()))
+    }
+
+    fn generations(&self, name: &str) -> Result<Generations, GenerationError> {
+        let known = self.manifest.lock().get(name).cloned();
+        known.ok_or_else(|| GenerationError::Unknown(name.to_owned()))
+    }
+
+    /// The folder of all generations.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The log that the projections follow.
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.log
+    }
+
+    /// The names, in a fixed order.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        self.slots.iter().map(|slot| slot.kind.name()).collect()
+    }
+
+    /// What kind of read model a projection is.
+    pub fn kind(&self, name: &str) -> Result<Arc<dyn ReadModelKind>, GenerationError> {
+        Ok(Arc::clone(&self.slot(name)?.kind))
+    }
+
+    /// The generation that queries read.
+    pub fn live(&self, name: &str) -> Result<Arc<Generation>, GenerationError> {
+        let slot = self.slot(name)?;
+        if let Some(live) = slot.live.load_full() {
+            return Ok(live);
+        }
+        Err(match slot.fault.lock().clone() {
+            Some(fault) => GenerationError::Store(fault),
+            None => GenerationError::NotOpen(name.to_owned()),
+        })
+    }
+
+    /// The generation that a rebuild is filling in this process.
+    pub fn building(&self, name: &str) -> Result<Option<Arc<Generation>>, GenerationError> {
+        Ok(self.slot(name)?.building.load_full())
+    }
+
+    /// The state of every projection's live generation.
+    #[must_use]
+    pub fn status(&self) -> Vec<ProjectionStatus> {
+        self.slots.iter().map(|slot| self.slot_status(slot)).collect()
+    }
+
+    fn slot_status(&self, slot: &Slot) -> ProjectionStatus {
+        if let Some(live) = slot.live.load_full() {
+            return live.handle.status();
+        }
+        let head = *self.log.watch_head().borrow();
+        let name = slot.kind.name();
+        ProjectionStatus {
+            name: name.to_owned(),
+            generation: self.generations(name).map_or(0, |generations| generations.live),
+            checkpoint: 0,
+            head,
+            lag: head,
+            state: "halted",
+            reason: slot.fault.lock().as_ref().map(StoreError::to_string),
+            dead_letters: 0,
+            retries: 0,
+            events: 0,
+        }
+    }
+
+    /// Starts the next generation of a projection beside the live one, or goes on with one that an ended process left.
+    /// One at a time; asked again, it gives the same.
+    pub async fn begin_rebuild(&self, name: &str) -> Result<Arc<Generation>, GenerationError> {
+        let slot = self.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        if let Some(building) = slot.building.load_full() {
+            return Ok(building);
+        }
+        let mut generations = self.generations(name)?;
+        if let Some(left) = generations.building {
+            if let Ok(building) = self.run(&slot.kind, left) {
+                slot.building.store(Some(Arc::clone(&building)));
+                return Ok(building);
+            }
+            self.remove(slot, left)?;
+        }
+        generations.last += 1;
+        generations.building = Some(generations.last);
+        self.manifest.lock().set(name, generations.clone())?;
+        let building = self.run(&slot.kind, generations.last)?;
+        slot.building.store(Some(Arc::clone(&building)));
+        Ok(building)
+    }
+
+    /// Gives up the generation being built and removes it.
+    pub async fn abandon_rebuild(&self, name: &str) -> Result<(), GenerationError> {
+        let slot = self.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        if let Some(building) = slot.building.swap(None) {
+            building.handle.stop().await;
+        }
+        let mut generations = self.generations(name)?;
+        if let Some(number) = generations.building.take() {
+            self.remove(slot, number)?;
+            self.manifest.lock().set(name, generations)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the generation being built the live one, once it has reached what the live one shows (at most `timeout`). The old one
+    /// is stopped and kept for a rollback; one kept before goes.
+    pub async fn swap(
+        &self,
+        name: &str,
+        next: &Arc<Generation>,
+        timeout: Duration,
+    ) -> Result<Swapped, GenerationError> {
+        let slot = self.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        let is_building = slot.building.load_full().is_some_and(|building| Arc::ptr_eq(&building, next));
+        if !is_building {
+            return Err(GenerationError::NotBuilding { name: name.to_owned(), generation: next.number });
+        }
+        let swapped = self.go_live(slot, next, timeout).await?;
+        slot.building.store(None);
+        Ok(swapped)
+    }
+
+    async fn go_live(
+        &self,
+        slot: &Slot,
+        next: &Arc<Generation>,
+        timeout: Duration,
+    ) -> Result<Swapped, GenerationError> {
+        let name = slot.kind.name();
+        let old = slot.live.load_full();
+        if let Some(old) = &old {
+            // Readers of the new one must not fall behind what the old one has shown.
+            let _ = old.handle.pause().await;
+            if let Err(error) = next.handle.wait_for(old.handle.checkpoint(), timeout).await {
+                let _ = old.handle.resume().await;
+                return Err(error.into());
+            }
+        }
+        let mut generations = self.generations(name)?;
+        let from = generations.live;
+        let obsolete = generations.previous.filter(|previous| *previous != next.number);
+        generations.live = next.number;
+        generations.previous = Some(from);
+        if generations.building == Some(next.number) {
+            generations.building = None;
+        }
+        if let Err(error) = self.manifest.lock().set(name, generations) {
+            if let Some(old) = &old {
+                let _ = old.handle.resume().await;
+            }
+            return Err(error);
+        }
+        slot.live.store(Some(Arc::clone(next)));
+        *slot.fault.lock() = None;
+        if let Some(old) = old {
+            old.handle.stop().await;
+        }
+        if let Some(obsolete) = obsolete {
+            self.remove(slot, obsolete)?;
+        }
+        Ok(Swapped { from, to: next.number, position: next.handle.checkpoint() })
+    }
+
+    /// Goes back to the generation that was live before, once it has caught up (at most `timeout`). What was live is kept as
+    /// the previous one.
+    pub async fn rollback(&self, name: &str, timeout: Duration) -> Result<Swapped, GenerationError> {
+        let slot = self.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        let previous = self.generations(name)?.previous;
+        let previous = previous.ok_or_else(|| GenerationError::NoPrevious(name.to_owned()))?;
+        let generation = self.run(&slot.kind, previous)?;
+        let gone_live = self.go_live(slot, &generation, timeout).await;
+        if gone_live.is_err() {
+            generation.handle.stop().await;
+        }
+        gone_live
+    }
+
+    /// Removes the previous generation. Its number, if there was one.
+    pub async fn cleanup(&self, name: &str) -> Result<Option<u64>, GenerationError> {
+        let slot = self.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        let mut generations = self.generations(name)?;
+        let Some(previous) = generations.previous.take() else {
+            return Ok(None);
+        };
+        self.remove(slot, previous)?;
+        self.manifest.lock().set(name, generations)?;
+        Ok(Some(previous))
+    }
+
+    fn remove(&self, slot: &Slot, number: u64) -> Result<(), GenerationError> {
+        let place = slot.kind.place(&self.folder, number);
+        slot.kind.remove(&place).map_err(|source| files(&place, source))
+    }
+
+    /// Commits everything and ends all runners.
+    pub async fn stop(&self) {
+        for slot in &self.slots {
+            for generation in [slot.live.load_full(), slot.building.load_full()].into_iter().flatten() {
+                generation.handle.stop().await;
+            }
+        }
+    }
+}
+
+fn files(path: &Path, source: std::io::Error) -> GenerationError {
+    GenerationError::Files { path: path.to_owned(), source }
+}

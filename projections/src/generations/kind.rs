@@ -1,0 +1,164 @@
+//! What each projection is: how its read model is opened, and how it is queried.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::{ReadModel, StoreError};
+use crate::rows::{Projector, RowModel, RowReader, SqliteStore};
+use crate::runner::RunnerOptions;
+
+/// A kind of read model: knows how to open or create one generation of itself.
+pub trait ReadModelKind: Send + Sync + 'static {
+    /// The projection's name: `[a-z]+`.
+    fn name(&self) -> &'static str;
+
+    /// The file or folder of a generation in the folder of projections.
+    fn place(&self, folder: &Path, generation: u64) -> PathBuf {
+        folder.join(format!("{}@{generation}", self.name()))
+    }
+
+    /// Opens the generation at `place`, or creates it empty.
+    fn open(&self, place: &Path, generation: u64) -> Result<Opened, StoreError>;
+
+    /// Removes a generation that nobody has open for writing.
+    fn remove(&self, place: &Path) -> std::io::Result<()> {
+        let removed =
+            if place.is_dir() { std::fs::remove_dir_all(place) } else { std::fs::remove_file(place) };
+        allow_missing(removed)
+    }
+
+    /// How its runner reads and commits.
+    fn options(&self) -> RunnerOptions {
+        RunnerOptions::default()
+    }
+}
+
+pub(super) fn allow_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// An opened generation.
+pub struct Opened {
+    pub model: Box<dyn ReadModel>,
+    pub queries: QueryHandle,
+}
+
+/// What queries of a generation go through.
+#[derive(Clone)]
+pub enum QueryHandle {
+    /// Tables.
+    Rows(Arc<dyn RowReader>),
+    /// An engine of its own, such as a search index.
+    Other(Arc<dyn Any + Send + Sync>),
+}
+
+impl QueryHandle {
+    /// The row reader, if this is a read model of tables.
+    #[must_use]
+    pub fn rows(&self) -> Option<Arc<dyn RowReader>> {
+        match self {
+            Self::Rows(reader) => Some(Arc::clone(reader)),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// The engine's own handle, if it is of this type.
+    #[must_use]
+    pub fn other<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        match self {
+            Self::Rows(_) => None,
+            Self::Other(handle) => Arc::clone(handle).downcast().ok(),
+        }
+    }
+}
+
+/// A read model of tables in SQLite.
+pub struct RowKind<P> {
+    name: &'static str,
+    projector: fn() -> P,
+    options: RunnerOptions,
+}
+
+impl<P: Projector> RowKind<P> {
+    /// The kind of read model that this projector fills.
+    #[must_use]
+    pub fn new(projector: fn() -> P) -> Self {
+        Self { name: projector().spec().name, projector, options: RunnerOptions::default() }
+    }
+
+    /// With other runner options.
+    #[must_use]
+    pub fn with_options(mut self, options: RunnerOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+impl<P: Projector> ReadModelKind for RowKind<P> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn place(&self, folder: &Path, generation: u64) -> PathBuf {
+        folder.join(format!("{}@{generation}.sqlite", self.name))
+    }
+
+    fn open(&self, place: &Path, generation: u64) -> Result<Opened, StoreError> {
+        let projector = (self.projector)();
+        let store = SqliteStore::open(place, projector.spec(), generation)?;
+        let model = RowModel::new(projector, Box::new(store));
+        let queries = QueryHandle::Rows(model.reader());
+        Ok(Opened { model: Box::new(model), queries })
+    }
+
+    fn remove(&self, place: &Path) -> std::io::Result<()> {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = place.as_os_str().to_owned();
+            file.push(suffix);
+            allow_missing(std::fs::remove_file(PathBuf::from(file)))?;
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> RunnerOptions {
+        self.options.clone()
+    }
+}
+
+/// All projections of a process, in a fixed order.
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: Vec<Arc<dyn ReadModelKind>>,
+}
+
+impl Registry {
+    /// No projections.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind. Names are unique.
+    #[must_use]
+    pub fn with(mut self, kind: impl ReadModelKind) -> Self {
+        assert!(self.get(kind.name()).is_none(), "projection {} is registered once", kind.name());
+        self.kinds.push(Arc::new(kind));
+        self
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn ReadModelKind>> {
+        self.kinds.iter().find(|kind| kind.name() == name)
+    }
+
+    /// All kinds.
+    #[must_use]
+    pub fn kinds(&self) -> &[Arc<dyn ReadModelKind>] {
+        &self.kinds
+    }
+}

@@ -1,0 +1,340 @@
+//! What the rest of the process holds of a running projection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use daybook_eventlog::Position;
+use serde::Serialize;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::RunnerError;
+use super::engine::{Engine, StepError};
+use super::letters::{DiscardError, LettersRetried};
+use super::thread::Command;
+use crate::model::{DeadLetter, ReadModel};
+
+/// What a runner is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunnerState {
+    /// Behind the head, reading page after page.
+    CatchingUp,
+    /// At the head but for the batch of the moment.
+    Running,
+    Paused,
+    /// The store or the log failed; the next try comes by itself.
+    Retrying {
+        reason: String,
+        attempt: u32,
+    },
+    /// Needs an operator: resume tries again.
+    Halted {
+        reason: String,
+    },
+    Stopped,
+}
+
+/// A projection as `projections list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProjectionStatus {
+    pub name: String,
+    pub generation: u64,
+    #[serde(with = "crate::position_text")]
+    pub checkpoint: Position,
+    #[serde(with = "crate::position_text")]
+    pub head: Position,
+    /// Positions between checkpoint and head.
+    pub lag: u64,
+    /// `catching_up`, `running`, `degraded` (running, with parked events), `paused`, `retrying`, `halted`, `stopped`.
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub dead_letters: usize,
+    /// Failures since the start that were tried again.
+    pub retries: u64,
+    /// Events read since the start.
+    pub events: u64,
+}
+
+/// What thread and handles share.
+pub(super) struct Shared {
+    name: String,
+    generation: u64,
+    head: watch::Receiver<Position>,
+    checkpoint: watch::Sender<Position>,
+    state: watch::Sender<RunnerState>,
+    letters: AtomicUsize,
+    retries: AtomicU64,
+    events: AtomicU64,
+    waiters: AtomicUsize,
+    waiter: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: &str,
+        generation: u64,
+        checkpoint: Position,
+        head: watch::Receiver<Position>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            generation,
+            head,
+            checkpoint: watch::Sender::new(checkpoint),
+            state: watch::Sender::new(RunnerState::CatchingUp),
+            letters: AtomicUsize::new(0),
+            retries: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            waiters: AtomicUsize::new(0),
+            waiter: Notify::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn set_state(&self, state: RunnerState) {
+        self.state.send_if_modified(|now| {
+            let changed = *now != state;
+            if changed {
+                *now = state;
+            }
+            changed
+        });
+    }
+
+    pub(super) fn set_letters(&self, letters: usize) {
+        self.letters.store(letters, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn publish(&self, checkpoint: Position, letters: usize, events: u64) {
+        self.set_letters(letters);
+        self.events.store(events, Ordering::Relaxed);
+        self.checkpoint.send_if_modified(|now| std::mem::replace(now, checkpoint) != checkpoint);
+    }
+
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) async fn waiter_came(&self) {
+        self.waiter.notified().await;
+    }
+}
+
+/// Counts somebody who waits, until dropped.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.waiters.fetch_add(1, Ordering::AcqRel);
+        shared.waiter.notify_one();
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A running projection. The thread stops when the last handle is dropped.
+#[derive(Clone)]
+pub struct ProjectionHandle {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl ProjectionHandle {
+    pub(super) const fn new(shared: Arc<Shared>, commands: mpsc::UnboundedSender<Command>) -> Self {
+        Self { shared, commands }
+    }
+
+    /// The projection.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Which generation of it this is.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared.generation
+    }
+
+    /// The position that queries see at least.
+    #[must_use]
+    pub fn checkpoint(&self) -> Position {
+        *self.shared.checkpoint.borrow()
+    }
+
+    /// Follows the checkpoint.
+    #[must_use]
+    pub fn watch_checkpoint(&self) -> watch::Receiver<Position> {
+        self.shared.checkpoint.subscribe()
+    }
+
+    /// What the runner is doing.
+    #[must_use]
+    pub fn state(&self) -> RunnerState {
+        self.shared.state.borrow().clone()
+    }
+
+    /// Follows the state.
+    #[must_use]
+    pub fn watch_state(&self) -> watch::Receiver<RunnerState> {
+        self.shared.state.subscribe()
+    }
+
+    /// Positions between checkpoint and head.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.shared.head.borrow().saturating_sub(self.checkpoint())
+    }
+
+    /// Everything an operator asks first.
+    #[must_use]
+    pub fn status(&self) -> ProjectionStatus {
+        // The checkpoint first: the head may only be ahead of it.
+        let checkpoint = self.checkpoint();
+        let head = (*self.shared.head.borrow()).max(checkpoint);
+        let dead_letters = self.shared.letters.load(Ordering::Relaxed);
+        let (state, reason) = match self.state() {
+            RunnerState::CatchingUp => ("catching_up", None),
+            RunnerState::Running if dead_letters > 0 => ("degraded", None),
+            RunnerState::Running => ("running", None),
+            RunnerState::Paused => ("paused", None),
+            RunnerState::Retrying { reason, .. } => ("retrying", Some(reason)),
+            RunnerState::Halted { reason } => ("halted", Some(reason)),
+            RunnerState::Stopped => ("stopped", None),
+        };
+        ProjectionStatus {
+            name: self.shared.name.clone(),
+            generation: self.shared.generation,
+            checkpoint,
+            head,
+            lag: head - checkpoint,
+            state,
+            reason,
+            dead_letters,
+            retries: self.shared.retries.load(Ordering::Relaxed),
+            events: self.shared.events.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until queries see `position`, at most `timeout`; the runner commits without delay meanwhile. Gives the checkpoint
+    /// reached. [`RunnerError::Behind`] when time is up, at once if the runner has halted or stopped.
+    pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<Position, RunnerError> {
+        let mut checkpoint = self.shared.checkpoint.subscribe();
+        let reached = *checkpoint.borrow_and_update();
+        if reached >= position {
+            return Ok(reached);
+        }
+        let mut state = self.shared.state.subscribe();
+        let _waiting = Waiting::new(&self.shared);
+        let name = || self.shared.name.clone();
+        let wait = async {
+            tokio::select! {
+                reached = checkpoint.wait_for(|reached| *reached >= position) => {
+                    reached.map(|reached| *reached).map_err(|_| RunnerError::Stopped(name()))
+                }
+                ended = state.wait_for(|s| matches!(s, RunnerState::Halted { .. } | RunnerState::Stopped)) => {
+                    Err(match ended.as_deref() {
+                        Ok(RunnerState::Halted { reason }) => RunnerError::Halted { name: name(), reason: reason.clone() },
+                        _ => RunnerError::Stopped(name()),
+                    })
+                }
+            }
+        };
+        match tokio::time::timeout(timeout, wait).await {
+            Ok(result) => result,
+            Err(_) => {
+                Err(RunnerError::Behind { name: name(), checkpoint: self.checkpoint(), wanted: position })
+            }
+        }
+    }
+
+    fn stopped(&self) -> RunnerError {
+        RunnerError::Stopped(self.shared.name.clone())
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, RunnerError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| self.stopped())?;
+        answer.await.map_err(|_| self.stopped())
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> Result<T, RunnerError> {
+        self.ask(|reply| {
+            Command::Work(Box::new(move |engine| {
+                let _ = reply.send(work(engine));
+            }))
+        })
+        .await
+    }
+
+    /// Stops reading; returns when nothing is uncommitted.
+    pub async fn pause(&self) -> Result<(), RunnerError> {
+        self.ask(Command::Pause).await
+    }
+
+    /// Goes on after a pause, or tries again after a halt.
+    pub async fn resume(&self) -> Result<(), RunnerError> {
+        self.ask(Command::Resume).await
+    }
+
+    /// Does something with the read model between two commits, on the runner's thread: a snapshot, a repair. What it leaves
+    /// uncommitted is dropped.
+    pub async fn with_model<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn ReadModel) -> T + Send + 'static,
+    ) -> Result<T, RunnerError> {
+        self.work(|engine| work(&mut *engine.model)).await
+    }
+
+    /// The parked events in order of position.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, RunnerError> {
+        self.work(|engine| engine.letters.values().cloned().collect()).await
+    }
+
+    /// Applies parked events again, those of one stream or all, in order.
+    pub async fn retry_dead_letters(&self, stream: Option<String>) -> Result<LettersRetried, RunnerError> {
+        self.work(move |engine| engine.retry_letters(stream.as_deref()))
+            .await?
+            .map_err(|error| self.step_error(error))
+    }
+
+    /// Gives up the first parked event of a stream for good. The caller leaves an `operations.dead_letter_discarded` event.
+    pub async fn discard_dead_letter(&self, position: Position) -> Result<DeadLetter, RunnerError> {
+        self.work(move |engine| engine.discard_letter(position)).await?.map_err(|error| match error {
+            DiscardError::Refused(reason) => RunnerError::Letter(reason),
+            DiscardError::Failed(error) => self.step_error(error),
+        })
+    }
+
+    fn step_error(&self, error: StepError) -> RunnerError {
+        let name = self.shared.name.clone();
+        match error {
+            StepError::Retry(reason) => RunnerError::Unavailable { name, reason },
+            StepError::Halt(reason) => RunnerError::Halted { name, reason },
+        }
+    }
+
+    /// Commits what is pending and ends the thread; returns when its store is closed.
+    pub async fn stop(&self) {
+        let mut state = self.shared.state.subscribe();
+        if self.commands.send(Command::Stop).is_ok() {
+            let _ = state.wait_for(|state| *state == RunnerState::Stopped).await;
+        }
+    }
+}

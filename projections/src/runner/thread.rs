@@ -1,0 +1,262 @@
+//! The thread of a projection: when to read, when to commit, when to wait.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use daybook_eventlog::{EventLog, Position};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::RunnerOptions;
+use super::engine::{Engine, StepError, backoff};
+use super::handle::{ProjectionHandle, RunnerState, Shared};
+use crate::model::{ReadModel, StoreError};
+
+/// What a handle asks of the thread.
+pub(super) enum Command {
+    Pause(oneshot::Sender<()>),
+    Resume(oneshot::Sender<()>),
+    /// Something to do with everything committed.
+    Work(Box<dyn FnOnce(&mut Engine) + Send>),
+    Stop,
+}
+
+/// Starts the thread of a projection. `runtime` drives the log's reads and must outlive the runner: a multi-threaded one, or one that
+/// somebody blocks on.
+pub fn start(
+    name: &str,
+    generation: u64,
+    model: Box<dyn ReadModel>,
+    log: Arc<dyn EventLog>,
+    runtime: &Handle,
+    options: RunnerOptions,
+) -> Result<ProjectionHandle, StoreError> {
+    let head = log.watch_head();
+    let shared = Arc::new(Shared::new(name, generation, model.checkpoint(), head.clone()));
+    let engine = Engine::new(model, log, runtime.clone(), options)?;
+    shared.set_letters(engine.letters.len());
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let mut runner = Runner {
+        engine,
+        shared: Arc::clone(&shared),
+        inbox,
+        head,
+        head_open: true,
+        mode: Mode::Going,
+        attempt: 0,
+    };
+    std::thread::Builder::new()
+        .name(format!("projection-{name}"))
+        .spawn(move || {
+            let shared = Arc::clone(&runner.shared);
+            let ended = std::panic::catch_unwind(AssertUnwindSafe(move || runner.run()));
+            match ended {
+                Ok(()) => shared.set_state(RunnerState::Stopped),
+                Err(panic) => {
+                    let reason = panic_text(&*panic);
+                    tracing::error!(projection = shared.name(), reason, "the projector panicked");
+                    shared.set_state(RunnerState::Halted {
+                        reason: format!("the projector panicked: {reason}"),
+                    });
+                }
+            }
+        })
+        .map_err(|e| StoreError::Unavailable(format!("cannot start a thread: {e}")))?;
+    Ok(ProjectionHandle::new(shared, commands))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Going,
+    Paused,
+    Halted,
+    Stopping,
+}
+
+struct Runner {
+    engine: Engine,
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    head: watch::Receiver<Position>,
+    head_open: bool,
+    mode: Mode,
+    /// Failures in a row.
+    attempt: u32,
+}
+
+/// What ends a wait, beside its time.
+#[derive(Clone, Copy, Default)]
+struct WakeOn {
+    head: bool,
+    waiter: bool,
+}
+
+impl Runner {
+    fn run(&mut self) {
+        if let Err(error) = self.engine.check_not_ahead() {
+            self.failed(error);
+        }
+        let mut last_commit: Option<Instant> = None;
+        loop {
+            while let Ok(command) = self.inbox.try_recv() {
+                self.execute(command);
+            }
+            match self.mode {
+                Mode::Stopping => break,
+                Mode::Paused | Mode::Halted => {
+                    self.wait(None, WakeOn::default());
+                    continue;
+                }
+                Mode::Going => {}
+            }
+            if *self.head.borrow_and_update() <= self.engine.applied() {
+                self.caught_up();
+                self.wait(None, WakeOn { head: true, waiter: false });
+                continue;
+            }
+            if let Some(last) = last_commit {
+                let urgent = self.shared.has_waiters();
+                let pace = if urgent { self.engine.options.urgent_pace } else { self.engine.options.pace };
+                if last.elapsed() < pace {
+                    self.wait(Some(last + pace), WakeOn { head: false, waiter: !urgent });
+                    continue;
+                }
+            }
+            last_commit = self.step();
+        }
+        self.engine.settle();
+        self.publish();
+    }
+
+    /// One page. When that reached the head, commits, and gives the time of that.
+    fn step(&mut self) -> Option<Instant> {
+        let stepped = self.engine.step(Position::MAX).and_then(|at_head| {
+            if at_head || self.shared.has_waiters() {
+                self.engine.commit()?;
+            }
+            Ok(at_head)
+        });
+        self.publish();
+        match stepped {
+            Ok(true) => {
+                self.attempt = 0;
+                Some(Instant::now())
+            }
+            Ok(false) => {
+                self.attempt = 0;
+                self.shared.set_state(RunnerState::CatchingUp);
+                None
+            }
+            Err(error) => {
+                self.failed(error);
+                None
+            }
+        }
+    }
+
+    fn caught_up(&mut self) {
+        if let Err(error) = self.engine.commit() {
+            self.failed(error);
+            return;
+        }
+        self.publish();
+        self.shared.set_state(RunnerState::Running);
+    }
+
+    fn failed(&mut self, error: StepError) {
+        self.engine.rollback();
+        match error {
+            StepError::Halt(reason) => {
+                tracing::error!(projection = self.shared.name(), reason, "the projector has halted");
+                self.mode = Mode::Halted;
+                self.shared.set_state(RunnerState::Halted { reason });
+            }
+            StepError::Retry(reason) => {
+                let pause = backoff(&self.engine.options, self.attempt);
+                self.attempt += 1;
+                tracing::warn!(
+                    projection = self.shared.name(),
+                    attempt = self.attempt,
+                    reason,
+                    "will try again"
+                );
+                self.shared.add_retry();
+                self.shared.set_state(RunnerState::Retrying { reason, attempt: self.attempt });
+                let until = Instant::now() + pause;
+                while self.mode == Mode::Going && Instant::now() < until {
+                    self.wait(Some(until), WakeOn::default());
+                }
+            }
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.publish(self.engine.model.checkpoint(), self.engine.letters.len(), self.engine.events);
+    }
+
+    fn execute(&mut self, command: Command) {
+        self.engine.settle();
+        self.publish();
+        match command {
+            Command::Pause(done) => {
+                if self.mode == Mode::Going {
+                    self.mode = Mode::Paused;
+                    self.shared.set_state(RunnerState::Paused);
+                }
+                let _ = done.send(());
+            }
+            Command::Resume(done) => {
+                if matches!(self.mode, Mode::Paused | Mode::Halted) {
+                    self.mode = Mode::Going;
+                    self.attempt = 0;
+                    self.shared.set_state(RunnerState::CatchingUp);
+                    if let Err(error) = self.engine.check_not_ahead() {
+                        self.failed(error);
+                    }
+                }
+                let _ = done.send(());
+            }
+            Command::Work(work) => {
+                work(&mut self.engine);
+                // Whatever the work left uncommitted was not meant to stay.
+                self.engine.rollback();
+                self.publish();
+            }
+            Command::Stop => self.mode = Mode::Stopping,
+        }
+    }
+
+    /// Waits for a command (and carries it out), for the time, or for what `wake` names.
+    fn wait(&mut self, until: Option<Instant>, wake: WakeOn) {
+        let Self { engine, shared, inbox, head, head_open, .. } = self;
+        let on_head = wake.head && *head_open;
+        let command = engine.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                command = inbox.recv() => Some(command.unwrap_or(Command::Stop)),
+                () = shared.waiter_came(), if wake.waiter => None,
+                changed = head.changed(), if on_head => {
+                    // A log that is closed appends nothing more; what is in it stays readable.
+                    *head_open = changed.is_ok();
+                    None
+                }
+                () = sleep_until(until), if until.is_some() => None,
+            }
+        });
+        if let Some(command) = command {
+            self.execute(command);
+        }
+    }
+}
+
+async fn sleep_until(until: Option<Instant>) {
+    if let Some(until) = until {
+        tokio::time::sleep_until(until.into()).await;
+    }
+}
