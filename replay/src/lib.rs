@@ -1,1 +1,15 @@
-//! placeholder
+//! Operators' work on a log and its read models: import, rebuild, reconcile, verify, time travel.
+//!
+//! Map of the crate:
+//!
+//! - [`import`]: foreign histories through the command path
+//! - [`verify`]: checks the whole log
+//! - [`time_travel`]: any aggregate as of a revision or time
+//! - [`operations`]: events that operators' work leaves
+//!
+//! What this crate deliberately does not do: no HTTP, no terminal. Progress goes through callbacks, results are values.
+
+pub mod import;
+pub mod operations;
+pub mod time_travel;
+pub mod verify;

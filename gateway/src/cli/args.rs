@@ -1,0 +1,239 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use daybook_schemas::Timestamp;
+
+/// Event-sourced commerce: catalogue, stock and orders on one log, with read models that can be proved equal to it.
+#[derive(Debug, Parser)]
+#[command(name = "daybook", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Data folder [default: ./daybook-data; environment: DAYBOOK_DATA]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file [default: ./daybook.toml, if there; environment: DAYBOOK_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of the output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Work on a running server instead of a data folder at rest
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// API key for --server
+    #[arg(long, global = true, value_name = "KEY", env = "DAYBOOK_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON object, or one a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve commands and queries over HTTP
+    Serve(Serve),
+    /// Import the bundled sample, project it, and serve
+    Demo(Serve),
+    /// Bring a foreign history in through the command path
+    #[command(subcommand)]
+    Import(Import),
+    /// Look at the event log
+    #[command(subcommand)]
+    Log(Log),
+    /// Print an aggregate's state, now or as of a time or revision
+    State(State),
+    /// Look after the read models
+    #[command(subcommand)]
+    Projections(Projections),
+    /// Compare read models with a replay of the log, row by row
+    Reconcile(Reconcile),
+    /// Check the whole log: checksums, order, schemas, configuration hashes
+    Verify,
+    /// Play a failure scenario against a server
+    #[command(subcommand)]
+    Simulate(Simulate),
+    /// Print the configuration in force and where each value came from
+    Config,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// Address to listen on; port 0 picks one [default: 127.0.0.1:7700; environment: DAYBOOK_LISTEN]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// The Online Retail data set (UCI), CSV, plain or gzip
+    OnlineRetail {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// Position of the last event, and how many there are
+    Head,
+    /// The log's events, one a line
+    Read {
+        /// Start after this position
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Print at most so many
+        #[arg(long)]
+        limit: Option<u64>,
+        /// Only this event type; repeatable
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        /// Only streams whose names start so; repeatable
+        #[arg(long, value_name = "PREFIX")]
+        stream_prefix: Vec<String>,
+    },
+    /// A stream's events, one a line
+    Stream {
+        /// Name of the stream, such as inventory-42
+        stream: String,
+        /// Start at this revision
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Print at most so many
+        #[arg(long)]
+        limit: Option<u64>,
+    },
+    /// Write a consistent copy of the log, while it runs
+    Export {
+        /// Where to write; must not exist
+        file: PathBuf,
+        /// Only what follows this position, for incremental backups
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+    /// Bring an exported copy into an empty log, or one that ends where the copy begins
+    Import {
+        /// The exported copy
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct State {
+    /// variant, inventory, order or credit
+    pub aggregate: String,
+    /// Id of the aggregate
+    pub id: String,
+    /// As of this time (RFC 3339)
+    #[arg(long, value_name = "TIME", conflicts_with = "revision")]
+    pub at: Option<Timestamp>,
+    /// As of this revision
+    #[arg(long, value_name = "N")]
+    pub revision: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Projections {
+    /// Name, generation, checkpoint, head, lag and state of each
+    List,
+    /// Build a new generation beside the live one, compare, swap
+    Rebuild {
+        /// Which; all if none is named
+        names: Vec<String>,
+    },
+    /// Go back to the generation before the last swap
+    Rollback {
+        /// Which
+        name: String,
+    },
+    /// Stop following the log; queries go on
+    Pause {
+        /// Which
+        name: String,
+    },
+    /// Follow the log again
+    Resume {
+        /// Which
+        name: String,
+    },
+    /// Events that a projector could not take
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// Show them
+    List {
+        /// Which projection
+        name: String,
+    },
+    /// Apply them again, in order
+    Retry {
+        /// Which projection
+        name: String,
+    },
+    /// Give one up; leaves an event in the log
+    Discard {
+        /// Which projection
+        name: String,
+        /// Position of the event
+        position: u64,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Reconcile {
+    /// Which projections; all if none is named
+    pub names: Vec<String>,
+    /// Put drifted rows right, leaving an event in the log
+    #[arg(long)]
+    pub repair: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Simulate {
+    /// Many buyers ask for few units at once
+    FlashSale {
+        /// Buyers, each on a connection of its own
+        #[arg(long, default_value_t = 10_000)]
+        buyers: u32,
+        /// Units in stock
+        #[arg(long, default_value_t = 100)]
+        units: u32,
+    },
+    /// Bots try to hoard
+    Bots {
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        bots: u32,
+        /// Units in stock
+        #[arg(long, default_value_t = 50)]
+        units: u32,
+    },
+    /// Clients race to create the same configuration
+    DuplicateConfig {
+        /// How many
+        #[arg(long, default_value_t = 64)]
+        clients: u32,
+    },
+}

@@ -1,0 +1,19 @@
+//! HTTP command and query API, command line, and the composition root.
+//!
+//! Map of the crate:
+//!
+//! - [`cli`]: arguments, output, exit status
+//! - [`config`]: what is in force and where it came from
+//! - [`node`]: the composition root, the only place that names concrete backends
+//! - [`http`]: routes, problems, authentication, OpenAPI, metrics, console
+//! - [`load`]: the bare client and the simulations built on it
+//!
+//! What this crate deliberately does not do: no rules of the domain, no SQL, no decisions.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod load;
+pub mod node;
+
+pub use cli::main;

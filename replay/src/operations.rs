@@ -1,0 +1,73 @@
+//! Events that operators' work leaves in the log, outside any aggregate.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use daybook_commands::clock::{Clock, SystemClock};
+use daybook_eventlog::{Append, AppendError, EventLog, Expected, NewEvent, Position, ReadError, StreamAppend, StreamId};
+use daybook_schemas::operations::{Event, ImportCompleted};
+use daybook_schemas::{Actor, CommandId, Metadata};
+use uuid::Uuid;
+
+/// Why an operation could not be put on record.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Appends to `operations-{name}`. The event id follows from `cause`, so that a retry of one cause is one event.
+pub async fn record(log: &Arc<dyn EventLog>, name: &str, cause: &str, event: &Event) -> Result<Position, RecordError> {
+    let stream = StreamId::new(format!("operations-{name}")).expect("names of projections and imports are short ASCII");
+    let event_id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{stream}\n{cause}").as_bytes());
+    let command_id = CommandId::new(event_id.to_string()).expect("a UUID is an id");
+    let metadata = Metadata {
+        command_id: command_id.clone(),
+        correlation_id: command_id.clone(),
+        causation_id: command_id,
+        actor: Actor::system(),
+    };
+    for _ in 0..8 {
+        let revision = log.stream_revision(&stream).await?;
+        if let Some(last) = log.read_stream(&stream, revision.max(1), 1).await?.pop()
+            && last.event_id == event_id
+        {
+            return Ok(last.position);
+        }
+        let append = Append {
+            streams: vec![StreamAppend {
+                stream: stream.clone(),
+                expected: Expected::Exact(revision),
+                events: vec![NewEvent {
+                    event_id,
+                    event_type: event.wire_name(),
+                    version: event.version(),
+                    recorded_at: SystemClock.now().as_micros(),
+                    data: Bytes::from(event.to_data()),
+                    metadata: Bytes::from(serde_json::to_vec(&metadata).expect("plain strings serialize")),
+                }],
+            }],
+        };
+        match log.append(append).await {
+            Ok(appended) => return Ok(appended.last),
+            Err(AppendError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AppendError::Overloaded.into())
+}
+
+/// Puts the report of an import on record, once for each file.
+pub async fn record_import(
+    log: &Arc<dyn EventLog>,
+    report: &crate::import::online_retail::Report,
+) -> Result<Position, RecordError> {
+    let event = ImportCompleted {
+        source: report.source.clone(),
+        file_sha256: report.file_sha256.clone(),
+        report: serde_json::to_value(report).expect("a report serializes"),
+    };
+    record(log, &format!("import-{}", report.source), &report.file_sha256, &event.into()).await
+}

@@ -1,0 +1,112 @@
+//! Time travel: any aggregate as of a revision or a time, folded from its stream.
+
+use daybook_aggregates::{Decider, credit, inventory, order, variant};
+use daybook_eventlog::{EventLog, ReadError, StreamId};
+use daybook_schemas::{AnyEvent, DecodeError, Timestamp};
+use serde::{Deserialize, Serialize};
+
+const PAGE: usize = 4_096;
+
+/// As of when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    Now,
+    /// After this revision.
+    Revision(u64),
+    /// After the last event recorded at or before this time.
+    Time(Timestamp),
+}
+
+/// An aggregate's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateReport {
+    pub aggregate: String,
+    pub id: String,
+    pub stream: String,
+    /// Revision of the last event folded.
+    pub revision: u64,
+    pub position: u64,
+    pub recorded_at: Timestamp,
+    pub state: serde_json::Value,
+}
+
+/// Why there is no state to show.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("there is no aggregate {0:?}; there are variant, inventory, order and credit")]
+    UnknownAggregate(String),
+    #[error("an id is 1 to 64 characters of A-Z a-z 0-9 . _ ~ -, got {0:?}")]
+    Id(String),
+    #[error("{aggregate} {id} has no events as of then")]
+    NotFound { aggregate: String, id: String },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("event {revision} of {stream} cannot be read")]
+    Decode { stream: String, revision: u64, #[source] source: DecodeError },
+    #[error("event {revision} of {stream} belongs to another aggregate")]
+    Foreign { stream: String, revision: u64 },
+}
+
+/// Folds a stream as far as `as_of`.
+pub async fn state(log: &dyn EventLog, aggregate: &str, id: &str, as_of: AsOf) -> Result<StateReport, StateError> {
+    match aggregate {
+        "variant" => fold::<variant::Variant>(log, aggregate, id, as_of, |e| if let AnyEvent::Variant(e) = e { Some(e) } else { None }).await,
+        "inventory" => fold::<inventory::Inventory>(log, aggregate, id, as_of, |e| if let AnyEvent::Inventory(e) = e { Some(e) } else { None }).await,
+        "order" => fold::<order::Order>(log, aggregate, id, as_of, |e| if let AnyEvent::Order(e) = e { Some(e) } else { None }).await,
+        "credit" => fold::<credit::Credit>(log, aggregate, id, as_of, |e| if let AnyEvent::Credit(e) = e { Some(e) } else { None }).await,
+        other => Err(StateError::UnknownAggregate(other.to_owned())),
+    }
+}
+
+async fn fold<A: Decider>(
+    log: &dyn EventLog,
+    aggregate: &str,
+    id: &str,
+    as_of: AsOf,
+    own: fn(AnyEvent) -> Option<A::Event>,
+) -> Result<StateReport, StateError> {
+    daybook_schemas::Token::new(id).map_err(|_| StateError::Id(id.to_owned()))?;
+    let stream = StreamId::new(format!("{aggregate}-{id}")).map_err(|_| StateError::Id(id.to_owned()))?;
+    let mut state = A::default();
+    let mut last = None;
+    let mut from = 1;
+    'pages: loop {
+        let page = log.read_stream(&stream, from, PAGE).await?;
+        for event in &page {
+            let wanted = match as_of {
+                AsOf::Now => true,
+                AsOf::Revision(revision) => event.revision <= revision,
+                AsOf::Time(time) => event.recorded_at <= time.as_micros(),
+            };
+            if !wanted {
+                break 'pages;
+            }
+            let at = || (stream.to_string(), event.revision);
+            let decoded = AnyEvent::decode(event.event_type(), event.version, event.data()).map_err(|source| {
+                let (stream, revision) = at();
+                StateError::Decode { stream, revision, source }
+            })?;
+            let own = own(decoded).ok_or_else(|| {
+                let (stream, revision) = at();
+                StateError::Foreign { stream, revision }
+            })?;
+            state.apply(own);
+            last = Some((event.revision, event.position, event.recorded_at));
+        }
+        if page.len() < PAGE {
+            break;
+        }
+        from += PAGE as u64;
+    }
+    let (revision, position, recorded_at) =
+        last.ok_or_else(|| StateError::NotFound { aggregate: aggregate.to_owned(), id: id.to_owned() })?;
+    Ok(StateReport {
+        aggregate: aggregate.to_owned(),
+        id: id.to_owned(),
+        stream: stream.to_string(),
+        revision,
+        position,
+        recorded_at: Timestamp::from_micros(recorded_at),
+        state: serde_json::to_value(&state).expect("states are plain data with string keys"),
+    })
+}
