@@ -7,10 +7,22 @@
 //! Everything is pure and synchronous: no IO, clock, randomness or float money. Time, ids and looked-up facts arrive in the
 //! command. Every aggregate is a `cqrs_es::Aggregate`, so that it also runs under the stock framework.
 
+mod actions;
+pub mod claim;
+pub mod credit;
+pub mod inventory;
+pub mod order;
+pub mod sequence;
+pub mod variant;
+
 use std::fmt;
+
+use cqrs_es::event_sink::EventSink;
 
 use daybook_schemas::{Timestamp, Token};
 use serde::{Deserialize, Serialize};
+
+pub use actions::CommandSpec;
 
 /// A command with the facts that a pure decision may not look up itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +37,9 @@ pub struct Command<A> {
 }
 
 /// A role that a principal can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Reads everything that is no personal data.
@@ -124,7 +138,12 @@ pub trait Reject: std::error::Error {
 
 impl<R: Reject> From<R> for Refusal {
     fn from(rejection: R) -> Self {
-        Self { code: rejection.code(), kind: rejection.kind(), detail: rejection.to_string(), errors: rejection.errors() }
+        Self {
+            code: rejection.code(),
+            kind: rejection.kind(),
+            detail: rejection.to_string(),
+            errors: rejection.errors(),
+        }
     }
 }
 
@@ -138,4 +157,16 @@ pub trait Decider: cqrs_es::Aggregate<Command = Command<Self::Action>> + Clone {
 
     /// About how many bytes of memory the state holds, for the bounded cache.
     fn size_bytes(&self) -> usize;
+}
+
+/// What `cqrs_es::Aggregate::handle` does for every aggregate: decide, then write the events, which applies them.
+async fn execute<D: Decider>(
+    state: &mut D,
+    command: &Command<D::Action>,
+    sink: &EventSink<D>,
+) -> Result<(), D::Error> {
+    for event in state.decide(command)? {
+        sink.write(event, state).await;
+    }
+    Ok(())
 }

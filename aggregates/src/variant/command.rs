@@ -1,0 +1,251 @@
+//! What can be asked of a variant.
+
+use daybook_schemas::money::parse_decimal;
+use daybook_schemas::variant::{HexColor, LockScope, Price, PriceType};
+use daybook_schemas::{
+    Currency, Invalid, Label, Money, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId, VariantId,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::actions::actions;
+
+/// A price in a command: amounts as decimal strings, one currency for both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPrice {
+    /// Such as `"12.50"`, zero or more.
+    pub amount: String,
+    pub currency: Currency,
+    /// The crossed-out price, not below the amount.
+    #[serde(default)]
+    pub compare_at: Option<String>,
+    #[serde(default)]
+    pub price_type: PriceType,
+}
+
+impl NewPrice {
+    /// The price it stands for. Errors say what is wrong with the amounts.
+    pub fn price(&self) -> Result<Price, Invalid> {
+        let money = |text: &str| Money::new(parse_decimal(text)?, self.currency);
+        let amount = money(&self.amount)?;
+        let compare_at = self.compare_at.as_deref().map(money).transpose()?;
+        Ok(Price { amount, compare_at, price_type: self.price_type })
+    }
+}
+
+/// One attribute of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAttribute {
+    /// Attribute type, such as `color`.
+    #[serde(rename = "type")]
+    pub kind: Token,
+    /// The value as merchandisers write it, such as `Navy`.
+    pub value: Label,
+    /// Identity of the value; `{type}-{value in id form}` unless given.
+    #[serde(default)]
+    pub value_id: Option<ValueId>,
+    /// What customers read; the value unless given.
+    #[serde(default)]
+    pub display: Option<Label>,
+    /// Colour as `#rrggbb`, in either case.
+    #[serde(default, deserialize_with = "any_case_hex")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^#[0-9a-fA-F]{6}$"))]
+    pub hex: Option<HexColor>,
+    /// Place in an ordered scale, such as sizes.
+    #[serde(default)]
+    pub rank: Option<i32>,
+}
+
+fn any_case_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HexColor>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| HexColor::new(text.to_ascii_lowercase())).transpose().map_err(serde::de::Error::custom)
+}
+
+/// How the SKU is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "strategy", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SkuStrategy {
+    /// From the configuration hash.
+    // With braces, so that unknown fields are refused here too.
+    Auto {},
+    /// From a template such as `{brand}-{color}-{size}-{seq}`. Placeholders: `brand`, `category`, `product`, `name`, any
+    /// attribute type, `seq`; `{brand:3}` takes three characters, `{seq:4}` fills up with zeros to four digits.
+    Template {
+        template: String,
+        /// Longest SKU it may make; 64 unless given.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 64))]
+        max_length: Option<u8>,
+    },
+    /// Given by the client.
+    Manual { value: Sku },
+}
+
+impl Default for SkuStrategy {
+    fn default() -> Self {
+        Self::Auto {}
+    }
+}
+
+/// Creates a variant in state draft.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    pub product_id: ProductId,
+    /// Variants shown together; the product unless given.
+    #[serde(default)]
+    pub product_group: Option<Label>,
+    pub name: Label,
+    pub brand: Label,
+    pub category: Label,
+    /// At most 50.
+    #[serde(default)]
+    pub attributes: Vec<NewAttribute>,
+    #[serde(default)]
+    pub price: Option<NewPrice>,
+    #[serde(default)]
+    pub sku: SkuStrategy,
+    /// Where it is sold; empty: everywhere.
+    #[serde(default)]
+    pub channels: Vec<Token>,
+    /// Where it is sold; empty: everywhere.
+    #[serde(default)]
+    pub regions: Vec<Token>,
+    #[serde(default)]
+    pub description: Option<Text>,
+    /// A fact: the id in the route; the command's fresh id unless given.
+    #[serde(skip)]
+    pub variant_id: Option<VariantId>,
+    /// A looked-up fact: the SKU, where the strategy needs a sequence number or the automatic one was taken.
+    #[serde(skip)]
+    pub resolved_sku: Option<Sku>,
+}
+
+/// Changes the price: now, or at a time to come; for good, or until a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePrice {
+    pub price: NewPrice,
+    /// Absent or not in the future: now.
+    #[serde(default)]
+    pub effective_from: Option<Timestamp>,
+    /// When the price before comes back.
+    #[serde(default)]
+    pub effective_to: Option<Timestamp>,
+    pub reason: Text,
+}
+
+/// Takes a scheduled price back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelPriceSchedule {
+    pub schedule_id: ScheduleId,
+    pub reason: Text,
+}
+
+/// Lets every scheduled price whose time has come take effect.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyDuePrices {}
+
+/// Changes descriptive fields; absent ones stay.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeDetails {
+    #[serde(default)]
+    pub name: Option<Label>,
+    #[serde(default)]
+    pub brand: Option<Label>,
+    #[serde(default)]
+    pub category: Option<Label>,
+    #[serde(default)]
+    pub product_group: Option<Label>,
+    #[serde(default)]
+    pub description: Option<Text>,
+}
+
+/// Sets channels and regions; an absent list stays, an empty one means everywhere.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSegmentation {
+    #[serde(default)]
+    pub channels: Option<Vec<Token>>,
+    #[serde(default)]
+    pub regions: Option<Vec<Token>>,
+}
+
+/// Locks parts of the variant against change. A lock replaces the one before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// At least one.
+    pub scopes: Vec<LockScope>,
+    pub reason: Text,
+    /// When it ends by itself; never unless given.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+}
+
+/// Lifts the lock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unlock {
+    pub reason: Text,
+}
+
+/// A step of the lifecycle.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    #[serde(default)]
+    pub reason: Option<Text>,
+}
+
+/// Retires the variant for ever: nothing may be in stock or held.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    #[serde(default)]
+    pub reason: Option<Text>,
+    /// A looked-up fact; without it the command is refused.
+    #[serde(skip)]
+    pub stock: Option<StockFacts>,
+}
+
+/// What the inventory of the variant holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StockFacts {
+    /// Units on hand over all locations.
+    pub on_hand: i64,
+    /// Units in holds that have not run out.
+    pub reserved: i64,
+}
+
+actions! {
+    /// What can be asked of a variant.
+    routed {
+        "create": Create(Box<Create>), "Creates a variant in state draft.";
+        "change-price": ChangePrice(ChangePrice), "Changes the price, now or at a time to come.";
+        "cancel-price-schedule": CancelPriceSchedule(CancelPriceSchedule), "Takes a scheduled price back.";
+        "change-details": ChangeDetails(ChangeDetails), "Changes name, brand, category, group or description.";
+        "change-segmentation": ChangeSegmentation(ChangeSegmentation), "Sets the channels and regions where it is sold.";
+        "lock": Lock(Lock), "Locks parts of the variant against change.";
+        "unlock": Unlock(Unlock), "Lifts the lock.";
+        "submit": Submit(Step), "Draft to pending approval.";
+        "reject": Reject(Step), "Pending approval back to draft.";
+        "approve": Approve(Step), "Pending approval to active; needs a price.";
+        "activate": Activate(Step), "Pending approval to active; needs a price.";
+        "mature": Mature(Step), "Active to mature.";
+        "clear": Clear(Step), "Active or mature to clearance.";
+        "discontinue": Discontinue(Step), "Active, mature or clearance to discontinued.";
+        "reactivate": Reactivate(Step), "Discontinued back to active.";
+        "archive": Archive(Archive), "Discontinued or draft to archived, for ever; needs empty stock.";
+    }
+    internal {
+        "apply-due-prices": ApplyDuePrices(ApplyDuePrices), "Lets scheduled prices whose time has come take effect.";
+    }
+    described {}
+    composed {}
+}

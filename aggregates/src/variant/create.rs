@@ -1,0 +1,168 @@
+//! The creation of a variant: its configuration, its SKU.
+
+use daybook_schemas::configuration;
+use daybook_schemas::variant::{AttributeSnapshot, Created, Event, Price};
+use daybook_schemas::{Invalid, Label, Sku, Token, ValueId, VariantId};
+use sha2::{Digest, Sha256};
+
+use super::sku::{self, SkuPlan};
+use super::{
+    Command, Create, Existing, MAX_ATTRIBUTES, MAX_SEGMENTS, NewAttribute, NewPrice, Rejection, Variant,
+};
+
+/// The attributes as they will be stored, sorted by type, then value id, without repetition; and the hash over them.
+///
+/// Refuses a value id that stands for two different values.
+pub fn configuration(create: &Create) -> Result<(Vec<AttributeSnapshot>, String), Rejection> {
+    if create.attributes.len() > MAX_ATTRIBUTES {
+        return Err(Rejection::TooManyAttributes);
+    }
+    let mut attributes: Vec<AttributeSnapshot> =
+        create.attributes.iter().map(snapshot).collect::<Result<_, Invalid>>()?;
+    attributes.sort_by(|a, b| (&a.kind, &a.value_id).cmp(&(&b.kind, &b.value_id)));
+    attributes.dedup();
+    let mut ids: Vec<&ValueId> = attributes.iter().map(|attribute| &attribute.value_id).collect();
+    ids.sort_unstable();
+    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Rejection::AmbiguousValue(pair[0].to_string()));
+    }
+    let hash = configuration::hash(&create.product_id, ids);
+    Ok((attributes, hash))
+}
+
+fn snapshot(new: &NewAttribute) -> Result<AttributeSnapshot, Invalid> {
+    let value_id = match &new.value_id {
+        Some(id) => id.clone(),
+        None => value_id(&new.kind, &new.value)?,
+    };
+    Ok(AttributeSnapshot {
+        kind: new.kind.clone(),
+        value: new.value.clone(),
+        value_id,
+        display: new.display.clone().unwrap_or_else(|| new.value.clone()),
+        hex: new.hex.clone(),
+        rank: new.rank,
+    })
+}
+
+/// The value id that is meant when none is given: `{type}-{value}` in lower case, with a hyphen for every run of blanks,
+/// hyphens, underscores and slashes. Where a value has characters that an id can't have, or is too long, the first eight
+/// hexadecimal digits of the SHA-256 of the value in lower case follow, so that different values keep different ids.
+pub fn value_id(kind: &Token, value: &Label) -> Result<ValueId, Invalid> {
+    let value = value.as_str().to_lowercase();
+    let mut slug = String::with_capacity(value.len());
+    let mut lossless = true;
+    for c in value.chars() {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            slug.push(c);
+        } else if matches!(c, ' ' | '-' | '_' | '/') {
+            if !slug.ends_with('-') {
+                slug.push('-');
+            }
+        } else {
+            lossless = false;
+        }
+    }
+    let kind = kind.as_str().to_lowercase();
+    let full = format!("{kind}-{}", slug.trim_matches('-'));
+    if lossless && full.len() <= 64 && slug.contains(|c: char| c.is_ascii_alphanumeric()) {
+        return ValueId::new(full);
+    }
+    let digest = configuration::hex(&Sha256::digest(value.as_bytes()));
+    let short: String = full.chars().take(55).collect();
+    ValueId::new(format!("{}-{}", short.trim_matches('-'), &digest[..8]))
+}
+
+/// A price that keeps the rules.
+pub(super) fn checked(new: &NewPrice) -> Result<Price, Rejection> {
+    let price = new.price()?;
+    if price.amount.is_negative() {
+        return Err(Rejection::NegativePrice);
+    }
+    let below = |compare_at| price.amount.compare(compare_at) == Some(std::cmp::Ordering::Greater);
+    if price.compare_at.is_some_and(below) {
+        return Err(Rejection::CompareAtBelowPrice);
+    }
+    Ok(price)
+}
+
+/// Sorted, without repetition.
+pub(super) fn segments(names: &[Token]) -> Result<Vec<Token>, Rejection> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() > MAX_SEGMENTS { Err(Rejection::TooManySegments) } else { Ok(names) }
+}
+
+impl Variant {
+    pub(super) fn create(&self, create: &Create, command: &Command) -> Result<Vec<Event>, Rejection> {
+        let (attributes, config_hash) = configuration(create)?;
+        let sku = match (&create.resolved_sku, sku::plan(create)?) {
+            (Some(sku), _) => sku.clone(),
+            (None, SkuPlan::Fixed(sku)) => sku,
+            (None, SkuPlan::NeedsSequence(name)) => match self {
+                // A repeat draws no number: whatever was drawn is part of what it repeats.
+                Self::Existing(existing) => existing.sku.clone(),
+                Self::Absent => return Err(Rejection::SkuNeedsSequence(name.to_string())),
+            },
+        };
+        let pairs = attributes.iter().map(|a| (a.kind.as_str(), a.value.as_str()));
+        let created = Created {
+            variant_id: variant_id(create, command),
+            product_id: create.product_id.clone(),
+            product_group: group(create),
+            sku,
+            name: create.name.clone(),
+            brand: create.brand.clone(),
+            category: create.category.clone(),
+            description: create.description.clone(),
+            config_hash,
+            config_signature: configuration::signature(pairs),
+            attributes,
+            channels: segments(&create.channels)?,
+            regions: segments(&create.regions)?,
+            price: create.price.as_ref().map(checked).transpose()?,
+            created_at: command.now,
+        };
+        match self {
+            Self::Absent => Ok(vec![created.into()]),
+            Self::Existing(existing) if repeats(existing, &created) => Ok(Vec::new()),
+            Self::Existing(_) => Err(Rejection::Exists),
+        }
+    }
+}
+
+/// A repeat of the command that created the variant: the same configuration, and everything else as it stands.
+fn repeats(existing: &Existing, created: &Created) -> bool {
+    existing.config_hash == created.config_hash
+        && existing.sku == created.sku
+        && existing.product_id == created.product_id
+        && existing.product_group == created.product_group
+        && existing.name == created.name
+        && existing.brand == created.brand
+        && existing.category == created.category
+        && existing.description == created.description
+        && existing.attributes == created.attributes
+        && existing.channels == created.channels
+        && existing.regions == created.regions
+        && existing.price == created.price
+}
+
+fn variant_id(create: &Create, command: &Command) -> VariantId {
+    match &create.variant_id {
+        Some(id) => id.clone(),
+        None => VariantId::new(command.fresh_id.as_str()).expect("tokens and ids have one alphabet"),
+    }
+}
+
+fn group(create: &Create) -> Label {
+    match &create.product_group {
+        Some(group) => group.clone(),
+        None => Label::new(create.product_id.as_str()).expect("an id is a short text on one line"),
+    }
+}
+
+/// The SKU as text in the id alphabet; the reason if it is none.
+pub(super) fn parse_sku(text: &str) -> Result<Sku, Rejection> {
+    Sku::new(text).map_err(|invalid| Rejection::SkuTemplate(format!("the template gives no SKU: {invalid}")))
+}

@@ -1,0 +1,59 @@
+//! One sellable configuration of a product (`variant-{id}`): attributes, price, lifecycle, channels and regions.
+//!
+//! It protects that a configuration never changes, that nothing is sold without a price or before it is approved, and
+//! that what is locked stays as it is.
+//!
+//! ```text
+//!  draft ⇄ pending_approval ──▶ active ──▶ mature
+//!    │   submit    approve,      │ ▲ │        │ clear
+//!    │   reject    activate      │ │ └──────▶ ▼
+//!    │                discontinue│ │       clearance
+//!    │                           ▼ │ reactivate │ discontinue (also from mature)
+//!    │   archive               discontinued ◀───┘
+//!    └──────────▶ archived ◀─────┘ archive
+//! ```
+//!
+//! Invariants, after every event:
+//!
+//! 1. SKU, product, attributes, configuration hash and signature never change.
+//! 2. Only the steps of [`TRANSITIONS`] happen. A step whose target is the present state is accepted and changes nothing.
+//! 3. A variant is active only with a price; it is archived only with nothing in stock and nothing held.
+//! 4. An archived variant never changes again.
+//! 5. A crossed-out price is not below the price and in its currency; no price is below zero.
+//! 6. Scheduled prices take effect in the order of their time, each once, however late that is noticed. A temporary price
+//!    gives way to the price before it; any later change takes the place of that return.
+//! 7. What a lock covers is refused until the lock is lifted or runs out. Prices scheduled before the lock still take
+//!    effect.
+
+mod command;
+mod create;
+mod decide;
+mod lifecycle;
+mod prices;
+mod rejection;
+pub mod sku;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use command::{
+    Action, ApplyDuePrices, Archive, CancelPriceSchedule, ChangeDetails, ChangePrice, ChangeSegmentation,
+    Create, Lock, NewAttribute, NewPrice, SkuStrategy, Step, StockFacts, Unlock,
+};
+pub use create::{configuration, value_id};
+pub use daybook_schemas::variant::Event;
+pub use lifecycle::{StepName, TRANSITIONS, Transition};
+pub use rejection::Rejection;
+pub use state::{Existing, PricePoint, Schedule, Variant};
+
+/// A command to a variant.
+pub type Command = crate::Command<Action>;
+
+/// Most attributes of a configuration.
+pub const MAX_ATTRIBUTES: usize = 50;
+/// Most channels, and most regions.
+pub const MAX_SEGMENTS: usize = 200;
+/// Most prices that wait for their time.
+pub const MAX_SCHEDULES: usize = 1_000;
+/// How many past prices the state remembers; the log has them all.
+pub const REMEMBERED_PRICES: usize = 64;

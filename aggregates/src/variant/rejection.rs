@@ -1,0 +1,123 @@
+//! Why a variant refuses a command.
+
+use daybook_schemas::variant::{Lifecycle, LockScope};
+use daybook_schemas::{Invalid, MoneyError, ScheduleId, Text, Timestamp};
+
+use super::{MAX_ATTRIBUTES, MAX_SCHEDULES, MAX_SEGMENTS};
+use crate::{Kind, Reject};
+
+/// Why a variant refuses a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("there is no such variant")]
+    NotFound,
+    #[error("a variant with this id exists already, with other content")]
+    Exists,
+    #[error("{command} is not possible in state {}; possible there: {}", .state.as_str(), list(.allowed))]
+    InvalidTransition { command: &'static str, state: Lifecycle, allowed: Vec<&'static str> },
+    #[error("an archived variant never changes")]
+    Archived,
+    #[error("a variant is activated with a price only: change-price first")]
+    NoPrice,
+    #[error(
+        "{on_hand} units are on hand and {reserved} are held: a variant is archived with empty stock only"
+    )]
+    StockLeft { on_hand: i64, reserved: i64 },
+    #[error("the stock of the variant was not looked up")]
+    StockUnknown,
+    #[error("{} is locked{}: {reason}", named(*.scope), end(.until.as_ref()))]
+    Locked { scope: LockScope, reason: Text, until: Option<Timestamp> },
+    #[error("there is no scheduled price {0}")]
+    NoSuchSchedule(ScheduleId),
+    #[error("at most {MAX_SCHEDULES} prices wait for their time")]
+    TooManySchedules,
+    #[error("a price is zero or more")]
+    NegativePrice,
+    #[error("the crossed-out price is not below the price")]
+    CompareAtBelowPrice,
+    #[error("effective_to is later than now and than effective_from")]
+    PeriodEndsTooEarly,
+    #[error("effective_to needs a price that can come back")]
+    NothingToRestore,
+    #[error("a lock covers at least one scope")]
+    NothingToLock,
+    #[error("a lock ends in the future")]
+    LockEndsTooEarly,
+    #[error("at most {MAX_ATTRIBUTES} attributes")]
+    TooManyAttributes,
+    #[error("at most {MAX_SEGMENTS} channels and {MAX_SEGMENTS} regions")]
+    TooManySegments,
+    #[error("attribute value id {0} stands for two different values")]
+    AmbiguousValue(String),
+    #[error("the SKU template needs a number from the sequence {0}, which was not looked up")]
+    SkuNeedsSequence(String),
+    #[error("{0}")]
+    SkuTemplate(String),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<Invalid> for Rejection {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid.0)
+    }
+}
+
+impl From<MoneyError> for Rejection {
+    fn from(error: MoneyError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+fn list(names: &[&'static str]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+const fn named(scope: LockScope) -> &'static str {
+    match scope {
+        LockScope::Price => "the price",
+        LockScope::Lifecycle => "the lifecycle",
+        LockScope::Details => "the description",
+        LockScope::Segmentation => "the segmentation",
+    }
+}
+
+fn end(until: Option<&Timestamp>) -> String {
+    until.map(|until| format!(" until {until}")).unwrap_or_default()
+}
+
+impl Reject for Rejection {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound | Self::NoSuchSchedule(_) => "not_found",
+            Self::Exists => "duplicate_variant",
+            Self::InvalidTransition { .. } | Self::Archived => "invalid_transition",
+            Self::StockLeft { .. } => "stock_left",
+            Self::Locked { .. } => "locked",
+            Self::NoPrice
+            | Self::StockUnknown
+            | Self::TooManySchedules
+            | Self::NegativePrice
+            | Self::CompareAtBelowPrice
+            | Self::PeriodEndsTooEarly
+            | Self::NothingToRestore
+            | Self::LockEndsTooEarly
+            | Self::SkuNeedsSequence(_)
+            | Self::SkuTemplate(_)
+            | Self::AmbiguousValue(_) => "unprocessable",
+            Self::NothingToLock | Self::TooManyAttributes | Self::TooManySegments | Self::Invalid(_) => {
+                "invalid_request"
+            }
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.code() {
+            "not_found" => Kind::NotFound,
+            "locked" => Kind::Locked,
+            "unprocessable" => Kind::Unprocessable,
+            "invalid_request" => Kind::Invalid,
+            _ => Kind::Conflict,
+        }
+    }
+}
