@@ -13,6 +13,8 @@ pub mod credit;
 pub mod inventory;
 pub mod order;
 pub mod sequence;
+#[cfg(test)]
+mod testing;
 pub mod variant;
 
 use std::fmt;

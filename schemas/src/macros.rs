@@ -86,6 +86,7 @@ macro_rules! events {
     ($(#[$meta:meta])* $aggregate:literal { $( $variant:ident = $wire:literal v $version:literal, )* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[allow(clippy::large_enum_variant, reason = "events are moved into bytes and states, never kept in bulk")]
         pub enum Event {
             $( #[serde(rename = $wire)] $variant($variant), )*
         }

@@ -2,11 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+type Fields = Map<String, Value>;
+
 /// One step for one type.
 struct Step {
     wire_name: &'static str,
     from: u16,
-    apply: fn(Map<String, Value>) -> Result<Map<String, Value>, String>,
+    apply: fn(Fields) -> Result<Fields, String>,
 }
 
 const STEPS: &[Step] = &[Step { wire_name: "variant.price_changed", from: 1, apply: price_changed_v1_to_v2 }];
@@ -27,7 +29,7 @@ pub fn to_current(wire_name: &str, from: u16, to: u16, payload: Value) -> Result
 }
 
 /// Version 1 had the amount at the top, `changed_at` for the time, and knew neither types nor previous prices.
-fn price_changed_v1_to_v2(mut old: Map<String, Value>) -> Result<Map<String, Value>, String> {
+fn price_changed_v1_to_v2(mut old: Fields) -> Result<Fields, String> {
     let mut take = |name: &str| old.remove(name).ok_or_else(|| format!("missing field `{name}`"));
     let amount = take("amount")?;
     let currency = take("currency")?;
@@ -36,7 +38,7 @@ fn price_changed_v1_to_v2(mut old: Map<String, Value>) -> Result<Map<String, Val
     if let Some(unknown) = old.keys().next() {
         return Err(format!("unknown field `{unknown}`"));
     }
-    let mut new = Map::new();
+    let mut new = Fields::new();
     new.insert(
         "price".to_owned(),
         json!({"amount": {"amount": amount, "currency": currency}, "price_type": "regular"}),

@@ -1,0 +1,96 @@
+//! Given / when / then over any decider, spoken in the JSON of commands and events.
+
+use cqrs_es::DomainEvent;
+use daybook_schemas::{Timestamp, Token};
+use serde_json::Value;
+
+use crate::{Command, Decider, Refusal, Reject, Roles};
+
+type Parse<A> = fn(&str, &[u8]) -> Option<Result<A, serde_json::Error>>;
+
+/// A stream with its state, at a time.
+pub(crate) struct Scene<D: Decider> {
+    pub(crate) state: D,
+    pub(crate) now: Timestamp,
+    pub(crate) commands: u32,
+    parse: Parse<D::Action>,
+}
+
+/// An event as its wire name and payload.
+pub(crate) type Written = (String, Value);
+
+impl<D> Scene<D>
+where
+    D: Decider + PartialEq + std::fmt::Debug,
+    D::Error: Reject,
+{
+    pub(crate) fn new(parse: Parse<D::Action>) -> Self {
+        Self { state: D::default(), now: Timestamp::from_secs(1_000), commands: 0, parse }
+    }
+
+    pub(crate) fn pass(&mut self, secs: i64) -> &mut Self {
+        self.now = self.now.plus_secs(secs);
+        self
+    }
+
+    /// When the action is decided, and what it writes is applied.
+    pub(crate) fn act(&mut self, action: D::Action) -> Result<Vec<D::Event>, D::Error> {
+        self.commands += 1;
+        let fresh_id = Token::new(format!("fresh-{}", self.commands)).unwrap();
+        let command = Command { now: self.now, fresh_id, roles: Roles::ALL, action };
+        let events = self.state.decide(&command)?;
+        for event in &events {
+            self.state.apply(event.clone());
+        }
+        self.assert_survives_snapshot();
+        Ok(events)
+    }
+
+    fn assert_survives_snapshot(&self) {
+        let snapshot = serde_json::to_vec(&self.state).unwrap();
+        assert_eq!(serde_json::from_slice::<D>(&snapshot).unwrap(), self.state);
+        assert!(self.state.size_bytes() >= size_of::<D>());
+    }
+
+    pub(crate) fn parsed(&self, name: &str, body: &Value) -> D::Action {
+        let parsed = (self.parse)(name, body.to_string().as_bytes()).expect("a command with a route");
+        parsed.unwrap_or_else(|error| panic!("{name} {body}: {error}"))
+    }
+
+    /// Then it is accepted and writes these events.
+    pub(crate) fn ok(&mut self, name: &str, body: Value) -> Vec<Written> {
+        let action = self.parsed(name, &body);
+        match self.act(action) {
+            Ok(events) => events.iter().map(written).collect(),
+            Err(rejection) => panic!("{name} {body} was refused: {rejection}"),
+        }
+    }
+
+    /// Then it is accepted and writes events with these names.
+    #[track_caller]
+    pub(crate) fn writes(&mut self, name: &str, body: Value, names: &[&str]) {
+        let events = self.ok(name, body);
+        assert_eq!(events.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
+    }
+
+    /// Then it is refused.
+    pub(crate) fn refused(&mut self, name: &str, body: Value) -> Refusal {
+        let action = self.parsed(name, &body);
+        match self.act(action) {
+            Ok(events) => panic!("{name} {body} was accepted: {events:?}"),
+            Err(rejection) => rejection.into(),
+        }
+    }
+
+    /// Then it is refused with this code.
+    #[track_caller]
+    pub(crate) fn refuses(&mut self, name: &str, body: Value, code: &str) {
+        let refusal = self.refused(name, body);
+        assert_eq!(refusal.code, code, "{refusal}");
+    }
+}
+
+pub(crate) fn written<E: DomainEvent>(event: &E) -> Written {
+    let Value::Object(tagged) = serde_json::to_value(event).unwrap() else { panic!("events are tagged") };
+    tagged.into_iter().next().unwrap()
+}
