@@ -5,11 +5,15 @@
 //! - [`import`]: foreign histories through the command path
 //! - [`verify`]: checks the whole log
 //! - [`time_travel`]: any aggregate as of a revision or time
+//! - [`reconcile`]: diffs projections against the log, and repairs
+//! - [`rebuild`]: new generations
 //! - [`operations`]: events that operators' work leaves
 //!
 //! What this crate deliberately does not do: no HTTP, no terminal. Progress goes through callbacks, results are values.
 
 pub mod import;
 pub mod operations;
+pub mod rebuild;
+pub mod reconcile;
 pub mod time_travel;
 pub mod verify;
