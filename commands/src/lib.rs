@@ -1,1 +1,41 @@
-//! placeholder
+//! The write side: takes commands, decides them on the newest state, and makes what was decided durable.
+//!
+//! Map of the crate:
+//!
+//! - [`dispatcher`]: the handle, [`Dispatcher::dispatch`]; [`request`], [`error`], [`options`], [`stats`]: what it speaks in
+//! - [`op`]: from a request to what is to be decided
+//! - [`composite`]: decisions over several streams: creating a variant, placing an order
+//! - [`engine`]: the decision thread with its inbox, the streams in memory, groups in flight, recovery, loaders
+//! - [`workspace`]: what one decision reads and writes; [`state`]: the state of any stream; [`encode`]: into the log
+//! - [`holds`], [`timers`], [`book`]: holds by customer, deadlines, and both from the log at the start
+//! - [`idempotency`], [`ids`], [`clock`]: keys, identifiers, time
+//!
+//! What this crate deliberately does not do: it knows no HTTP, reads no read model to decide, and holds no rules of the
+//! domain but those that span several streams.
+
+mod book;
+pub mod clock;
+mod composite;
+mod dispatcher;
+mod encode;
+mod engine;
+mod error;
+mod holds;
+mod idempotency;
+mod ids;
+mod op;
+mod options;
+mod request;
+mod state;
+mod stats;
+mod timers;
+mod workspace;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use composite::record::{RecordBody, RecordLine};
+pub use dispatcher::{Answer, Dispatcher};
+pub use error::{CommandError, ErrorKind, StartError};
+pub use op::specs;
+pub use options::Options;
+pub use request::{Principal, Reply, ReplyEvent, Request};
+pub use stats::{Stats, StatsSnapshot};

@@ -1,0 +1,168 @@
+//! Deadlines and holds as the log tells them: what the decision thread must know before it takes the first command.
+//!
+//! A start reads the log (from a checkpoint on, if there is one) and folds the few types of events that matter.
+
+use std::sync::LazyLock;
+
+use daybook_eventlog::{EventLog, Filter, Position, RecordedEvent, StreamId};
+use daybook_schemas::inventory::Event as InventoryEvent;
+use daybook_schemas::variant::Event as VariantEvent;
+use daybook_schemas::{AnyEvent, OrderId, ReservationId, ScheduleId, Timestamp};
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::error::StartError;
+use crate::holds::{HoldIndex, HoldKey};
+use crate::timers::Timers;
+
+/// Events a page, and their bytes.
+const PAGE_EVENTS: usize = 10_000;
+const PAGE_BYTES: usize = 8 << 20;
+
+type Map<V> = HashMap<StreamId, V, foldhash::fast::RandomState>;
+
+/// The types that matter.
+static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter {
+    types: [
+        "inventory.reserved",
+        "inventory.confirmed",
+        "inventory.released",
+        "inventory.reservations_expired",
+        "variant.price_changed",
+        "variant.price_scheduled",
+        "variant.price_schedule_cancelled",
+    ]
+    .map(str::to_owned)
+    .to_vec(),
+    stream_prefixes: Vec::new(),
+});
+
+/// A hold that is on record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenHold {
+    pub(crate) reservation: ReservationId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) customer: Option<daybook_schemas::CustomerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) order: Option<OrderId>,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Open holds and waiting prices by stream, up to a position.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Book {
+    pub(crate) position: Position,
+    pub(crate) holds: Map<Vec<OpenHold>>,
+    pub(crate) prices: Map<Vec<(ScheduleId, Timestamp)>>,
+}
+
+impl Book {
+    /// Folds the log from where the book stands to its head. Gives the number of events looked at closely.
+    pub(crate) async fn catch_up(&mut self, log: &dyn EventLog) -> Result<u64, StartError> {
+        let mut folded = 0;
+        loop {
+            let page = log.read_all(self.position, &FILTER, PAGE_EVENTS, PAGE_BYTES).await?;
+            for event in &page.events {
+                self.fold(event)?;
+                folded += 1;
+            }
+            self.position = page.scanned_to;
+            if page.at_head {
+                return Ok(folded);
+            }
+        }
+    }
+
+    fn fold(&mut self, recorded: &RecordedEvent) -> Result<(), StartError> {
+        let event = AnyEvent::decode(recorded.event_type(), recorded.version, recorded.data())
+            .map_err(|source| StartError::Decode { position: recorded.position, source })?;
+        match event {
+            AnyEvent::Inventory(event) => self.fold_inventory(recorded.stream(), event),
+            AnyEvent::Variant(event) => self.fold_variant(recorded.stream(), event),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn fold_inventory(&mut self, stream: &str, event: InventoryEvent) {
+        match event {
+            InventoryEvent::Reserved(e) => entry(&mut self.holds, stream).push(OpenHold {
+                reservation: e.reservation_id,
+                customer: e.customer_id,
+                order: e.order_id,
+                expires_at: e.expires_at,
+            }),
+            InventoryEvent::Confirmed(e) if e.remaining == 0 => self.close(stream, &e.reservation_id),
+            InventoryEvent::Released(e) if e.remaining == 0 => self.close(stream, &e.reservation_id),
+            InventoryEvent::ReservationsExpired(e) => {
+                for expired in &e.reservations {
+                    self.close(stream, &expired.reservation_id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, stream: &str, reservation: &ReservationId) {
+        if let Some(holds) = self.holds.get_mut(stream) {
+            // The oldest holds end first, mostly.
+            if let Some(at) = holds.iter().position(|hold| hold.reservation == *reservation) {
+                holds.remove(at);
+            }
+            if holds.is_empty() {
+                self.holds.remove(stream);
+            }
+        }
+    }
+
+    fn fold_variant(&mut self, stream: &str, event: VariantEvent) {
+        match event {
+            VariantEvent::PriceScheduled(e) => {
+                entry(&mut self.prices, stream).push((e.schedule_id, e.effective_from));
+            }
+            VariantEvent::PriceScheduleCancelled(e) => self.unschedule(stream, &e.schedule_id),
+            VariantEvent::PriceChanged(e) => {
+                if let Some(schedule) = &e.schedule_id {
+                    self.unschedule(stream, schedule);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn unschedule(&mut self, stream: &str, schedule: &ScheduleId) {
+        if let Some(prices) = self.prices.get_mut(stream) {
+            prices.retain(|(other, _)| other != schedule);
+            if prices.is_empty() {
+                self.prices.remove(stream);
+            }
+        }
+    }
+
+    /// What the decision thread keeps of it.
+    pub(crate) fn index(&self, now: Timestamp) -> (HoldIndex, Timers) {
+        let (mut index, mut timers) = (HoldIndex::default(), Timers::default());
+        for (stream, holds) in &self.holds {
+            let of_customers = holds.iter().filter_map(|hold| {
+                let customer = hold.customer.clone()?;
+                let key =
+                    HoldKey { customer, reservation: hold.reservation.clone(), order: hold.order.clone() };
+                Some((key, hold.expires_at))
+            });
+            index.seed(stream, of_customers.collect(), now);
+            if let Some(first) = holds.iter().map(|hold| hold.expires_at).min() {
+                timers.arm(stream, first);
+            }
+        }
+        for (stream, prices) in &self.prices {
+            if let Some(first) = prices.iter().map(|(_, from)| *from).min() {
+                timers.arm(stream, first);
+            }
+        }
+        (index, timers)
+    }
+}
+
+fn entry<'m, T>(map: &'m mut Map<Vec<T>>, stream: &str) -> &'m mut Vec<T> {
+    map.entry(StreamId::new(stream).expect("the log only has streams with valid names")).or_default()
+}

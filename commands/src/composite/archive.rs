@@ -1,0 +1,39 @@
+//! `variant/archive`: looks at the stock of the variant, and gives its configuration back for others to use.
+
+use daybook_aggregates::claim::{Action as ClaimAction, Claim, What};
+use daybook_aggregates::inventory::Inventory;
+use daybook_aggregates::variant::{self, Archive, StockFacts, Variant};
+use daybook_eventlog::StreamId;
+
+use crate::workspace::{Halt, Workspace, stream};
+
+pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, archive: &Archive) -> Result<(), Halt> {
+    let existing = workspace.peek::<Variant>(main)?.existing();
+    let known = existing.map(|existing| (existing.variant_id.clone(), existing.config_hash.clone()));
+    let Some((id, hash)) = known else {
+        return finish(workspace, main, archive, StockFacts::default()).map(|_| ());
+    };
+    let (stock, claim) = (stream::inventory(&id), stream::claim(What::Config, &hash));
+    workspace.require([&stock, &claim])?;
+    let now = workspace.context.now;
+    let inventory = workspace.read::<Inventory>(&stock)?;
+    let facts = StockFacts { on_hand: inventory.totals().on_hand, reserved: inventory.reserved_at(now) };
+    let archived = finish(workspace, main, archive, facts)?;
+    if archived > 0 && workspace.peek::<Claim>(&claim)?.owner.as_ref() == Some(&id) {
+        let release = ClaimAction::Release { kind: What::Config, key: hash, owner: id };
+        let command = workspace.context.command(release);
+        workspace.decide::<Claim>(&claim, &command)?;
+    }
+    Ok(())
+}
+
+fn finish(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    archive: &Archive,
+    stock: StockFacts,
+) -> Result<usize, Halt> {
+    let archive = Archive { stock: Some(stock), ..archive.clone() };
+    let command = workspace.context.command(variant::Action::Archive(archive));
+    workspace.decide::<Variant>(main, &command)
+}

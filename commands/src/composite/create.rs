@@ -1,0 +1,135 @@
+//! `variant/create`: the variant, the claims on its SKU and on its configuration, and a number for its SKU if the
+//! template asks for one.
+//!
+//! Of two creates with one SKU or one configuration the first gets the claim, and with it the variant; the other is
+//! refused with the name of the owner.
+
+use daybook_aggregates::claim::{Action as ClaimAction, Claim, What};
+use daybook_aggregates::sequence::{Action as SequenceAction, Sequence};
+use daybook_aggregates::variant::sku::{self, SkuPlan};
+use daybook_aggregates::variant::{self, Create, Variant, configuration};
+use daybook_aggregates::{Command, Kind, Refusal};
+use daybook_eventlog::StreamId;
+use daybook_schemas::sequence::{Advanced, Event as SequenceEvent};
+use daybook_schemas::{Sku, Token, VariantId};
+
+use super::refusal;
+use crate::workspace::{Halt, Workspace, stream};
+
+/// Numbers of a sequence that may be skipped because their SKU was taken by hand.
+const MAX_SKIPPED: u64 = 1_000;
+
+pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, create: &Create) -> Result<(), Halt> {
+    let (_, hash) = configuration(create).map_err(Refusal::from)?;
+    let config = stream::claim(What::Config, &hash);
+    if let Some(existing) = workspace.peek::<Variant>(main)?.existing() {
+        // A repeat of what was done changes nothing; anything else is refused.
+        let sku = existing.sku.clone();
+        return variant(workspace, main, create, may_have_become(create, &sku));
+    }
+    let owner = create
+        .variant_id
+        .clone()
+        .ok_or_else(|| refusal("invalid_request", Kind::Invalid, "no variant id"))?;
+    workspace.require([main, &config])?;
+    let take = ClaimAction::Take { kind: What::Config, key: hash, owner: owner.clone() };
+    claim(workspace, &config, take)?;
+    let (sku, number) = match sku::plan(create).map_err(Refusal::from)? {
+        SkuPlan::Fixed(sku) => (free_or_longer(workspace, create, sku, &owner)?, None),
+        SkuPlan::NeedsSequence(name) => {
+            let (sku, number) = numbered(workspace, create, &name, &owner)?;
+            (sku, Some((name, number)))
+        }
+    };
+    let take = ClaimAction::Take { kind: What::Sku, key: sku.to_string(), owner };
+    claim(workspace, &stream::claim(What::Sku, sku.as_str()), take)?;
+    if let Some((name, number)) = number {
+        draw(workspace, name, number)?;
+    }
+    variant(workspace, main, create, Some(sku))
+}
+
+fn variant(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    create: &Create,
+    resolved_sku: Option<Sku>,
+) -> Result<(), Halt> {
+    let create = Create { resolved_sku, ..create.clone() };
+    let command: Command<variant::Action> =
+        workspace.context.command(variant::Action::Create(Box::new(create)));
+    workspace.decide::<Variant>(main, &command).map(|_| ())
+}
+
+fn claim(workspace: &mut Workspace<'_>, claim: &StreamId, action: ClaimAction) -> Result<(), Halt> {
+    let command = workspace.context.command(action);
+    workspace.decide::<Claim>(claim, &command).map(|_| ())
+}
+
+/// The SKU that the variant has, if the strategy may have led to it: then the command may be a repeat.
+fn may_have_become(create: &Create, has: &Sku) -> Option<Sku> {
+    let mut candidate = match sku::plan(create) {
+        Ok(SkuPlan::Fixed(sku)) => Some(sku),
+        Ok(SkuPlan::NeedsSequence(_)) => return Some(has.clone()),
+        Err(_) => None,
+    };
+    while let Some(sku) = candidate {
+        if sku == *has {
+            return Some(sku);
+        }
+        candidate = sku::longer(create, &sku);
+    }
+    None
+}
+
+fn is_free(workspace: &mut Workspace<'_>, sku: &Sku, owner: &VariantId) -> Result<bool, Halt> {
+    let claim = workspace.peek::<Claim>(&stream::claim(What::Sku, sku.as_str()))?;
+    Ok(claim.owner.as_ref().is_none_or(|present| present == owner))
+}
+
+/// The planned SKU; where an automatic one is taken, the next longer one that is not. A taken one that is not
+/// automatic comes back as it is: its claim refuses it.
+fn free_or_longer(
+    workspace: &mut Workspace<'_>,
+    create: &Create,
+    planned: Sku,
+    owner: &VariantId,
+) -> Result<Sku, Halt> {
+    let mut sku = planned;
+    while !is_free(workspace, &sku, owner)? {
+        match sku::longer(create, &sku) {
+            Some(longer) => sku = longer,
+            None => break,
+        }
+    }
+    Ok(sku)
+}
+
+/// The first number of the sequence whose SKU is free.
+fn numbered(
+    workspace: &mut Workspace<'_>,
+    create: &Create,
+    name: &Token,
+    owner: &VariantId,
+) -> Result<(Sku, u64), Halt> {
+    let next = workspace.peek::<Sequence>(&stream::sequence(name.as_str()))?.next();
+    for number in next..next + MAX_SKIPPED {
+        let sku = sku::with_number(create, number).map_err(Refusal::from)?;
+        if is_free(workspace, &sku, owner)? {
+            return Ok((sku, number));
+        }
+    }
+    let detail = format!("{MAX_SKIPPED} SKUs of the template in a row are taken");
+    Err(refusal("duplicate_sku", Kind::Conflict, detail).into())
+}
+
+fn draw(workspace: &mut Workspace<'_>, name: Token, number: u64) -> Result<(), Halt> {
+    let sequence = stream::sequence(name.as_str());
+    if workspace.peek::<Sequence>(&sequence)?.next() == number {
+        let command = workspace.context.command(SequenceAction::Next { name });
+        workspace.decide::<Sequence>(&sequence, &command)?;
+    } else {
+        workspace.note(&sequence, [SequenceEvent::from(Advanced { name, last: number }).into()]);
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! What goes back to stock with an order: its holds when it is cancelled or its payment fails, its goods when it is
+//! cancelled after payment or a return arrives.
+
+use daybook_aggregates::inventory::{self, Inventory};
+use daybook_aggregates::order::{self, Action, Order, Status};
+use daybook_eventlog::StreamId;
+use daybook_schemas::order::{Hold, LineQuantity};
+use daybook_schemas::{LocationId, Quantity, Text, VariantId};
+
+use crate::workspace::{Halt, Workspace, stream};
+
+/// `cancel`, `fail-payment`: the holds are released; goods that were sold and not shipped go back.
+pub(crate) fn call_off(workspace: &mut Workspace<'_>, main: &StreamId, action: &Action) -> Result<(), Halt> {
+    let Some(existing) = workspace.peek::<Order>(main)?.existing() else {
+        return order(workspace, main, action).map(|_| ());
+    };
+    let holds = existing.holds.clone();
+    let sold = if existing.status == Status::Paid { existing.stocked_units() } else { Vec::new() };
+    let touched = holds.iter().map(|hold| &hold.variant_id).chain(sold.iter().map(|(variant, _)| variant));
+    let streams: Vec<StreamId> = touched.map(stream::inventory).collect();
+    workspace.require(&streams)?;
+    if order(workspace, main, action)? == 0 {
+        return Ok(());
+    }
+    release(workspace, &holds)?;
+    put_back(workspace, main, &sold)
+}
+
+/// `receive-return`: the goods go back, unless it is said otherwise.
+pub(crate) fn receive_return(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    receive: &order::ReceiveReturn,
+) -> Result<(), Halt> {
+    let action = Action::ReceiveReturn(receive.clone());
+    let Some(existing) = workspace.peek::<Order>(main)?.existing() else {
+        return order(workspace, main, &action).map(|_| ());
+    };
+    let returned = existing.return_by_id(&receive.return_id).map(|returned| returned.lines.as_slice());
+    let units = match returned {
+        Some(lines) if receive.restock => units(existing, lines),
+        Some(_) | None => Vec::new(),
+    };
+    let streams: Vec<StreamId> = units.iter().map(|(variant, _)| stream::inventory(variant)).collect();
+    workspace.require(&streams)?;
+    if order(workspace, main, &action)? == 0 {
+        return Ok(());
+    }
+    put_back(workspace, main, &units)
+}
+
+fn order(workspace: &mut Workspace<'_>, main: &StreamId, action: &Action) -> Result<usize, Halt> {
+    let command = workspace.context.command(action.clone());
+    workspace.decide::<Order>(main, &command)
+}
+
+/// Units of stocked lines by variant, in the order of their first line.
+fn units(existing: &order::Existing, lines: &[LineQuantity]) -> Vec<(VariantId, u64)> {
+    let mut units: Vec<(VariantId, u64)> = Vec::new();
+    for part in lines {
+        let Some(state) = existing.line(part.line_id).filter(|state| state.line.stocked) else { continue };
+        let variant = &state.line.variant_id;
+        let quantity = u64::from(part.quantity.get());
+        match units.iter_mut().find(|(known, _)| known == variant) {
+            Some((_, sum)) => *sum += quantity,
+            None => units.push((variant.clone(), quantity)),
+        }
+    }
+    units
+}
+
+/// Releases the holds that still count; those that ran out go on record by themselves.
+pub(super) fn release(workspace: &mut Workspace<'_>, holds: &[Hold]) -> Result<(), Halt> {
+    let now = workspace.context.now;
+    for hold in holds {
+        let counts =
+            workspace.inventory(&hold.variant_id)?.hold(&hold.reservation_id).is_some_and(|h| !h.is_due(now));
+        if counts {
+            let release = inventory::Release { reservation_id: hold.reservation_id.clone(), quantity: None };
+            let command = workspace.context.command(inventory::Action::Release(release));
+            workspace.decide::<Inventory>(&stream::inventory(&hold.variant_id), &command)?;
+        }
+    }
+    Ok(())
+}
+
+/// Goods come back to the default location. The order's stream is their reference.
+fn put_back(workspace: &mut Workspace<'_>, main: &StreamId, units: &[(VariantId, u64)]) -> Result<(), Halt> {
+    for (variant, count) in units {
+        let mut left = *count;
+        while left > 0 {
+            let part = left.min(u64::from(Quantity::MAX));
+            left -= part;
+            let returned = inventory::Return {
+                location: LocationId::default(),
+                quantity: Quantity::new(part).expect("between 1 and the largest"),
+                damaged: false,
+                reference: Text::new(main.as_str()).ok(),
+            };
+            let command = workspace.context.command(inventory::Action::Return(returned));
+            workspace.decide::<Inventory>(&stream::inventory(variant), &command)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! `order/pay`: the holds of the order become sales. A hold that ran out meanwhile is taken anew if the stock allows;
+//! if it does not, the order is called off and the money goes back in the same append: never oversold, never kept.
+
+use daybook_aggregates::inventory::{self, Inventory, Outcome};
+use daybook_aggregates::order::{self, Cancel, Order, Pay, Refund};
+use daybook_eventlog::StreamId;
+use daybook_schemas::order::Hold;
+use daybook_schemas::{CustomerId, OrderId, Quantity, ReservationId, Text};
+
+use super::lines::Need;
+use super::place::reserve;
+use crate::error::CommandError;
+use crate::workspace::{Halt, Workspace, stream};
+
+/// What is left to do about one hold of the order.
+enum Left {
+    /// It was sold already.
+    Nothing,
+    /// It counts: sell it.
+    Confirm,
+    /// It ran out, whole or in part: take this much anew, and sell both.
+    Renew { held: bool, missing: Quantity },
+}
+
+pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<(), Halt> {
+    let existing = workspace.peek::<Order>(main)?.existing();
+    let known = existing.map(|o| (o.order_id.clone(), o.customer_id.clone(), o.holds.clone(), o.total));
+    let Some((order_id, customer, holds, total)) = known else {
+        return settle(workspace, main, pay).map(|_| ());
+    };
+    let streams: Vec<StreamId> = holds.iter().map(|hold| stream::inventory(&hold.variant_id)).collect();
+    workspace.require(&streams)?;
+    if settle(workspace, main, pay)? == 0 {
+        return Ok(());
+    }
+    match sell(workspace, &order_id, customer.as_ref(), &holds) {
+        Ok(renewed) => confirm_renewed(workspace, &renewed),
+        Err(Halt::Refused(CommandError::Refused(_))) => {
+            workspace.discard();
+            call_off(workspace, main, pay, &holds)?;
+            if total.is_zero() { Ok(()) } else { refund(workspace, main, pay) }
+        }
+        Err(halt) => Err(halt),
+    }
+}
+
+fn settle(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<usize, Halt> {
+    let command = workspace.context.command(order::Action::Pay(pay.clone()));
+    workspace.decide::<Order>(main, &command)
+}
+
+fn new_reservation(workspace: &Workspace<'_>) -> ReservationId {
+    ReservationId::new(workspace.context.fresh_id.as_str()).expect("tokens and ids have one alphabet")
+}
+
+/// First decisions on every variant: sells what is held, holds anew what ran out. Gives the variants of the latter.
+fn sell(
+    workspace: &mut Workspace<'_>,
+    order: &OrderId,
+    customer: Option<&CustomerId>,
+    holds: &[Hold],
+) -> Result<Vec<(StreamId, Option<ReservationId>)>, Halt> {
+    let mut renewed = Vec::new();
+    for hold in holds {
+        let stock = stream::inventory(&hold.variant_id);
+        match left(workspace, hold)? {
+            Left::Nothing => {}
+            Left::Confirm => confirm(workspace, &stock, &hold.reservation_id)?,
+            Left::Renew { held, missing } => {
+                let need = Need {
+                    variant_id: hold.variant_id.clone(),
+                    stream: stock.clone(),
+                    quantity: missing,
+                    taken_over: Vec::new(),
+                };
+                let id = new_reservation(workspace);
+                let action = reserve(&need, &id, customer, order, inventory::DEFAULT_TTL_SECONDS);
+                let command = workspace.context.command(action);
+                workspace.decide::<Inventory>(&stock, &command)?;
+                renewed.push((stock, held.then(|| hold.reservation_id.clone())));
+            }
+        }
+    }
+    Ok(renewed)
+}
+
+fn left(workspace: &mut Workspace<'_>, hold: &Hold) -> Result<Left, Halt> {
+    let now = workspace.context.now;
+    let stock = workspace.inventory(&hold.variant_id)?;
+    if stock.outcome(&hold.reservation_id) == Some(Outcome::Confirmed) {
+        return Ok(Left::Nothing);
+    }
+    let held = stock
+        .hold(&hold.reservation_id)
+        .filter(|held| !held.is_due(now))
+        .map_or(0, |held| held.quantity.get());
+    match Quantity::new(u64::from(hold.quantity.get().saturating_sub(held))) {
+        Err(_) => Ok(Left::Confirm),
+        Ok(missing) => Ok(Left::Renew { held: held > 0, missing }),
+    }
+}
+
+/// Follow-ups: the holds taken anew are sold at once. A fresh hold is never refused.
+fn confirm_renewed(
+    workspace: &mut Workspace<'_>,
+    renewed: &[(StreamId, Option<ReservationId>)],
+) -> Result<(), Halt> {
+    let id = new_reservation(workspace);
+    for (stock, held) in renewed {
+        confirm(workspace, stock, &id)?;
+        if let Some(held) = held {
+            confirm(workspace, stock, held)?;
+        }
+    }
+    Ok(())
+}
+
+fn confirm(workspace: &mut Workspace<'_>, stock: &StreamId, id: &ReservationId) -> Result<(), Halt> {
+    let confirm = inventory::Confirm { reservation_id: id.clone(), quantity: None };
+    let command = workspace.context.command(inventory::Action::Confirm(confirm));
+    workspace.decide::<Inventory>(stock, &command).map(|_| ())
+}
+
+/// Why an order is called off that was paid too late.
+fn gone() -> Option<Text> {
+    Text::new("the reservation had run out and the goods are gone").ok()
+}
+
+/// Paid and cancelled at once; what is still held is released.
+fn call_off(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay, holds: &[Hold]) -> Result<(), Halt> {
+    super::give_back::release(workspace, holds)?;
+    settle(workspace, main, pay)?;
+    let command = workspace.context.command(order::Action::Cancel(Cancel { reason: gone() }));
+    workspace.decide::<Order>(main, &command).map(|_| ())
+}
+
+/// The whole amount goes back.
+fn refund(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<(), Halt> {
+    let refund = Refund { reason: gone(), refunded_at: pay.paid_at, ..Refund::default() };
+    let command = workspace.context.command(order::Action::Refund(refund));
+    workspace.decide::<Order>(main, &command).map(|_| ())
+}

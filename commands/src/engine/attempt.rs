@@ -1,0 +1,259 @@
+//! One command: decide, and what follows from the outcome.
+
+use std::time::Instant;
+
+use daybook_eventlog::{Append, Expected, Revision, StreamAppend, StreamId};
+use daybook_schemas::idempotency::{self, Recorded};
+use smallvec::SmallVec;
+
+use super::Engine;
+use super::commit::Item;
+use super::load::Job;
+use super::table::GroupNo;
+use super::task::{Task, Trace};
+use crate::encode::Encoder;
+use crate::error::CommandError;
+use crate::idempotency::RememberedRefusals;
+use crate::request::{Reply, ReplyEvent};
+use crate::workspace::{Context, Halt, Workspace};
+
+/// How a decision came out.
+enum Verdict {
+    /// The writes are in the scratch and in the states.
+    Write { before: Revision },
+    /// Accepted, nothing to change. `after` is the group whose commit makes what was looked at durable; 0: it is.
+    Nothing { revision: Revision, after: GroupNo },
+    /// Carried out before.
+    Replay(Box<Recorded>),
+    /// Not decided; `undo` says whether states were changed on the way.
+    Halted { halt: Halt, undo: bool },
+}
+
+impl Engine {
+    pub(crate) fn attempt(&mut self, mut task: Box<Task>) {
+        if let Some(reason) = &self.stopped {
+            let error = CommandError::Stopped(reason.clone());
+            return self.fail(task, error);
+        }
+        match self.decide(&mut task) {
+            Verdict::Write { before } => self.accept(task, before),
+            Verdict::Nothing { revision, after } => self.accept_unchanged(task, revision, after),
+            Verdict::Replay(record) => {
+                self.release(&mut task);
+                self.loaders.push([Job::Replay(task, record)]);
+            }
+            Verdict::Halted { halt, undo } => {
+                if undo {
+                    self.undo();
+                }
+                self.halted(task, halt);
+            }
+        }
+    }
+
+    fn decide(&mut self, task: &mut Task) -> Verdict {
+        let encoder = Encoder {
+            command: task.command,
+            first_event_id: task.first_event_id,
+            next: 0,
+            recorded_at: self.now,
+            metadata: task.metadata.clone(),
+        };
+        let context = Context { now: self.now, fresh_id: task.fresh_id.clone(), roles: task.roles };
+        let durable = self.commits.durable();
+        let (holds, scratch) = (&self.holds, &mut self.scratch);
+        let mut workspace =
+            Workspace::new(&mut self.table, holds, scratch, encoder, context, task.seq, durable);
+        match decide_in(&mut workspace, task, &self.refusals) {
+            Ok(Some(record)) => Verdict::Replay(record),
+            Ok(None) => conclude(workspace, task),
+            Err(halt) => Verdict::Halted { halt, undo: workspace.has_follow_up() },
+        }
+    }
+
+    fn halted(&mut self, task: Box<Task>, halt: Halt) {
+        match halt {
+            Halt::Wait => self.park_for_missing(task),
+            Halt::Fence(stream) => self.park_for_durable(task, &stream),
+            Halt::Refused(error) => {
+                if let Some(key) = &task.key {
+                    self.refusals.remember(key, &error, Instant::now());
+                }
+                self.rearm_later(&task);
+                self.fail(task, error);
+            }
+        }
+    }
+
+    /// States were changed by a decision that did not stand: they are dropped, and read again once what is in flight
+    /// for them is in the log.
+    fn undo(&mut self) {
+        for write in std::mem::take(&mut self.scratch.writes) {
+            if !write.encoded.is_empty() {
+                self.poison_when_durable(&write.stream);
+            }
+        }
+    }
+
+    fn accept(&mut self, mut task: Box<Task>, before: Revision) {
+        let mut writes = std::mem::take(&mut self.scratch.writes);
+        let group = self.commits.filling();
+        let mut streams = Vec::with_capacity(writes.len());
+        let mut written = SmallVec::new();
+        let mut events = 0;
+        let mut reply = Reply {
+            stream: task.main.clone(),
+            revision: before,
+            position: 0,
+            events: Vec::new(),
+            created: false,
+            replayed: false,
+        };
+        let mut trace = None;
+        // The aggregate after its claims and holds, the record of the key after everything.
+        let main_last = |stream: &StreamId| match &task.key {
+            Some(key) if key.stream == *stream => 2,
+            _ => u8::from(*stream == task.main),
+        };
+        writes.sort_by_key(|write| main_last(&write.stream));
+        for write in writes.drain(..) {
+            let count = write.encoded.len();
+            events += count;
+            self.wrote(&write.stream, count, group);
+            if write.stream == task.main {
+                reply.revision = before + count as u64;
+                reply.created = before == 0;
+                reply.events = write
+                    .encoded
+                    .iter()
+                    .map(|event| ReplyEvent {
+                        event_type: event.event_type,
+                        version: event.version,
+                        data: event.data.clone(),
+                    })
+                    .collect();
+            }
+            trace = write.encoded.last().map(|last| Trace {
+                stream: write.stream.clone(),
+                revision: write.before + count as u64,
+                event_id: last.event_id,
+            });
+            written.push(write.stream.clone());
+            streams.push(StreamAppend {
+                stream: write.stream,
+                expected: Expected::Exact(write.before),
+                events: write.encoded,
+            });
+        }
+        self.scratch.writes = writes;
+        for (stream, change) in self.scratch.changes.drain(..) {
+            self.holds.change(&stream, change, self.now);
+        }
+        self.release(&mut task);
+        let trace = trace.expect("an accepted decision with writes has at least one event");
+        self.commits.push(Append { streams }, Item { task, reply, written, trace, events });
+    }
+
+    /// The states have the events; revision, size and deadline follow.
+    fn wrote(&mut self, stream: &StreamId, count: usize, group: GroupNo) {
+        let now = self.now;
+        let Some(slot) = self.table.get_mut(stream) else { return };
+        slot.revision += count as u64;
+        slot.pending = group;
+        let deadline = slot.state.as_ref().and_then(super::next_deadline);
+        if let Some(deadline) = deadline {
+            self.timers.arm(stream, deadline.max(now));
+        }
+        self.table.resize(stream);
+    }
+
+    fn accept_unchanged(&mut self, mut task: Box<Task>, revision: Revision, after: GroupNo) {
+        self.release(&mut task);
+        self.rearm_later(&task);
+        let reply = Reply {
+            stream: task.main.clone(),
+            revision,
+            position: self.commits.position(),
+            events: Vec::new(),
+            created: false,
+            replayed: false,
+        };
+        if after == 0 {
+            self.count_accepted(1, 0);
+            task.answer(Ok(reply));
+        } else {
+            self.commits.follow(after, task, reply);
+        }
+    }
+
+    /// A deadline that fired and changed nothing must not be lost, nor fire again at once.
+    pub(crate) fn rearm_later(&mut self, task: &Task) {
+        if task.reply.is_some() {
+            return;
+        }
+        let later = self.now.plus_secs(1);
+        match self.table.get(&task.main).map(|slot| slot.state.as_ref().map(super::next_deadline)) {
+            Some(Some(None)) => {}
+            Some(Some(Some(deadline))) => self.timers.arm(&task.main, deadline.max(later)),
+            Some(None) | None => self.timers.arm(&task.main, later),
+        }
+    }
+}
+
+/// Decides; `Some`: it was carried out before.
+fn decide_in(
+    workspace: &mut Workspace<'_>,
+    task: &mut Task,
+    refusals: &RememberedRefusals,
+) -> Result<Option<Box<Recorded>>, Halt> {
+    workspace.require([&task.main].into_iter().chain(task.key.as_ref().map(|key| &key.stream)))?;
+    if let Some(key) = &task.key {
+        if let Some(record) = workspace.key_record(&key.stream)? {
+            return if record.request_hash == key.request_hash {
+                Ok(Some(Box::new(record.clone())))
+            } else {
+                Err(Halt::Refused(CommandError::IdempotencyMismatch))
+            };
+        }
+        if let Some(error) = refusals.get(key, Instant::now()) {
+            return Err(Halt::Refused(error));
+        }
+    }
+    if let Some(expected) = task.if_match {
+        let actual = workspace.revision(&task.main)?;
+        if actual != expected {
+            let stream = task.main.clone();
+            return Err(Halt::Refused(CommandError::StaleRevision { stream, expected, actual }));
+        }
+    }
+    task.op.decide(workspace, &task.main).map(|()| None)
+}
+
+/// The domain said yes: what is to be written, if anything?
+fn conclude(mut workspace: Workspace<'_>, task: &Task) -> Verdict {
+    let before = match workspace.revision(&task.main) {
+        Ok(revision) => revision,
+        Err(halt) => return Verdict::Halted { halt, undo: workspace.has_follow_up() },
+    };
+    if workspace.is_empty() && task.key.is_none() {
+        return Verdict::Nothing { revision: before, after: workspace.depends_on() };
+    }
+    // What was looked at without being written to must be durable, or this would stand where that falls.
+    if !workspace.has_follow_up()
+        && let Some(stream) = workspace.undurable_read()
+    {
+        return Verdict::Halted { halt: Halt::Fence(stream), undo: false };
+    }
+    if let Some(key) = &task.key {
+        let events = workspace.events_of(&task.main);
+        let record = Recorded {
+            request_hash: key.request_hash.clone(),
+            stream: task.main.as_str().to_owned(),
+            revision: before + events as u64,
+            events: u32::try_from(events).unwrap_or(u32::MAX),
+        };
+        workspace.note(&key.stream, [idempotency::Event::Recorded(record).into()]);
+    }
+    workspace.finish();
+    Verdict::Write { before }
+}

@@ -1,0 +1,268 @@
+//! Reads for the decision thread, on threads of their own: streams into states, outcomes of idempotency keys, and the
+//! traces of appends of unknown outcome.
+//!
+//! A long stream is read page by page and goes to the end of the queue after each, so that short ones are not held up.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+
+use daybook_eventlog::{EventLog, ReadError, Revision, StreamId};
+use daybook_schemas::idempotency::Recorded;
+use daybook_schemas::{AnyEvent, catalogue};
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+
+use super::inbox::{Inbox, Signal};
+use super::task::{Key, Task, TaskId, Trace};
+use crate::error::CommandError;
+use crate::request::{Reply, ReplyEvent};
+use crate::state::StreamState;
+use crate::stats::Stats;
+
+/// Events a page.
+const PAGE: usize = 1_000;
+/// Streams that one thread takes from the queue at once.
+const BATCH: usize = 64;
+
+/// A stream that was read, or could not be.
+pub(crate) struct Loaded {
+    pub(crate) stream: StreamId,
+    pub(crate) result: Result<(StreamState, Revision), CommandError>,
+}
+
+/// A piece of work.
+pub(crate) enum Job {
+    /// Read a stream, on from what was read so far.
+    Stream(StreamId, Option<(StreamState, Revision)>),
+    /// Look whether the events of a task are in the log.
+    Probe(TaskId, Trace, Reply),
+    /// Answer a task with the outcome that its key recorded.
+    Replay(Box<Task>, Box<Recorded>),
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+pub(crate) struct Loaders {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Loaders {
+    pub(crate) fn start(
+        count: usize,
+        log: &Arc<dyn EventLog>,
+        runtime: &Handle,
+        inbox: &Arc<Inbox>,
+        stats: &Arc<Stats>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut threads = Vec::new();
+        for number in 0..count.max(1) {
+            let loader = Loader {
+                log: log.clone(),
+                runtime: runtime.clone(),
+                inbox: inbox.clone(),
+                stats: stats.clone(),
+                shared: shared.clone(),
+            };
+            threads.push(
+                std::thread::Builder::new().name(format!("load-{number}")).spawn(move || loader.run())?,
+            );
+        }
+        Ok(Self { shared, threads })
+    }
+
+    pub(crate) fn push(&self, jobs: impl IntoIterator<Item = Job>) {
+        let mut queue = self.shared.queue.lock();
+        let before = queue.jobs.len();
+        queue.jobs.extend(jobs);
+        let added = queue.jobs.len() - before;
+        drop(queue);
+        if added > BATCH {
+            self.shared.filled.notify_all();
+        } else if added > 0 {
+            self.shared.filled.notify_one();
+        }
+    }
+}
+
+impl Drop for Loaders {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.filled.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panic there was reported by its hook; the end of this one must not become a second.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Loader {
+    log: Arc<dyn EventLog>,
+    runtime: Handle,
+    inbox: Arc<Inbox>,
+    stats: Arc<Stats>,
+    shared: Arc<Shared>,
+}
+
+impl Loader {
+    fn run(&self) {
+        let _context = self.runtime.enter();
+        while let Some(jobs) = self.take() {
+            let mut loaded = Vec::with_capacity(jobs.len());
+            let mut unfinished = Vec::new();
+            for job in jobs {
+                match job {
+                    Job::Stream(stream, so_far) => match self.read_page(&stream, so_far) {
+                        Ok((state, revision, true)) => {
+                            loaded.push(Loaded { stream, result: Ok((state, revision)) });
+                        }
+                        Ok((state, revision, false)) => {
+                            unfinished.push(Job::Stream(stream, Some((state, revision))));
+                        }
+                        Err(error) => loaded.push(Loaded { stream, result: Err(error) }),
+                    },
+                    Job::Probe(task, trace, reply) => {
+                        let found = self.probe(&trace, reply);
+                        self.inbox.signal(Signal::Probed(task, found));
+                    }
+                    Job::Replay(task, record) => {
+                        let answer = self.replay(task.key.as_ref(), &record);
+                        Stats::add(&self.stats.replays, 1);
+                        task.answer(answer);
+                    }
+                }
+            }
+            if !loaded.is_empty() {
+                Stats::add(&self.stats.loads, loaded.len() as u64);
+                self.inbox.signal(Signal::Loaded(loaded));
+            }
+            if !unfinished.is_empty() {
+                self.shared.queue.lock().jobs.extend(unfinished);
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Vec<Job>> {
+        let mut queue = self.shared.queue.lock();
+        while queue.jobs.is_empty() {
+            if queue.closed {
+                return None;
+            }
+            self.shared.filled.wait(&mut queue);
+        }
+        let count = queue.jobs.len().min(BATCH);
+        Some(queue.jobs.drain(..count).collect())
+    }
+
+    /// Reads the next page; the last part says whether the stream is at its end.
+    fn read_page(
+        &self,
+        stream: &StreamId,
+        so_far: Option<(StreamState, Revision)>,
+    ) -> Result<(StreamState, Revision, bool), CommandError> {
+        let (mut state, mut revision) = match so_far {
+            Some(so_far) => so_far,
+            None => (
+                StreamState::initial(stream.as_str())
+                    .ok_or_else(|| CommandError::Internal(format!("{stream} is no stream to decide on")))?,
+                0,
+            ),
+        };
+        let events = self.block_on(self.log.read_stream(stream, revision + 1, PAGE))?;
+        let at_end = events.len() < PAGE;
+        for recorded in events {
+            let damaged = |what: String| {
+                CommandError::Internal(format!("{stream} at revision {}: {what}", recorded.revision))
+            };
+            if recorded.revision != revision + 1 {
+                return Err(damaged(format!("revision {} was expected", revision + 1)));
+            }
+            let event = AnyEvent::decode(recorded.event_type(), recorded.version, recorded.data())
+                .map_err(|error| damaged(error.to_string()))?;
+            state
+                .apply(event)
+                .map_err(|event| damaged(format!("{} does not belong here", event.wire_name())))?;
+            revision = recorded.revision;
+        }
+        Ok((state, revision, at_end))
+    }
+
+    /// The reply with its position, if the event is where the append would have put it.
+    fn probe(&self, trace: &Trace, mut reply: Reply) -> Result<Option<Reply>, CommandError> {
+        let events = self.block_on(self.log.read_stream(&trace.stream, trace.revision, 1))?;
+        Ok(events.first().filter(|event| event.event_id == trace.event_id).map(|event| {
+            reply.position = event.position;
+            reply
+        }))
+    }
+
+    /// Builds the recorded outcome from the log once more.
+    fn replay(&self, key: Option<&Key>, record: &Recorded) -> Result<Reply, CommandError> {
+        let key = key.expect("only commands with a key are replayed");
+        let lost = |what: &str| CommandError::Internal(format!("the record {} speaks of {what}", key.stream));
+        let stream = StreamId::new(&record.stream).map_err(|_| lost("no stream"))?;
+        let first = (record.revision + 1).saturating_sub(u64::from(record.events));
+        let events = if record.events == 0 {
+            Vec::new()
+        } else {
+            self.block_on(self.log.read_stream(&stream, first, record.events as usize))?
+        };
+        if events.len() != record.events as usize {
+            return Err(lost("events that are not there"));
+        }
+        // The record is the last event of its append, so its position is the position of the outcome.
+        let records = self.block_on(self.log.read_stream(&key.stream, 1, PAGE))?;
+        let position = records.last().ok_or_else(|| lost("nothing"))?.position;
+        let events: Option<Vec<ReplyEvent>> = events
+            .iter()
+            .map(|event| {
+                Some(ReplyEvent {
+                    event_type: wire_name(event.event_type())?,
+                    version: event.version,
+                    data: bytes::Bytes::copy_from_slice(event.data()),
+                })
+            })
+            .collect();
+        Ok(Reply {
+            stream,
+            revision: record.revision,
+            position,
+            events: events.ok_or_else(|| lost("unknown events"))?,
+            created: record.events > 0 && record.revision == u64::from(record.events),
+            replayed: true,
+        })
+    }
+
+    /// Embedded logs answer at the first poll, which spares the machinery for those that do not.
+    fn block_on<T>(&self, future: impl Future<Output = Result<T, ReadError>>) -> Result<T, CommandError> {
+        let mut future = pin!(future);
+        let result = match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => self.runtime.block_on(future),
+        };
+        result.map_err(CommandError::from)
+    }
+}
+
+/// The wire name as the contract has it, for the life of the process.
+fn wire_name(name: &str) -> Option<&'static str> {
+    use std::sync::LazyLock;
+    static NAMES: LazyLock<std::collections::BTreeSet<&'static str>> =
+        LazyLock::new(|| catalogue::specs().into_iter().map(|spec| spec.wire_name).collect());
+    NAMES.get(name).copied()
+}

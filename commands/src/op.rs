@@ -1,0 +1,206 @@
+//! From a request to what is to be decided.
+
+use daybook_aggregates::{Command, CommandSpec, Roles, credit, inventory, order, variant};
+use daybook_eventlog::StreamId;
+use daybook_schemas::{CreditId, OrderId, Timestamp, Token, VariantId};
+use smallvec::SmallVec;
+
+use crate::composite::place::PlaceOrder;
+use crate::composite::record::{RecordBody, RecordOrder};
+use crate::composite::{archive, create, give_back, pay, place, record};
+use crate::encode::metadata;
+use crate::engine::task::Task;
+use crate::error::CommandError;
+use crate::ids;
+use crate::request::Principal;
+use crate::workspace::{Halt, Workspace};
+
+/// What is to be decided.
+pub(crate) enum Op {
+    Variant(Command<variant::Action>),
+    Inventory(Command<inventory::Action>),
+    Order(Command<order::Action>),
+    Credit(Command<credit::Action>),
+    CreateVariant(Box<variant::Create>),
+    ArchiveVariant(variant::Archive),
+    PlaceOrder(Box<PlaceOrder>),
+    RecordOrder(Box<RecordOrder>),
+    PayOrder(order::Pay),
+    /// `cancel` or `fail-payment`.
+    CallOffOrder(order::Action),
+    ReceiveReturn(order::ReceiveReturn),
+}
+
+/// Every command that has a route, by aggregate.
+#[must_use]
+pub fn specs() -> Vec<(&'static str, CommandSpec)> {
+    let record = CommandSpec {
+        name: "record",
+        summary: "Records an order of the past: placed, paid, shipped and delivered at its own time.",
+        schema: || schemars::schema_for!(RecordBody),
+        internal: false,
+    };
+    let of = |aggregate, specs: Vec<CommandSpec>| specs.into_iter().map(move |spec| (aggregate, spec));
+    of("variant", variant::Action::specs())
+        .chain(of("inventory", inventory::Action::specs()))
+        .chain(of("order", order::Action::specs()))
+        .chain(of("order", vec![record]))
+        .chain(of("credit", credit::Action::specs()))
+        .collect()
+}
+
+impl Op {
+    /// Parses the body of a command.
+    pub(crate) fn parse(
+        aggregate: &str,
+        id: &Token,
+        name: &str,
+        body: &[u8],
+        fresh_id: &Token,
+        roles: Roles,
+        max_open_orders: u32,
+    ) -> Result<Self, CommandError> {
+        let unknown = || CommandError::UnknownCommand {
+            aggregate: aggregate.chars().take(64).collect(),
+            command: name.chars().take(64).collect(),
+        };
+        let invalid = |error: serde_json::Error| CommandError::InvalidRequest(error.to_string());
+        macro_rules! parse {
+            ($module:ident) => {{
+                if is_internal(aggregate, name) && !roles.contains(daybook_aggregates::Role::System) {
+                    return Err(unknown());
+                }
+                let action = $module::Action::parse(name, body).ok_or_else(unknown)?.map_err(invalid)?;
+                Command { now: Timestamp::EPOCH, fresh_id: fresh_id.clone(), roles, action }
+            }};
+        }
+        Ok(match aggregate {
+            "variant" => Self::of_variant(id, parse!(variant)),
+            "inventory" => Self::Inventory(parse!(inventory)),
+            "order" => match name {
+                "place" => {
+                    let body = order::PlaceBody::parse(body).map_err(invalid)?;
+                    Self::PlaceOrder(Box::new(PlaceOrder { order_id: order_id(id), body, max_open_orders }))
+                }
+                "record" => {
+                    let body: RecordBody = serde_json::from_slice(body).map_err(invalid)?;
+                    Self::RecordOrder(Box::new(RecordOrder { order_id: order_id(id), body }))
+                }
+                _ => Self::of_order(parse!(order)),
+            },
+            "credit" => {
+                let mut command = parse!(credit);
+                let id = CreditId::new(id.as_str()).ok();
+                match &mut command.action {
+                    credit::Action::Issue(issue) => issue.credit_id = id,
+                    credit::Action::AdjustBadDebt(adjust) => adjust.credit_id = id,
+                }
+                Self::Credit(command)
+            }
+            _ => return Err(unknown()),
+        })
+    }
+
+    fn of_variant(id: &Token, command: Command<variant::Action>) -> Self {
+        match command.action {
+            variant::Action::Create(mut create) => {
+                create.variant_id = VariantId::new(id.as_str()).ok();
+                Self::CreateVariant(create)
+            }
+            variant::Action::Archive(archive) => Self::ArchiveVariant(archive),
+            _ => Self::Variant(command),
+        }
+    }
+
+    fn of_order(command: Command<order::Action>) -> Self {
+        match command.action {
+            order::Action::Pay(pay) => Self::PayOrder(pay),
+            action @ (order::Action::Cancel(_) | order::Action::FailPayment(_)) => Self::CallOffOrder(action),
+            order::Action::ReceiveReturn(receive) => Self::ReceiveReturn(receive),
+            _ => Self::Order(command),
+        }
+    }
+
+    /// Decides on the present state.
+    pub(crate) fn decide(&mut self, workspace: &mut Workspace<'_>, main: &StreamId) -> Result<(), Halt> {
+        let now = workspace.context.now;
+        match self {
+            Self::Variant(command) => {
+                command.now = now;
+                workspace.decide::<variant::Variant>(main, command)?;
+            }
+            Self::Inventory(command) => {
+                command.now = now;
+                if let inventory::Action::Reserve(reserve) = &mut command.action {
+                    reserve.customer_active_holds = match (&reserve.customer_id, &reserve.order_id) {
+                        (Some(customer), None) => Some(workspace.holds().own(customer, now)),
+                        _ => None,
+                    };
+                }
+                workspace.decide::<inventory::Inventory>(main, command)?;
+            }
+            Self::Order(command) => {
+                command.now = now;
+                workspace.decide::<order::Order>(main, command)?;
+            }
+            Self::Credit(command) => {
+                command.now = now;
+                workspace.decide::<credit::Credit>(main, command)?;
+            }
+            Self::CreateVariant(create) => create::decide(workspace, main, create)?,
+            Self::ArchiveVariant(archive) => archive::decide(workspace, main, archive)?,
+            Self::PlaceOrder(asked) => place::decide(workspace, main, asked)?,
+            Self::RecordOrder(asked) => record::decide(workspace, main, asked)?,
+            Self::PayOrder(pay) => pay::decide(workspace, main, pay)?,
+            Self::CallOffOrder(action) => give_back::call_off(workspace, main, action)?,
+            Self::ReceiveReturn(receive) => give_back::receive_return(workspace, main, receive)?,
+        }
+        Ok(())
+    }
+}
+
+fn order_id(id: &Token) -> OrderId {
+    OrderId::new(id.as_str()).expect("all ids have one alphabet")
+}
+
+/// Commands that only Daybook itself gives.
+fn is_internal(aggregate: &str, name: &str) -> bool {
+    matches!((aggregate, name), ("inventory", "expire") | ("variant", "apply-due-prices"))
+}
+
+/// What the dispatcher itself asks of a stream whose deadline has come.
+pub(crate) fn deadline_task(main: &StreamId, seq: u64, now: Timestamp) -> Option<Box<Task>> {
+    let command = ids::fresh(now);
+    let fresh_id = ids::fresh_token(command);
+    let principal = Principal::system();
+    let op = match main.as_str().split_once('-')? {
+        ("inventory", _) => Op::Inventory(Command {
+            now,
+            fresh_id: fresh_id.clone(),
+            roles: principal.roles,
+            action: inventory::Action::Expire(inventory::Expire {}),
+        }),
+        ("variant", _) => Op::Variant(Command {
+            now,
+            fresh_id: fresh_id.clone(),
+            roles: principal.roles,
+            action: variant::Action::ApplyDuePrices(variant::ApplyDuePrices {}),
+        }),
+        _ => return None,
+    };
+    Some(Box::new(Task {
+        seq,
+        op,
+        main: main.clone(),
+        if_match: None,
+        key: None,
+        command,
+        first_event_id: ids::of_event(command, 0),
+        fresh_id,
+        roles: principal.roles,
+        metadata: metadata(command, None, None, &principal.name),
+        reply: None,
+        attempt: 0,
+        places: SmallVec::new(),
+    }))
+}

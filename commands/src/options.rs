@@ -1,0 +1,58 @@
+//! What a dispatcher can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a dispatcher. The defaults suit one node with some gigabytes of memory.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most commands that may be unanswered at once; beyond: `overloaded`.
+    pub max_outstanding: usize,
+    /// Most bytes of their bodies.
+    pub max_outstanding_bytes: usize,
+    /// Most groups of appends whose commit is under way at once. While they are, deciding goes on.
+    pub max_groups_in_flight: usize,
+    /// Most appends a group, once as many groups are in flight as may be.
+    pub max_group_appends: usize,
+    /// About how many bytes of state are kept in memory. A command that needs more than half of it at once can starve.
+    pub cache_bytes: usize,
+    /// Threads that read streams into memory.
+    pub loaders: usize,
+    /// How often a command is decided again after a conflict.
+    pub max_attempts: u32,
+    /// How many refusals of commands with an idempotency key are remembered, and for how long.
+    pub remembered_refusals: usize,
+    pub remember_refusals_for: Duration,
+    /// Orders of one customer that may hold stock unpaid at once.
+    pub max_open_orders: u32,
+    /// Where deadlines and holds are kept between runs, so that a start reads only the end of the log. `None`: a start
+    /// reads all of it.
+    pub checkpoint: Option<PathBuf>,
+    /// How often that file is written.
+    pub checkpoint_every: Duration,
+    /// Whether others write to the same log: their events are followed, so that decisions see them without a conflict.
+    pub shared_log: bool,
+    /// Where the log can't write several streams at once: how long a claim without its variant stands.
+    pub claim_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_outstanding: 131_072,
+            max_outstanding_bytes: 256 << 20,
+            max_groups_in_flight: 4,
+            max_group_appends: 8_192,
+            cache_bytes: 1 << 30,
+            loaders: 4,
+            max_attempts: 10,
+            remembered_refusals: 100_000,
+            remember_refusals_for: Duration::from_mins(10),
+            max_open_orders: 5,
+            checkpoint: None,
+            checkpoint_every: Duration::from_mins(1),
+            shared_log: false,
+            claim_timeout: Duration::from_mins(1),
+        }
+    }
+}

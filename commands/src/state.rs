@@ -1,0 +1,96 @@
+//! The state of any stream that decisions look at.
+
+use cqrs_es::Aggregate as _;
+use daybook_aggregates::Decider;
+use daybook_aggregates::claim::Claim;
+use daybook_aggregates::credit::Credit;
+use daybook_aggregates::inventory::Inventory;
+use daybook_aggregates::order::Order;
+use daybook_aggregates::sequence::Sequence;
+use daybook_aggregates::variant::Variant;
+use daybook_schemas::idempotency::Recorded;
+use daybook_schemas::{AnyEvent, idempotency};
+
+/// What a stream has come to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StreamState {
+    Variant(Box<Variant>),
+    Inventory(Box<Inventory>),
+    Order(Box<Order>),
+    Credit(Box<Credit>),
+    Claim(Box<Claim>),
+    Sequence(Box<Sequence>),
+    /// The newest record of an idempotency key.
+    Key(Option<Box<Recorded>>),
+}
+
+impl StreamState {
+    /// The state before the first event of a stream with this name. `None`: no stream that decisions look at.
+    pub(crate) fn initial(stream: &str) -> Option<Self> {
+        let (kind, _) = stream.split_once('-')?;
+        Some(match kind {
+            "variant" => Self::Variant(Box::default()),
+            "inventory" => Self::Inventory(Box::default()),
+            "order" => Self::Order(Box::default()),
+            "credit" => Self::Credit(Box::default()),
+            "claim" => Self::Claim(Box::default()),
+            "sequence" => Self::Sequence(Box::default()),
+            "idempotency" => Self::Key(None),
+            _ => return None,
+        })
+    }
+
+    /// Takes an event in. An event of another aggregate gives it back.
+    pub(crate) fn apply(&mut self, event: AnyEvent) -> Result<(), AnyEvent> {
+        match (self, event) {
+            (Self::Variant(state), AnyEvent::Variant(event)) => state.apply(event),
+            (Self::Inventory(state), AnyEvent::Inventory(event)) => state.apply(event),
+            (Self::Order(state), AnyEvent::Order(event)) => state.apply(event),
+            (Self::Credit(state), AnyEvent::Credit(event)) => state.apply(event),
+            (Self::Claim(state), AnyEvent::Claim(event)) => state.apply(event),
+            (Self::Sequence(state), AnyEvent::Sequence(event)) => state.apply(event),
+            (Self::Key(state), AnyEvent::Idempotency(idempotency::Event::Recorded(record))) => {
+                *state = Some(Box::new(record));
+            }
+            (_, other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// About how many bytes of memory it holds.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Variant(state) => state.size_bytes(),
+            Self::Inventory(state) => state.size_bytes(),
+            Self::Order(state) => state.size_bytes(),
+            Self::Credit(state) => state.size_bytes(),
+            Self::Claim(state) => state.size_bytes(),
+            Self::Sequence(state) => state.size_bytes(),
+            Self::Key(None) => 0,
+            Self::Key(Some(record)) => {
+                size_of::<Recorded>() + record.request_hash.capacity() + record.stream.capacity()
+            }
+        }
+    }
+}
+
+/// A decider whose state the dispatcher keeps.
+pub(crate) trait Resident: Decider {
+    /// The state, if the stream is one of this aggregate.
+    fn of(state: &StreamState) -> Option<&Self>;
+}
+
+macro_rules! resident {
+    ($( $name:ident )*) => {$(
+        impl Resident for $name {
+            fn of(state: &StreamState) -> Option<&Self> {
+                match state {
+                    StreamState::$name(state) => Some(state),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+resident! { Variant Inventory Order Credit Claim Sequence }

@@ -1,0 +1,352 @@
+//! What a decision works on: the streams in memory, seen by one command at one time.
+//!
+//! A handler reads states, decides on streams (the first decision on each against the state in memory), and either
+//! ends with a list of writes or halts: because a stream is not in memory, because an older command is before it there,
+//! because what it read is not durable yet, or because the answer is no. Nothing is changed until the whole decision
+//! stands. Only a second decision on the same stream, which must see the first, takes the first into the state early;
+//! handlers make such follow-ups where they can no longer be refused. If one is refused nevertheless, the engine drops
+//! the states that were touched and reads them again.
+
+use daybook_aggregates::inventory::Inventory;
+use daybook_aggregates::order::Order;
+use daybook_aggregates::variant::Variant;
+use daybook_aggregates::{Command, Refusal, Roles};
+use daybook_eventlog::{NewEvent, Revision, StreamId};
+use daybook_schemas::{AnyEvent, OrderId, Timestamp, Token, VariantId};
+
+use crate::encode::Encoder;
+use crate::engine::table::{GroupNo, Table};
+use crate::engine::task::TaskId;
+use crate::error::CommandError;
+use crate::holds::{HoldChange, HoldIndex};
+use crate::state::{Resident, StreamState};
+
+/// Why a decision did not come to an end.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Halt {
+    /// Streams must be read first, or an older command is before this one: see [`Workspace::missing`].
+    Wait,
+    /// What was read of the stream must be durable before anything is built on it.
+    Fence(StreamId),
+    /// No.
+    Refused(CommandError),
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+/// Events for one stream.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) stream: StreamId,
+    /// The stream's revision before.
+    pub(crate) before: Revision,
+    /// Decided, not yet taken into the state.
+    decided: Vec<AnyEvent>,
+    /// Taken into the state and ready for the log.
+    pub(crate) encoded: Vec<NewEvent>,
+}
+
+/// The time and the principal of a decision.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) now: Timestamp,
+    pub(crate) fresh_id: Token,
+    pub(crate) roles: Roles,
+}
+
+impl Context {
+    /// The command that says this.
+    pub(crate) fn command<A>(&self, action: A) -> Command<A> {
+        Command { now: self.now, fresh_id: self.fresh_id.clone(), roles: self.roles, action }
+    }
+}
+
+/// Buffers that are used again for every decision.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) touched: Vec<StreamId>,
+    pub(crate) missing: Vec<StreamId>,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) changes: Vec<(StreamId, HoldChange)>,
+}
+
+pub(crate) struct Workspace<'a> {
+    table: &'a mut Table,
+    holds: &'a HoldIndex,
+    encoder: Encoder,
+    scratch: &'a mut Scratch,
+    pub(crate) context: Context,
+    task: TaskId,
+    durable: GroupNo,
+    follow_up: bool,
+}
+
+impl<'a> Workspace<'a> {
+    pub(crate) fn new(
+        table: &'a mut Table,
+        holds: &'a HoldIndex,
+        scratch: &'a mut Scratch,
+        encoder: Encoder,
+        context: Context,
+        task: TaskId,
+        durable: GroupNo,
+    ) -> Self {
+        scratch.touched.clear();
+        scratch.missing.clear();
+        scratch.writes.clear();
+        scratch.changes.clear();
+        Self { table, holds, encoder, scratch, context, task, durable, follow_up: false }
+    }
+
+    /// Makes sure that streams are in memory and that no older command is before this one there. Ask for all that is
+    /// known to be needed at once, so that they are read at once.
+    pub(crate) fn require<'s>(
+        &mut self,
+        streams: impl IntoIterator<Item = &'s StreamId>,
+    ) -> Result<(), Halt> {
+        for stream in streams {
+            match self.table.get(stream) {
+                Some(slot) if slot.state.is_some() && !slot.is_behind(self.task) => {
+                    self.scratch.touched.push(stream.clone());
+                }
+                _ => self.scratch.missing.push(stream.clone()),
+            }
+        }
+        if self.scratch.missing.is_empty() { Ok(()) } else { Err(Halt::Wait) }
+    }
+
+    fn state(&self, stream: &StreamId) -> Option<&StreamState> {
+        self.table.get(stream)?.state.as_ref()
+    }
+
+    /// The stream's revision, with what was decided so far left out.
+    pub(crate) fn revision(&mut self, stream: &StreamId) -> Result<Revision, Halt> {
+        match self.table.get(stream) {
+            Some(slot) if slot.state.is_some() => Ok(slot.revision),
+            _ => self.require([stream]).map(|()| 0),
+        }
+    }
+
+    /// The state, to decide on it afterwards. What it says may not be durable yet: the write that is built on it then
+    /// depends on the same stream, and fails with it.
+    pub(crate) fn peek<D: Resident>(&mut self, stream: &StreamId) -> Result<&D, Halt> {
+        self.require_if_new(stream)?;
+        Ok(self.resident(stream))
+    }
+
+    /// The state, to build writes to other streams on it: it must be durable.
+    pub(crate) fn read<D: Resident>(&mut self, stream: &StreamId) -> Result<&D, Halt> {
+        self.require_if_new(stream)?;
+        if self.table.get(stream).is_some_and(|slot| slot.pending > self.durable) {
+            return Err(Halt::Fence(stream.clone()));
+        }
+        Ok(self.resident(stream))
+    }
+
+    fn resident<D: Resident>(&self, stream: &StreamId) -> &D {
+        self.state(stream).and_then(D::of).expect("required above, and the name says which aggregate it is")
+    }
+
+    fn require_if_new(&mut self, stream: &StreamId) -> Result<(), Halt> {
+        if self.scratch.touched.contains(stream) && self.state(stream).is_some() {
+            return Ok(());
+        }
+        self.require([stream])
+    }
+
+    /// Whether the stream has any events, decided ones included.
+    pub(crate) fn exists(&mut self, stream: &StreamId) -> Result<bool, Halt> {
+        Ok(self.revision(stream)? > 0 || self.scratch.writes.iter().any(|write| write.stream == *stream))
+    }
+
+    /// The newest record of an idempotency key.
+    pub(crate) fn key_record(
+        &mut self,
+        stream: &StreamId,
+    ) -> Result<Option<&daybook_schemas::idempotency::Recorded>, Halt> {
+        self.require_if_new(stream)?;
+        match self.state(stream) {
+            Some(StreamState::Key(Some(_)))
+                if self.table.get(stream).is_some_and(|s| s.pending > self.durable) =>
+            {
+                Err(Halt::Fence(stream.clone()))
+            }
+            Some(StreamState::Key(Some(record))) => Ok(Some(record)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Active holds over all variants.
+    pub(crate) fn holds(&self) -> &HoldIndex {
+        self.holds
+    }
+
+    /// Decides on a stream and notes the events. Gives their number.
+    pub(crate) fn decide<D: Resident>(
+        &mut self,
+        stream: &StreamId,
+        command: &Command<D::Action>,
+    ) -> Result<usize, Halt>
+    where
+        AnyEvent: From<D::Event>,
+        Refusal: From<D::Error>,
+    {
+        self.require_if_new(stream)?;
+        if let Some(at) =
+            self.scratch.writes.iter().position(|w| w.stream == *stream && !w.decided.is_empty())
+        {
+            self.follow_up = true;
+            self.take_in(at);
+        }
+        let events =
+            self.resident::<D>(stream).decide(command).map_err(|error| Halt::from(Refusal::from(error)))?;
+        Ok(self.note(stream, events.into_iter().map(AnyEvent::from)))
+    }
+
+    /// Notes events for a stream without a decision of an aggregate.
+    pub(crate) fn note(&mut self, stream: &StreamId, events: impl IntoIterator<Item = AnyEvent>) -> usize {
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_none() {
+            return 0;
+        }
+        let at = self.scratch.writes.iter().position(|write| write.stream == *stream).unwrap_or_else(|| {
+            let before = self.table.get(stream).map_or(0, |slot| slot.revision);
+            self.scratch.writes.push(Write {
+                stream: stream.clone(),
+                before,
+                decided: Vec::new(),
+                encoded: Vec::new(),
+            });
+            self.scratch.writes.len() - 1
+        });
+        let write = &mut self.scratch.writes[at];
+        let before = write.decided.len();
+        write.decided.extend(events);
+        write.decided.len() - before
+    }
+
+    /// Takes back all that was decided. Not after a follow-up.
+    pub(crate) fn discard(&mut self) {
+        debug_assert!(!self.follow_up, "a follow-up has changed states");
+        self.scratch.writes.clear();
+    }
+
+    /// Takes the decided events of a write into the state and encodes them.
+    fn take_in(&mut self, at: usize) {
+        let write = &mut self.scratch.writes[at];
+        let slot = self.table.get_mut(&write.stream).expect("a write is to a stream in memory");
+        let state = slot.state.as_mut().expect("a write is to a stream in memory");
+        write.encoded.reserve(write.decided.len());
+        for event in write.decided.drain(..) {
+            write.encoded.push(self.encoder.encode(&event));
+            if let AnyEvent::Inventory(event) = &event {
+                let changes = &mut self.scratch.changes;
+                HoldChange::of(event, |change| changes.push((write.stream.clone(), change)));
+            }
+            state.apply(event).expect("the stream's own aggregate decided the event");
+        }
+    }
+
+    /// Streams that the decision looked at, wrote nothing to, and that are not durable yet.
+    pub(crate) fn undurable_read(&self) -> Option<StreamId> {
+        let written = |stream: &StreamId| self.scratch.writes.iter().any(|write| write.stream == *stream);
+        self.scratch
+            .touched
+            .iter()
+            .find(|s| self.table.get(s).is_some_and(|slot| slot.pending > self.durable) && !written(s))
+            .cloned()
+    }
+
+    /// The newest group in flight that anything the decision looked at depends on; 0 if all is durable.
+    pub(crate) fn depends_on(&self) -> GroupNo {
+        let pending = |stream| self.table.get(stream).map_or(0, |slot| slot.pending);
+        let newest = self.scratch.touched.iter().map(pending).max().unwrap_or(0);
+        if newest > self.durable { newest } else { 0 }
+    }
+
+    /// Whether states were changed before the decision stood.
+    pub(crate) const fn has_follow_up(&self) -> bool {
+        self.follow_up
+    }
+
+    /// Whether there is anything to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.scratch.writes.is_empty()
+    }
+
+    /// The number of events decided for a stream.
+    pub(crate) fn events_of(&self, stream: &StreamId) -> usize {
+        self.scratch
+            .writes
+            .iter()
+            .find(|write| write.stream == *stream)
+            .map_or(0, |write| write.decided.len() + write.encoded.len())
+    }
+
+    /// The decision stands: takes everything into the states. The writes are then in the scratch.
+    pub(crate) fn finish(mut self) {
+        for at in 0..self.scratch.writes.len() {
+            self.take_in(at);
+        }
+    }
+}
+
+/// Names of streams.
+pub(crate) mod stream {
+    use super::{OrderId, StreamId, VariantId};
+
+    fn named(kind: &str, id: &str) -> StreamId {
+        let mut name = String::with_capacity(kind.len() + 1 + id.len());
+        name.push_str(kind);
+        name.push('-');
+        name.push_str(id);
+        StreamId::new(name).expect("ids are 1 to 64 visible ASCII characters")
+    }
+
+    pub(crate) fn of(aggregate: &str, id: &daybook_schemas::Token) -> StreamId {
+        named(aggregate, id.as_str())
+    }
+
+    pub(crate) fn variant(id: &VariantId) -> StreamId {
+        named("variant", id.as_str())
+    }
+
+    pub(crate) fn inventory(id: &VariantId) -> StreamId {
+        named("inventory", id.as_str())
+    }
+
+    pub(crate) fn order(id: &OrderId) -> StreamId {
+        named("order", id.as_str())
+    }
+
+    pub(crate) fn claim(kind: daybook_schemas::claim::Kind, key: &str) -> StreamId {
+        let mut name = String::with_capacity(7 + key.len());
+        name.push_str(kind.as_str());
+        name.push('-');
+        name.push_str(key);
+        named("claim", &name)
+    }
+
+    pub(crate) fn sequence(name: &str) -> StreamId {
+        named("sequence", name)
+    }
+}
+
+/// The states that handlers of composites read most.
+impl Workspace<'_> {
+    pub(crate) fn variant(&mut self, id: &VariantId) -> Result<&Variant, Halt> {
+        self.read(&stream::variant(id))
+    }
+
+    pub(crate) fn inventory(&mut self, id: &VariantId) -> Result<&Inventory, Halt> {
+        self.peek(&stream::inventory(id))
+    }
+
+    pub(crate) fn order(&mut self, id: &OrderId) -> Result<&Order, Halt> {
+        self.peek(&stream::order(id))
+    }
+}

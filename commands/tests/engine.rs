@@ -1,0 +1,142 @@
+//! The decision thread: order, durability, refusals, conflicts, waiting.
+
+mod support;
+
+use std::sync::Arc;
+
+use daybook_commands::{CommandError, Options};
+use daybook_eventlog::memory::MemoryLog;
+use serde_json::json;
+use support::faulty::FaultyLog;
+use support::{Shop, request, until};
+
+#[tokio::test]
+async fn a_command_is_decided_and_durable() {
+    let shop = Shop::open().await;
+    let reply = shop.ok("inventory/42/receive", json!({"quantity": 7})).await;
+    assert_eq!((reply.stream.as_str(), reply.revision, reply.created), ("inventory-42", 2, true));
+    assert_eq!(reply.events[0].event_type, "inventory.received");
+    assert_eq!(reply.position, 2);
+    assert_eq!(
+        shop.history().await,
+        ["inventory-42 inventory.received", "inventory-42 inventory.back_in_stock"]
+    );
+}
+
+#[tokio::test]
+async fn commands_of_one_caller_are_carried_out_in_order() {
+    let shop = Shop::open().await;
+    let answers: Vec<_> = (0..1_000)
+        .map(|n| {
+            let body = if n == 0 { json!({"quantity": 1_000}) } else { json!({"quantity": 1}) };
+            shop.send(if n == 0 { "inventory/1/receive" } else { "inventory/1/sell" }, body)
+        })
+        .collect();
+    let mut revision = 0;
+    for answer in answers {
+        let reply = answer.await.unwrap();
+        assert!(reply.revision > revision);
+        revision = reply.revision;
+    }
+    assert_eq!(shop.dispatcher.stats().snapshot().commands, 1_000);
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_apart() {
+    let shop = Shop::open().await;
+    assert_eq!(shop.no("inventory/1/receive", json!({"quantity": 0})).await, "invalid_request");
+    assert_eq!(
+        shop.no("inventory/1/receive", json!({"quantity": 1, "colour": "red"})).await,
+        "invalid_request"
+    );
+    assert_eq!(shop.no("inventory/1/explode", json!({})).await, "not_found");
+    assert_eq!(shop.no("nothing/1/create", json!({})).await, "not_found");
+    assert_eq!(shop.no("inventory/a b/receive", json!({"quantity": 1})).await, "invalid_request");
+    assert_eq!(shop.no("inventory/1/sell", json!({"quantity": 1})).await, "insufficient_stock");
+    assert!(shop.history().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_expected_revision_is_checked() {
+    let shop = Shop::open().await;
+    shop.ok("inventory/1/receive", json!({"quantity": 5})).await;
+    let sell = || request("inventory/1/sell", &json!({"quantity": 1}));
+    let error = shop.dispatcher.dispatch(sell().if_match(1)).await.unwrap_err();
+    assert!(matches!(error, CommandError::StaleRevision { expected: 1, actual: 2, .. }), "{error:?}");
+    assert_eq!(shop.dispatcher.dispatch(sell().if_match(2)).await.unwrap().revision, 3);
+}
+
+#[tokio::test]
+async fn replies_wait_for_the_commit_and_refusals_do_not() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
+    log.hold(true);
+    let received = shop.send("inventory/1/receive", json!({"quantity": 2}));
+    let reserved = shop.send("inventory/1/reserve", json!({"customer_id": "c", "quantity": 2}));
+    // Decided on the state that is not durable yet.
+    let repeated = shop.send("inventory/1/reserve", json!({"customer_id": "c", "quantity": 2}));
+    assert_eq!(
+        shop.no("inventory/1/reserve", json!({"customer_id": "d", "quantity": 1})).await,
+        "insufficient_stock"
+    );
+    let mut waiting = Box::pin(async move { (received.await, reserved.await, repeated.await) });
+    assert!(futures::poll!(&mut waiting).is_pending());
+    log.hold(false);
+    let (received, reserved, repeated) = waiting.await;
+    assert!(received.is_ok());
+    let (reserved, repeated) = (reserved.unwrap(), repeated.unwrap());
+    assert_eq!(repeated.revision, reserved.revision);
+    assert!(repeated.events.is_empty());
+    assert!(repeated.position >= reserved.position);
+}
+
+#[tokio::test]
+async fn a_cold_stream_does_not_stall_others_and_keeps_its_order() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
+    shop.ok("inventory/hot/receive", json!({"quantity": 100})).await;
+    log.gate(|stream| stream.as_str() == "inventory-cold");
+    let first = shop.send("inventory/cold/receive", json!({"quantity": 1}));
+    let second = shop.send("inventory/cold/sell", json!({"quantity": 1}));
+    for _ in 0..10 {
+        shop.ok("inventory/hot/sell", json!({"quantity": 1})).await;
+    }
+    until("two parked commands", async || shop.dispatcher.stats().snapshot().parked == 2).await;
+    log.open_gate();
+    assert_eq!(first.await.unwrap().revision, 2);
+    assert!(second.await.unwrap().revision > 2);
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let options = Options { max_outstanding: 3, ..Options::default() };
+    let shop = Shop::with(Arc::new(log.clone()), options).await;
+    log.hold(true);
+    let send = || shop.send("inventory/1/receive", json!({"quantity": 1}));
+    let accepted = [send(), send(), send()];
+    assert_eq!(support::code(send().await), "overloaded");
+    log.hold(false);
+    for answer in accepted {
+        answer.await.unwrap();
+    }
+    send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_what_was_queued() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
+    log.hold(true);
+    let answers: Vec<_> =
+        (0..100).map(|n| shop.send(&format!("inventory/{n}/receive"), json!({"quantity": 1}))).collect();
+    let shutdown = shop.dispatcher.shutdown();
+    tokio::pin!(shutdown);
+    assert!(futures::poll!(&mut shutdown).is_pending());
+    assert_eq!(shop.no("inventory/1/receive", json!({"quantity": 1})).await, "unavailable");
+    log.hold(false);
+    shutdown.await;
+    for answer in answers {
+        answer.await.unwrap();
+    }
+}
