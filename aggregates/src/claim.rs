@@ -114,3 +114,74 @@ impl cqrs_es::Aggregate for Claim {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+    use daybook_schemas::{Timestamp, Token};
+
+    use super::*;
+    use crate::Roles;
+
+    fn owner(id: &str) -> VariantId {
+        VariantId::new(id).unwrap()
+    }
+
+    fn command(action: Action) -> Command {
+        Command { now: Timestamp::EPOCH, fresh_id: Token::new("f").unwrap(), roles: Roles::ALL, action }
+    }
+
+    fn take(kind: What, id: &str) -> Command {
+        command(Action::Take { kind, key: "k".to_owned(), owner: owner(id) })
+    }
+
+    fn release(kind: What, id: &str) -> Command {
+        command(Action::Release { kind, key: "k".to_owned(), owner: owner(id) })
+    }
+
+    fn taken(kind: What, id: &str) -> Event {
+        Taken { kind, key: "k".to_owned(), owner: owner(id) }.into()
+    }
+
+    fn released(id: &str) -> Event {
+        Released { kind: What::Config, key: "k".to_owned(), owner: owner(id) }.into()
+    }
+
+    fn given(events: Vec<Event>) -> cqrs_es::test::AggregateTestExecutor<Claim> {
+        TestFramework::with(()).given(events)
+    }
+
+    #[test]
+    fn a_value_has_one_owner() {
+        for kind in [What::Sku, What::Config] {
+            given(vec![]).when(take(kind, "a")).then_expect_events(vec![taken(kind, "a")]);
+            given(vec![taken(kind, "a")]).when(take(kind, "a")).then_expect_events(vec![]);
+        }
+        let (key, owner) = ("k".to_owned(), owner("a"));
+        let refused =
+            given(vec![taken(What::Sku, "a")]).when(take(What::Sku, "b")).inspect_result().unwrap_err();
+        assert_eq!(refused, Rejection::DuplicateSku { key: key.clone(), owner: owner.clone() });
+        assert_eq!((refused.code(), refused.kind()), ("duplicate_sku", Kind::Conflict));
+        let refused =
+            given(vec![taken(What::Config, "a")]).when(take(What::Config, "b")).inspect_result().unwrap_err();
+        assert_eq!(refused, Rejection::DuplicateConfiguration { key, owner });
+        assert_eq!(refused.code(), "duplicate_configuration");
+    }
+
+    #[test]
+    fn a_configuration_is_given_back_and_taken_again() {
+        let config = || vec![taken(What::Config, "a")];
+        given(config()).when(release(What::Config, "a")).then_expect_events(vec![released("a")]);
+        given(config()).when(release(What::Config, "b")).then_expect_error(Rejection::NotOwner);
+        let free = || vec![taken(What::Config, "a"), released("a")];
+        given(free()).when(release(What::Config, "a")).then_expect_events(vec![]);
+        given(free()).when(take(What::Config, "b")).then_expect_events(vec![taken(What::Config, "b")]);
+    }
+
+    #[test]
+    fn a_sku_is_never_given_back() {
+        given(vec![taken(What::Sku, "a")])
+            .when(release(What::Sku, "a"))
+            .then_expect_error(Rejection::SkuIsForEver);
+    }
+}

@@ -76,3 +76,30 @@ impl cqrs_es::Aggregate for Sequence {
         self.last = event.last;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::Aggregate;
+    use daybook_schemas::Timestamp;
+
+    use super::*;
+    use crate::Roles;
+
+    #[test]
+    fn numbers_never_repeat() {
+        let name = Token::new("sku").unwrap();
+        let command = Command {
+            now: Timestamp::EPOCH,
+            fresh_id: name.clone(),
+            roles: Roles::ALL,
+            action: Action::Next { name: name.clone() },
+        };
+        let mut sequence = Sequence::default();
+        for expected in 1..=3 {
+            assert_eq!(sequence.next(), expected);
+            let events = sequence.decide(&command).unwrap();
+            assert_eq!(events, [Advanced { name: name.clone(), last: expected }.into()]);
+            events.into_iter().for_each(|event| sequence.apply(event));
+        }
+    }
+}

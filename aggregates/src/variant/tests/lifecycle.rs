@@ -1,0 +1,236 @@
+//! The lifecycle, locks, details and segmentation.
+
+use std::collections::BTreeSet;
+
+use daybook_schemas::variant::Lifecycle;
+use serde_json::json;
+
+use super::*;
+use crate::variant::TRANSITIONS;
+
+/// A way to each state.
+fn way_to(state: Lifecycle) -> &'static [StepName] {
+    use StepName::{Activate, Approve, Archive, Clear, Discontinue, Mature, Submit};
+    match state {
+        Lifecycle::Draft => &[],
+        Lifecycle::PendingApproval => &[Submit],
+        Lifecycle::Active => &[Submit, Approve],
+        Lifecycle::Mature => &[Submit, Activate, Mature],
+        Lifecycle::Clearance => &[Submit, Approve, Clear],
+        Lifecycle::Discontinued => &[Submit, Approve, Discontinue],
+        Lifecycle::Archived => &[Archive],
+    }
+}
+
+/// Every step in every state, against the rules as the scope states them, not against the table itself.
+#[test]
+fn every_step_in_every_state() {
+    use Lifecycle::{Active, Archived, Clearance, Discontinued, Draft, Mature, PendingApproval};
+    let mut accepted = 0;
+    for from in Lifecycle::ALL {
+        for step in StepName::ALL {
+            let target = match (step, from) {
+                (StepName::Submit, Draft) => Some(PendingApproval),
+                (StepName::Reject, PendingApproval) => Some(Draft),
+                (StepName::Approve | StepName::Activate, PendingApproval) => Some(Active),
+                (StepName::Mature, Active) => Some(Mature),
+                (StepName::Clear, Active | Mature) => Some(Clearance),
+                (StepName::Discontinue, Active | Mature | Clearance) => Some(Discontinued),
+                (StepName::Reactivate, Discontinued) => Some(Active),
+                (StepName::Archive, Discontinued | Draft) => Some(Archived),
+                _ => None,
+            };
+            let repeated = matches!(
+                (step, from),
+                (StepName::Submit, PendingApproval)
+                    | (StepName::Reject, Draft)
+                    | (StepName::Approve | StepName::Activate | StepName::Reactivate, Active)
+                    | (StepName::Mature, Mature)
+                    | (StepName::Clear, Clearance)
+                    | (StepName::Discontinue, Discontinued)
+                    | (StepName::Archive, Archived)
+            );
+            let mut item = after(way_to(from));
+            assert_eq!(existing(&item).lifecycle, from);
+            let action = match step {
+                StepName::Archive => {
+                    Action::Archive(Archive { reason: None, stock: Some(StockFacts::default()) })
+                }
+                step => item.parsed(step.as_str(), &json!({"reason": "because"})),
+            };
+            let decided = item.act(action);
+            match target {
+                Some(target) => {
+                    accepted += 1;
+                    assert_eq!(decided.unwrap().len(), 1, "{step:?} in {from:?}");
+                    assert_eq!(existing(&item).lifecycle, target, "{step:?} in {from:?}");
+                }
+                None if repeated => assert_eq!(decided.unwrap().len(), 0, "{step:?} in {from:?}"),
+                None => {
+                    let refusal = crate::Refusal::from(decided.unwrap_err());
+                    assert_eq!((refusal.code, refusal.kind), ("invalid_transition", crate::Kind::Conflict));
+                    assert_eq!(existing(&item).lifecycle, from);
+                }
+            }
+        }
+    }
+    assert_eq!(accepted, TRANSITIONS.len());
+    assert!(TRANSITIONS.iter().all(|row| !row.roles.is_empty()));
+}
+
+#[test]
+fn a_refused_step_names_those_that_are_possible() {
+    let refusal = draft().refused("mature", json!({}));
+    assert_eq!(refusal.detail, "mature is not possible in state draft; possible there: submit, archive");
+    let refusal = after(&[StepName::Archive]).refused("submit", json!({}));
+    assert_eq!(refusal.detail, "submit is not possible in state archived; possible there: nothing");
+}
+
+#[test]
+fn the_event_says_where_it_came_from_and_why() {
+    let events = draft().ok("submit", json!({"reason": "ready"}));
+    assert_eq!(events, [("variant.submitted".to_owned(), json!({"from": "draft", "reason": "ready"}))]);
+}
+
+#[test]
+fn nothing_is_activated_without_a_price() {
+    let mut item = absent();
+    item.ok("create", body(json!({"price": null})));
+    item.ok("submit", json!({}));
+    for step in ["approve", "activate"] {
+        let refusal = item.refused(step, json!({}));
+        assert_eq!((refusal.code, refusal.kind), ("unprocessable", crate::Kind::Unprocessable));
+    }
+    item.ok("change-price", json!({"price": {"amount": "1", "currency": "GBP"}, "reason": "first"}));
+    item.writes("approve", json!({}), &["variant.activated"]);
+}
+
+#[test]
+fn nothing_is_archived_with_goods_left() {
+    let mut item = draft();
+    for stock in [
+        StockFacts { on_hand: 1, reserved: 0 },
+        StockFacts { on_hand: 0, reserved: 1 },
+        StockFacts { on_hand: -1, reserved: 0 },
+    ] {
+        assert_eq!(archive(&mut item, Some(stock)).unwrap_err().code, "stock_left");
+    }
+    assert_eq!(archive(&mut item, None).unwrap_err().code, "unprocessable");
+    assert_eq!(archive(&mut item, Some(StockFacts::default())).unwrap(), 1);
+    assert_eq!(archive(&mut item, None).unwrap(), 0);
+}
+
+#[test]
+fn an_archived_variant_never_changes() {
+    let mut item = draft();
+    item.ok(
+        "change-price",
+        json!({"price": {"amount": "1", "currency": "GBP"}, "effective_from": "2030-01-01T00:00:00Z", "reason": "r"}),
+    );
+    archive(&mut item, Some(StockFacts::default())).unwrap();
+    for (name, body) in [
+        ("change-price", json!({"price": {"amount": "1", "currency": "GBP"}, "reason": "r"})),
+        ("cancel-price-schedule", json!({"schedule_id": "fresh-2", "reason": "r"})),
+        ("change-details", json!({"name": "Other"})),
+        ("change-segmentation", json!({"channels": ["web"]})),
+        ("lock", json!({"scopes": ["price"], "reason": "r"})),
+        ("unlock", json!({"reason": "r"})),
+    ] {
+        item.refuses(name, body, "invalid_transition");
+    }
+    item.pass(10_000_000_000).writes("apply-due-prices", json!({}), &[]);
+    assert_eq!(item.state.next_deadline(), None);
+}
+
+#[test]
+fn what_was_never_created_is_not_found() {
+    let facts = BTreeSet::from(["create"]);
+    for name in Action::NAMES.iter().filter(|name| !facts.contains(*name)) {
+        let body = match *name {
+            "change-price" => json!({"price": {"amount": "1", "currency": "GBP"}, "reason": "r"}),
+            "cancel-price-schedule" => json!({"schedule_id": "s", "reason": "r"}),
+            "lock" => json!({"scopes": ["price"], "reason": "r"}),
+            "unlock" => json!({"reason": "r"}),
+            _ => json!({}),
+        };
+        let refusal = absent().refused(name, body);
+        assert_eq!((refusal.code, refusal.kind), ("not_found", crate::Kind::NotFound), "{name}");
+    }
+}
+
+#[test]
+fn a_lock_refuses_what_it_covers_until_it_ends() {
+    let changes = [
+        ("price", "change-price", json!({"price": {"amount": "1", "currency": "GBP"}, "reason": "r"})),
+        ("price", "cancel-price-schedule", json!({"schedule_id": "fresh-2", "reason": "r"})),
+        ("lifecycle", "submit", json!({})),
+        ("details", "change-details", json!({"name": "Other"})),
+        ("segmentation", "change-segmentation", json!({"regions": ["uk"]})),
+    ];
+    let later = json!({"price": {"amount": "2", "currency": "GBP"}, "effective_from": "2030-01-01T00:00:00Z", "reason": "r"});
+    for (scope, name, body) in &changes {
+        for other in ["price", "lifecycle", "details", "segmentation"] {
+            let mut item = draft();
+            item.ok("change-price", later.clone());
+            let until = item.now.plus_secs(10).to_string();
+            item.ok("lock", json!({"scopes": [other], "reason": "audit", "until": until}));
+            if other == *scope {
+                let refusal = item.refused(name, body.clone());
+                assert_eq!((refusal.code, refusal.kind), ("locked", crate::Kind::Locked), "{name}");
+                assert!(refusal.detail.contains("audit"), "{refusal}");
+                item.pass(10);
+            }
+            item.ok(name, body.clone());
+        }
+    }
+}
+
+#[test]
+fn a_lock_is_lifted_or_replaced() {
+    let mut item = draft();
+    item.writes("unlock", json!({"reason": "none there"}), &[]);
+    let lock = json!({"scopes": ["price", "details", "price"], "reason": "audit"});
+    let events = item.ok("lock", lock.clone());
+    assert_eq!(events[0].1["scopes"], json!(["price", "details"]));
+    item.writes("lock", lock, &[]);
+    item.refuses("change-details", json!({"name": "Other"}), "locked");
+    item.ok("lock", json!({"scopes": ["lifecycle"], "reason": "recall"}));
+    item.ok("change-details", json!({"name": "Other"}));
+    let refusal = item.refused("submit", json!({}));
+    assert_eq!(refusal.detail, "the lifecycle is locked: recall");
+    item.writes("unlock", json!({"reason": "over"}), &["variant.unlocked"]);
+    item.ok("submit", json!({}));
+    item.refuses("lock", json!({"scopes": [], "reason": "r"}), "invalid_request");
+    let now = item.now.to_string();
+    item.refuses("lock", json!({"scopes": ["price"], "reason": "r", "until": now}), "unprocessable");
+}
+
+#[test]
+fn only_details_that_differ_are_written() {
+    let mut item = draft();
+    let events =
+        item.ok("change-details", json!({"name": "Shirt", "brand": "Other", "description": "Soft."}));
+    assert_eq!(
+        events,
+        [("variant.details_changed".to_owned(), json!({"brand": "Other", "description": "Soft."}))]
+    );
+    item.writes("change-details", json!({"brand": "Other"}), &[]);
+    item.writes("change-details", json!({}), &[]);
+    item.ok("change-details", json!({"name": "New", "category": "tops", "product_group": "group"}));
+    let now = existing(&item);
+    let fields = [&now.name, &now.brand, &now.category, &now.product_group].map(|label| label.as_str());
+    assert_eq!(fields, ["New", "Other", "tops", "group"]);
+    assert_eq!(now.description.as_ref().unwrap().as_str(), "Soft.");
+}
+
+#[test]
+fn segmentation_is_a_set_and_an_absent_list_stays() {
+    let mut item = draft();
+    let events = item.ok("change-segmentation", json!({"channels": ["web", "app", "web"]}));
+    assert_eq!(events[0].1, json!({"channels": ["app", "web"], "regions": []}));
+    item.writes("change-segmentation", json!({"channels": ["app", "web"], "regions": []}), &[]);
+    let events = item.ok("change-segmentation", json!({"regions": ["uk"]}));
+    assert_eq!(events[0].1, json!({"channels": ["app", "web"], "regions": ["uk"]}));
+    let many: Vec<_> = (0..=crate::variant::MAX_SEGMENTS).map(|n| format!("c{n}")).collect();
+    item.refuses("change-segmentation", json!({"channels": many}), "invalid_request");
+}
