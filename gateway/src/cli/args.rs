@@ -9,36 +9,36 @@ use daybook_schemas::Timestamp;
 /// Event-sourced commerce: catalogue, stock and orders on one log, with read models that can be proved equal to it.
 #[derive(Debug, Parser)]
 #[command(name = "daybook", version, arg_required_else_help = true, propagate_version = true)]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(flatten)]
-    pub global: Global,
+    pub(super) global: Global,
     #[command(subcommand)]
-    pub command: Command,
+    pub(super) command: Command,
 }
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub struct Global {
+pub(super) struct Global {
     /// Data folder [default: ./daybook-data; environment: DAYBOOK_DATA]
     #[arg(long, global = true, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     /// Configuration file [default: ./daybook.toml, if there; environment: DAYBOOK_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Form of the output
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    pub(super) format: Format,
     /// Work on a running server instead of a data folder at rest
     #[arg(long, global = true, value_name = "URL")]
-    pub server: Option<String>,
+    pub(super) server: Option<String>,
     /// API key for --server
     #[arg(long, global = true, value_name = "KEY", env = "DAYBOOK_API_KEY", hide_env_values = true)]
-    pub api_key: Option<String>,
+    pub(super) api_key: Option<String>,
 }
 
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people
     Text,
     /// One JSON object, or one a line
@@ -46,7 +46,7 @@ pub enum Format {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Serve commands and queries over HTTP
     Serve(Serve),
     /// Import the bundled sample, project it, and serve
@@ -74,14 +74,14 @@ pub enum Command {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Serve {
+pub(super) struct Serve {
     /// Address to listen on; port 0 picks one [default: 127.0.0.1:7700; environment: DAYBOOK_LISTEN]
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<SocketAddr>,
+    pub(super) listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Import {
+pub(super) enum Import {
     /// The Online Retail data set (UCI), CSV, plain or gzip
     OnlineRetail {
         /// The file
@@ -90,7 +90,7 @@ pub enum Import {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Log {
+pub(super) enum Log {
     /// Position of the last event, and how many there are
     Head,
     /// The log's events, one a line
@@ -119,37 +119,24 @@ pub enum Log {
         #[arg(long)]
         limit: Option<u64>,
     },
-    /// Write a consistent copy of the log, while it runs
-    Export {
-        /// Where to write; must not exist
-        file: PathBuf,
-        /// Only what follows this position, for incremental backups
-        #[arg(long, default_value_t = 0)]
-        from: u64,
-    },
-    /// Bring an exported copy into an empty log, or one that ends where the copy begins
-    Import {
-        /// The exported copy
-        file: PathBuf,
-    },
 }
 
 #[derive(Debug, Args)]
-pub struct State {
+pub(super) struct State {
     /// variant, inventory, order or credit
-    pub aggregate: String,
+    pub(super) aggregate: String,
     /// Id of the aggregate
-    pub id: String,
+    pub(super) id: String,
     /// As of this time (RFC 3339)
     #[arg(long, value_name = "TIME", conflicts_with = "revision")]
-    pub at: Option<Timestamp>,
+    pub(super) at: Option<Timestamp>,
     /// As of this revision
     #[arg(long, value_name = "N")]
-    pub revision: Option<u64>,
+    pub(super) revision: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Projections {
+pub(super) enum Projections {
     /// Name, generation, checkpoint, head, lag and state of each
     List,
     /// Build a new generation beside the live one, compare, swap
@@ -178,7 +165,7 @@ pub enum Projections {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum DeadLetters {
+pub(super) enum DeadLetters {
     /// Show them
     List {
         /// Which projection
@@ -202,16 +189,16 @@ pub enum DeadLetters {
 }
 
 #[derive(Debug, Args)]
-pub struct Reconcile {
+pub(super) struct Reconcile {
     /// Which projections; all if none is named
-    pub names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// Put drifted rows right, leaving an event in the log
     #[arg(long)]
-    pub repair: bool,
+    pub(super) repair: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Simulate {
+pub(super) enum Simulate {
     /// Many buyers ask for few units at once
     FlashSale {
         /// Buyers, each on a connection of its own

@@ -35,12 +35,13 @@ pub(super) async fn demo(config: Config) -> anyhow::Result<Outcome> {
     let listener = listen(&config)?;
     let stop = stop_signal()?;
     let node = Arc::new(Node::open(&config).await?);
+    let principal = Principal::system();
     let mut progress = Progress::new("Importing December 2010 of Online Retail", "rows");
     let import = online_retail::import(
         SAMPLE,
         node.dispatcher(),
         node.log(),
-        &Principal::system(),
+        &principal,
         online_retail::Options::default(),
         |done, total| progress.update(done, total),
     );

@@ -169,10 +169,16 @@ fn follow(app: App, after: Position, filter: Filter) -> impl Stream<Item = Resul
                     return Some((Ok(Bytes::from(chunk)), None));
                 }
             }
-            tokio::select! {
-                changed = state.head.changed() => if changed.is_err() { return None },
-                _ = state.stopping.wait_for(|stop| *stop) => return None,
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some((Ok(Bytes::from_static(b": still here\n\n")), Some(state))),
+            let quiet = tokio::select! {
+                changed = state.head.changed() => {
+                    changed.ok()?;
+                    false
+                }
+                _ = state.stopping.changed() => false,
+                () = tokio::time::sleep(KEEP_ALIVE) => true,
+            };
+            if quiet {
+                return Some((Ok(Bytes::from_static(b": still here\n\n")), Some(state)));
             }
         }
     })

@@ -18,11 +18,11 @@ pub async fn ready(State(app): State<App>) -> Response {
     if *app.stopping.borrow() {
         failing.push(json!({"part": "server", "reason": "stopping"}));
     }
-    if let Some(reason) = app.dispatcher.stopped_reason() {
-        failing.push(json!({"part": "commands", "reason": reason}));
+    if let Some(reason) = app.node.log_stopped() {
+        failing.push(json!({"part": "event log", "reason": reason}));
     }
     for status in app.node.projection_statuses() {
-        if let Some(reason) = status.halted {
+        if let Some(reason) = status.reason {
             failing.push(json!({"part": format!("projection {}", status.name), "reason": reason}));
         }
     }

@@ -68,12 +68,48 @@ pub async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
 }
 
 fn register_dispatcher(registry: &mut Registry, app: &App) {
-    let snapshot = app.dispatcher.stats();
-    for (name, help, value) in snapshot.gauges() {
+    let stats = app.dispatcher.stats().snapshot();
+    let totals = [
+        ("commands", "Commands accepted and durable", stats.commands),
+        ("events", "Events written", stats.events),
+        ("commit_groups", "Groups of appends handed to the log", stats.groups),
+        ("append_failures", "Appends that failed", stats.append_failures),
+        ("command_retries", "Commands decided again after a conflict or a failed append", stats.retries),
+        ("command_replays", "Commands answered from the record of an idempotency key", stats.replays),
+        ("timers_fired", "Deadlines that fired", stats.timers_fired),
+        ("stream_loads", "Streams read into memory", stats.loads),
+        ("stream_evictions", "Streams dropped from memory", stats.evictions),
+    ];
+    for (name, help, value) in totals {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let levels = [
+        ("commands_outstanding", "Commands not answered yet", stats.outstanding),
+        ("commands_outstanding_bytes", "Bytes of their bodies", stats.outstanding_bytes),
+        ("commit_groups_in_flight", "Groups whose commit is under way", stats.groups_in_flight),
+        ("commands_parked", "Commands that wait for a stream", stats.parked),
+        ("cached_streams", "Streams in memory", stats.cached_streams),
+        ("cached_bytes", "About how many bytes they take", stats.cached_bytes),
+        ("deadlines", "Streams with a deadline ahead", stats.deadlines),
+        ("active_holds", "Active holds on stock", stats.active_holds),
+    ];
+    for (name, help, value) in levels {
         let gauge: Gauge = Gauge::default();
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         registry.register(name, help, gauge);
     }
+    let refusals: Family<Code, Counter> = Family::default();
+    for (code, count) in stats.refusals {
+        refusals.get_or_create(&Code { code: code.to_owned() }).inc_by(count);
+    }
+    registry.register("command_refusals", "Commands refused, by code", refusals);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,7 +126,7 @@ fn register_projections(registry: &mut Registry, app: &App) {
         let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         lag.get_or_create(&labels).set(as_gauge(status.lag));
         checkpoint.get_or_create(&labels).set(as_gauge(status.checkpoint));
-        dead.get_or_create(&labels).set(as_gauge(status.dead_letters));
+        dead.get_or_create(&labels).set(as_gauge(status.dead_letters as u64));
     }
     registry.register("projection_lag_events", "Events the projection is behind the head", lag);
     registry.register("projection_checkpoint", "Position the projection is current to", checkpoint);

@@ -3,14 +3,14 @@
 mod assets;
 mod auth;
 mod commands;
-mod events;
+pub mod events;
 mod health;
 mod lines;
 mod metrics;
 mod openapi;
 mod operations;
 mod params;
-mod problem;
+pub mod problem;
 mod queries;
 mod trace;
 

@@ -300,7 +300,9 @@ impl Projections {
         if generations.building == Some(next.number) {
             generations.building = None;
         }
-        if let Err(error) = self.manifest.lock().set(name, generations) {
+        // Bound first: the lock must not be held while the old one is resumed.
+        let written = self.manifest.lock().set(name, generations);
+        if let Err(error) = written {
             if let Some(old) = &old {
                 let _ = old.handle.resume().await;
             }

@@ -1,0 +1,139 @@
+//! `log …` and `state`.
+
+use std::io::{BufWriter, Write};
+
+use anyhow::bail;
+use daybook_eventlog::{EventLog, Filter, RecordedEvent, StreamId};
+use daybook_replay::time_travel::{self, AsOf};
+use serde_json::json;
+
+use super::args::{Format, Global, Log, State};
+use super::operate::ask;
+use super::{Outcome, print_json, print_line};
+use crate::config::Config;
+use crate::http::events::EventBody;
+use crate::node::Node;
+
+const PAGE_EVENTS: usize = 4_096;
+const PAGE_BYTES: usize = 8 << 20;
+
+pub(super) async fn run(global: &Global, config: Config, command: Log) -> anyhow::Result<Outcome> {
+    match command {
+        Log::Head => head(global, &config).await,
+        Log::Read { from, limit, types, stream_prefix } => {
+            let filter = Filter { types, stream_prefixes: stream_prefix };
+            local_only(global)?;
+            let log = Node::open_log(&config)?;
+            let read = read(&*log, from, limit.unwrap_or(u64::MAX), &filter).await;
+            log.close().await;
+            read
+        }
+        Log::Stream { stream, from, limit } => {
+            local_only(global)?;
+            let stream = StreamId::new(&stream)?;
+            let log = Node::open_log(&config)?;
+            let read = read_stream(&*log, &stream, from.max(1), limit.unwrap_or(u64::MAX)).await;
+            log.close().await;
+            read
+        }
+    }
+}
+
+fn local_only(global: &Global) -> anyhow::Result<()> {
+    if let Some(url) = &global.server {
+        bail!("on a running server, read {url}/v1/events or {url}/v1/streams/STREAM");
+    }
+    Ok(())
+}
+
+async fn head(global: &Global, config: &Config) -> anyhow::Result<Outcome> {
+    let value = match &global.server {
+        Some(url) => ask(global, url, "GET", "/v1/operations/head", None).await?,
+        None => {
+            let log = Node::open_log(config)?;
+            let head = log.head().await?;
+            log.close().await;
+            json!({"position": head.position.to_string(), "events": head.events})
+        }
+    };
+    if global.format == Format::Json {
+        return print_json(&value);
+    }
+    print_line(format_args!("position {}, {} events", value["position"].as_str().unwrap_or("?"), value["events"]))?;
+    Ok(Outcome::Done)
+}
+
+async fn read(log: &dyn EventLog, mut after: u64, mut left: u64, filter: &Filter) -> anyhow::Result<Outcome> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    while left > 0 {
+        let limit = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE_EVENTS);
+        let page = log.read_all(after, filter, limit, PAGE_BYTES).await?;
+        for event in &page.events {
+            print_event(&mut out, event)?;
+        }
+        left -= page.events.len() as u64;
+        after = page.scanned_to.max(after);
+        if page.at_head {
+            break;
+        }
+    }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+async fn read_stream(log: &dyn EventLog, stream: &StreamId, mut from: u64, mut left: u64) -> anyhow::Result<Outcome> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut found = false;
+    while left > 0 {
+        let limit = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE_EVENTS);
+        let events = log.read_stream(stream, from, limit).await?;
+        let Some(last) = events.last() else { break };
+        from = last.revision + 1;
+        left -= events.len() as u64;
+        found = true;
+        for event in &events {
+            print_event(&mut out, event)?;
+        }
+    }
+    out.flush()?;
+    if !found && log.stream_revision(stream).await? == 0 {
+        bail!("there is no stream {stream}");
+    }
+    Ok(Outcome::Done)
+}
+
+fn print_event(out: &mut impl Write, event: &RecordedEvent) -> anyhow::Result<()> {
+    let body = EventBody::new(event).map_err(|problem| anyhow::anyhow!("position {}: {}", event.position, problem.detail))?;
+    serde_json::to_writer(&mut *out, &body)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+/// `daybook state`.
+pub(super) async fn state(global: &Global, config: Config, args: State) -> anyhow::Result<Outcome> {
+    let as_of = match (args.revision, args.at) {
+        (Some(revision), _) => AsOf::Revision(revision),
+        (None, Some(time)) => AsOf::Time(time),
+        (None, None) => AsOf::Now,
+    };
+    let value = match &global.server {
+        Some(url) => {
+            let query = match as_of {
+                AsOf::Now => String::new(),
+                AsOf::Revision(revision) => format!("?revision={revision}"),
+                AsOf::Time(time) => format!("?at={time}"),
+            };
+            ask(global, url, "GET", &format!("/v1/state/{}/{}{query}", args.aggregate, args.id), None).await?
+        }
+        None => {
+            let log = Node::open_log(&config)?;
+            let state = time_travel::state(&*log, &args.aggregate, &args.id, as_of).await;
+            log.close().await;
+            serde_json::to_value(state?)?
+        }
+    };
+    if global.format == Format::Json {
+        return print_json(&value);
+    }
+    print_line(format_args!("{}", serde_json::to_string_pretty(&value)?))?;
+    Ok(Outcome::Done)
+}

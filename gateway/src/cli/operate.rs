@@ -1,0 +1,230 @@
+//! `projections`, `reconcile`, `verify`: on a data folder at rest, or on a running server. Both give the same reports.
+
+use anyhow::{Context, bail};
+use daybook_eventlog::EventLog;
+use daybook_replay::{rebuild, reconcile, verify};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::args::{DeadLetters, Format, Global, Projections, Reconcile};
+use super::progress::Progress;
+use super::{Outcome, print_json, print_line};
+use crate::config::Config;
+use crate::load::client::{Connection, address_of, request};
+use crate::node::Node;
+
+/// Asks a running server.
+pub(super) async fn ask(global: &Global, url: &str, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    let authorization = global.api_key.as_ref().map(|key| format!("Bearer {key}"));
+    let mut headers = vec![("content-type", "application/json")];
+    if let Some(authorization) = &authorization {
+        headers.push(("authorization", authorization));
+    }
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let mut connection = Connection::open(address_of(url)?).await.with_context(|| format!("no server answers at {url}"))?;
+    let answer = connection.send(&request(method, path, &headers, body.as_bytes())).await.context("the server's answer")?;
+    let value = answer.json().context("the server's answer is no JSON")?;
+    if answer.status >= 400 {
+        bail!("the server refused: {} ({})", value["detail"].as_str().unwrap_or("no reason given"), value["code"].as_str().unwrap_or("no code"));
+    }
+    Ok(value)
+}
+
+async fn ask_for<T: DeserializeOwned>(global: &Global, url: &str, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<T> {
+    serde_json::from_value(ask(global, url, method, path, body).await?).context("the server's answer has another form; are the versions the same?")
+}
+
+/// Opens the folder's node, does the work, closes it whatever came of it.
+async fn at_rest<T>(config: &Config, work: impl AsyncFnOnce(&Node) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let node = Node::open(config).await?;
+    let result = work(&node).await;
+    node.close().await;
+    result
+}
+
+/// `daybook reconcile`.
+pub(super) async fn reconcile(global: &Global, config: Config, args: Reconcile) -> anyhow::Result<Outcome> {
+    let report: reconcile::Report = match &global.server {
+        Some(url) => {
+            let body = json!({"names": args.names, "repair": args.repair});
+            ask_for(global, url, "POST", "/v1/operations/reconcile", Some(&body)).await?
+        }
+        None => {
+            at_rest(&config, async |node| {
+                let mut bar = Progress::new("Replaying", "positions");
+                let mut progress = |_: &str, done: u64, total: u64| bar.update(done, total);
+                let report = reconcile::reconcile(node.projections(), &args.names, args.repair, &mut progress).await;
+                bar.finish();
+                Ok(report?)
+            })
+            .await?
+        }
+    };
+    if global.format == Format::Json {
+        print_json(&report)?;
+    } else {
+        print_reconcile(&report)?;
+    }
+    Ok(if report.clean { Outcome::Done } else { Outcome::Found })
+}
+
+fn print_reconcile(report: &reconcile::Report) -> anyhow::Result<()> {
+    for projection in &report.projections {
+        let verdict = match projection.drift.len() as u64 + projection.more_drift {
+            0 => "clean".to_owned(),
+            drifted => format!("{drifted} rows drifted, {} repaired", projection.repaired),
+        };
+        print_line(format_args!("{:<12} generation {:<3} {:>9} rows at position {}: {verdict}", projection.name, projection.generation, projection.rows, projection.position))?;
+        for row in &projection.drift {
+            print_line(format_args!("  {} {}", serde_json::to_value(row.kind)?.as_str().unwrap_or("drift"), row.key))?;
+            for (what, value) in [("log", &row.expected), ("read model", &row.actual)] {
+                if let Some(value) = value {
+                    print_line(format_args!("    {what}: {value}"))?;
+                }
+            }
+        }
+        if projection.more_drift > 0 {
+            print_line(format_args!("  … and {} more", projection.more_drift))?;
+        }
+    }
+    Ok(())
+}
+
+/// `daybook verify`.
+pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Outcome> {
+    let report: verify::Report = match &global.server {
+        Some(url) => ask_for(global, url, "POST", "/v1/operations/verify", None).await?,
+        None => {
+            let log = Node::open_log(&config)?;
+            let mut bar = Progress::new("Verifying", "positions");
+            let report = verify::verify(&*log, |done, total| bar.update(done, total)).await;
+            bar.finish();
+            log.close().await;
+            report?
+        }
+    };
+    if global.format == Format::Json {
+        print_json(&report)?;
+    } else {
+        print_line(format_args!("{} events up to position {}: {}", report.events, report.position, if report.ok { "sound" } else { "NOT SOUND" }))?;
+        if let Some(root) = &report.root {
+            print_line(format_args!("root {root}"))?;
+        }
+        for failure in &report.failures {
+            print_line(format_args!("  position {} {} revision {}: {}: {}", failure.position, failure.stream, failure.revision, failure.code, failure.detail))?;
+        }
+        if report.more_failures > 0 {
+            print_line(format_args!("  … and {} more", report.more_failures))?;
+        }
+    }
+    Ok(if report.ok { Outcome::Done } else { Outcome::Found })
+}
+
+/// `daybook projections …`.
+pub(super) async fn projections(global: &Global, config: Config, command: Projections) -> anyhow::Result<Outcome> {
+    match command {
+        Projections::List => list(global, &config).await,
+        Projections::Rebuild { names } => rebuild(global, &config, names).await,
+        Projections::Rollback { name } => {
+            let report: rebuild::Report = match &global.server {
+                Some(url) => ask_for(global, url, "POST", &format!("/v1/projections/{name}/rollback"), None).await?,
+                None => at_rest(&config, async |node| Ok(rebuild::rollback(node.projections(), &name).await?)).await?,
+            };
+            print_swaps(global, &[report])
+        }
+        Projections::Pause { name } => on_server(global, &name, "pause").await,
+        Projections::Resume { name } => on_server(global, &name, "resume").await,
+        Projections::DeadLetters(command) => dead_letters(global, command).await,
+    }
+}
+
+async fn list(global: &Global, config: &Config) -> anyhow::Result<Outcome> {
+    let value: Value = match &global.server {
+        Some(url) => ask(global, url, "GET", "/v1/projections", None).await?,
+        None => at_rest(config, async |node| Ok(json!({"projections": node.projection_statuses()}))).await?,
+    };
+    if global.format == Format::Json {
+        return print_json(&value);
+    }
+    print_line(format_args!("{:<12} {:>10} {:>12} {:>12} {:>10}  state", "projection", "generation", "checkpoint", "head", "lag"))?;
+    for row in value["projections"].as_array().into_iter().flatten() {
+        let text = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned);
+        print_line(format_args!("{:<12} {:>10} {:>12} {:>12} {:>10}  {}", text("name"), text("generation"), text("checkpoint"), text("head"), text("lag"), text("state")))?;
+    }
+    Ok(Outcome::Done)
+}
+
+async fn rebuild(global: &Global, config: &Config, names: Vec<String>) -> anyhow::Result<Outcome> {
+    let reports = match &global.server {
+        Some(url) => {
+            let names = if names.is_empty() { names_on_server(global, url).await? } else { names };
+            let mut reports = Vec::new();
+            for name in names {
+                reports.push(ask_for(global, url, "POST", &format!("/v1/projections/{name}/rebuild"), None).await?);
+            }
+            reports
+        }
+        None => {
+            at_rest(config, async |node| {
+                let names = if names.is_empty() { node.projections().names().iter().map(ToString::to_string).collect() } else { names };
+                let mut reports = Vec::new();
+                for name in names {
+                    let mut bar = Progress::new(&format!("Rebuilding {name}"), "positions");
+                    let mut progress = |_: &str, done: u64, total: u64| bar.update(done, total);
+                    let report = rebuild::rebuild(node.projections(), &name, &mut progress).await;
+                    bar.finish();
+                    reports.push(report?);
+                }
+                Ok(reports)
+            })
+            .await?
+        }
+    };
+    print_swaps(global, &reports)
+}
+
+async fn names_on_server(global: &Global, url: &str) -> anyhow::Result<Vec<String>> {
+    let value = ask(global, url, "GET", "/v1/projections", None).await?;
+    let rows = value["projections"].as_array().context("a list of projections")?;
+    Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+}
+
+fn print_swaps(global: &Global, reports: &[rebuild::Report]) -> anyhow::Result<Outcome> {
+    if global.format == Format::Json {
+        return print_json(&json!({"projections": reports}));
+    }
+    for report in reports {
+        let proof = report.rows.map_or_else(String::new, |rows| format!(", {rows} rows proved equal to a replay"));
+        print_line(format_args!("{}: generation {} is live instead of {}, at position {}{proof}", report.name, report.to_generation, report.from_generation, report.position))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Pausing makes sense on a running server only: at rest nothing runs.
+async fn on_server(global: &Global, name: &str, verb: &str) -> anyhow::Result<Outcome> {
+    let url = server_of(global)?;
+    let status: Value = ask(global, url, "POST", &format!("/v1/projections/{name}/{verb}"), None).await?;
+    if global.format == Format::Json {
+        return print_json(&status);
+    }
+    print_line(format_args!("{name}: {}", status["state"].as_str().unwrap_or("unknown")))?;
+    Ok(Outcome::Done)
+}
+
+fn server_of(global: &Global) -> anyhow::Result<&str> {
+    global.server.as_deref().context("this works on a running server: name it with --server URL")
+}
+
+async fn dead_letters(global: &Global, command: DeadLetters) -> anyhow::Result<Outcome> {
+    let url = server_of(global)?;
+    let value = match command {
+        DeadLetters::List { name } => ask(global, url, "GET", &format!("/v1/projections/{name}/dead-letters"), None).await?,
+        DeadLetters::Retry { name } => ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/retry"), None).await?,
+        DeadLetters::Discard { name, position, reason } => {
+            let body = json!({"position": position, "reason": reason});
+            ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/discard"), Some(&body)).await?
+        }
+    };
+    print_json(&value)
+}
+

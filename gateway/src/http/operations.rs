@@ -1,0 +1,215 @@
+//! What operators do on a running server. Each route is the HTTP face of one function of `replay`.
+
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use daybook_aggregates::Role;
+use daybook_projections::generations::GenerationError;
+use daybook_projections::runner::RunnerError;
+use daybook_replay::operations;
+use daybook_replay::reconcile::ReconcileError;
+use daybook_replay::time_travel::{self, AsOf, StateError};
+use daybook_replay::{rebuild, reconcile, verify};
+use daybook_schemas::Timestamp;
+use daybook_schemas::operations::{DeadLetterDiscarded, Event};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::App;
+use super::auth::require;
+use super::params::Params;
+use super::problem::Problem;
+
+/// All routes of this module.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/projections", get(list))
+        .route("/v1/projections/{name}/rebuild", post(rebuild_one))
+        .route("/v1/projections/{name}/rollback", post(rollback))
+        .route("/v1/projections/{name}/pause", post(pause))
+        .route("/v1/projections/{name}/resume", post(resume))
+        .route("/v1/projections/{name}/dead-letters", get(dead_letters))
+        .route("/v1/projections/{name}/dead-letters/retry", post(retry_dead_letters))
+        .route("/v1/projections/{name}/dead-letters/discard", post(discard_dead_letter))
+        .route("/v1/operations/reconcile", post(reconcile_all))
+        .route("/v1/operations/verify", post(verify_log))
+        .route("/v1/operations/head", get(head))
+        .route("/v1/state/{aggregate}/{id}", get(state))
+}
+
+fn operator(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    require(&app.authenticator.authenticate(headers)?, &[Role::Operator])
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Generation(error) => error.into(),
+            ReconcileError::Runner(error) => error.into(),
+            ReconcileError::Read(error) => error.into(),
+            other => Self::internal(error_chain(&other)),
+        }
+    }
+}
+
+impl From<GenerationError> for Problem {
+    fn from(error: GenerationError) -> Self {
+        match error {
+            GenerationError::Unknown(_) => Self::not_found(error.to_string()),
+            GenerationError::NoPrevious(_) | GenerationError::NotBuilding { .. } => {
+                Self::new(axum::http::StatusCode::CONFLICT, "conflict", error.to_string())
+            }
+            GenerationError::Runner(error) => error.into(),
+            GenerationError::NotOpen(_) => Self::unavailable("projection_halted", error.to_string(), 60),
+            other => Self::internal(error_chain(&other)),
+        }
+    }
+}
+
+impl From<RunnerError> for Problem {
+    fn from(error: RunnerError) -> Self {
+        match &error {
+            RunnerError::Behind { .. } => Self::unavailable("projection_behind", error.to_string(), 1),
+            RunnerError::Halted { .. } => Self::unavailable("projection_halted", error.to_string(), 60),
+            RunnerError::Stopped(_) | RunnerError::Unavailable { .. } => Self::unavailable("unavailable", error.to_string(), 1),
+            RunnerError::Letter(reason) => Self::new(axum::http::StatusCode::CONFLICT, "conflict", reason.clone()),
+        }
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    app.authenticator.authenticate(&headers)?;
+    Ok(Json(json!({"projections": app.node.projection_statuses()})).into_response())
+}
+
+async fn rebuild_one(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let report = rebuild::rebuild(app.node.projections(), &name, &mut |_, _, _| {}).await?;
+    Ok(Json(report).into_response())
+}
+
+async fn rollback(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    Ok(Json(rebuild::rollback(app.node.projections(), &name).await?).into_response())
+}
+
+async fn pause(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let live = app.node.projections().live(&name)?;
+    live.handle.pause().await?;
+    Ok(Json(live.handle.status()).into_response())
+}
+
+async fn resume(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let live = app.node.projections().live(&name)?;
+    live.handle.resume().await?;
+    Ok(Json(live.handle.status()).into_response())
+}
+
+async fn dead_letters(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let letters = app.node.projections().live(&name)?.handle.dead_letters().await?;
+    Ok(Json(json!({"dead_letters": letters})).into_response())
+}
+
+async fn retry_dead_letters(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let retried = app.node.projections().live(&name)?.handle.retry_dead_letters(None).await?;
+    Ok(Json(retried).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Discard {
+    position: u64,
+    reason: String,
+}
+
+async fn discard_dead_letter(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let Discard { position, reason } = from_json(&body)?;
+    let letter = app.node.projections().live(&name)?.handle.discard_dead_letter(position).await?;
+    let event = Event::DeadLetterDiscarded(DeadLetterDiscarded { projection: name.clone(), position, reason });
+    operations::record(&app.log, &name, &format!("discard {position}"), &event)
+        .await
+        .map_err(|e| Problem::internal(error_chain(&e)))?;
+    Ok(Json(letter).into_response())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Reconcile {
+    names: Vec<String>,
+    repair: bool,
+}
+
+async fn reconcile_all(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let Reconcile { names, repair } = if body.is_empty() { Reconcile::default() } else { from_json(&body)? };
+    let report = reconcile::reconcile(app.node.projections(), &names, repair, &mut |_, _, _| {}).await?;
+    Ok(Json(report).into_response())
+}
+
+async fn verify_log(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    // Hours of hashing must not hold up the threads that serve requests.
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || runtime.block_on(verify::verify(&*app.log, |_, _| {}));
+    let report = tokio::task::spawn_blocking(work).await.map_err(Problem::internal)??;
+    Ok(Json(report).into_response())
+}
+
+async fn head(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    app.authenticator.authenticate(&headers)?;
+    let head = app.log.head().await?;
+    Ok(Json(json!({"position": head.position.to_string(), "events": head.events})).into_response())
+}
+
+async fn state(
+    State(app): State<App>,
+    Path((aggregate, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    app.authenticator.authenticate(&headers)?;
+    let mut params = Params::parse(query.as_deref())?;
+    let at = params.one("at")?.map(|text| Timestamp::parse(&text)).transpose().map_err(|e| Problem::invalid(e.0))?;
+    let revision = params.number("revision")?;
+    params.finish()?;
+    let as_of = match (revision, at) {
+        (Some(_), Some(_)) => return Err(Problem::invalid("give at or revision, not both")),
+        (Some(revision), None) => AsOf::Revision(revision),
+        (None, Some(time)) => AsOf::Time(time),
+        (None, None) => AsOf::Now,
+    };
+    let report = time_travel::state(&*app.log, &aggregate, &id, as_of).await.map_err(|error| match error {
+        StateError::UnknownAggregate(_) | StateError::NotFound { .. } => Problem::not_found(error.to_string()),
+        StateError::Id(_) => Problem::invalid(error.to_string()),
+        StateError::Read(error) => error.into(),
+        other => Problem::internal(error_chain(&other)),
+    })?;
+    Ok(Json(report).into_response())
+}
+
+fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|e| Problem::invalid(format!("the body does not fit: {e}")))
+}

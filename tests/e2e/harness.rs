@@ -1,0 +1,175 @@
+//! Starts and stops the real binary, and talks to it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use daybook_gateway::load::client::{Answer, Connection, request};
+use serde_json::Value;
+
+/// How long anything in a test may take before it counts as hanging.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("DAYBOOK_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a command line to its end.
+pub fn run(data: &Path, arguments: &[&str]) -> Output {
+    binary().args(arguments).arg("--data").arg(data).output().expect("the binary runs")
+}
+
+/// Runs a command line that is to succeed and prints JSON.
+pub fn run_json(data: &Path, arguments: &[&str]) -> Value {
+    let output = run(data, &[arguments, &["--format", "json"]].concat());
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON on standard output")
+}
+
+/// A running `daybook serve`, killed when dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    pub data: PathBuf,
+}
+
+impl Server {
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &["serve", "--listen", "127.0.0.1:0"])
+    }
+
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        let mut child = binary()
+            .args(arguments)
+            .arg("--data")
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let address = loop {
+            let line = lines.next().expect("a line that says where it listens").expect("text");
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                break address.parse().expect("an address");
+            }
+        };
+        // Keep reading, so that the server never blocks on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address, data: data.to_owned() }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client(Connection::open(self.address).await.expect("the server takes connections"))
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a running child");
+        self.child.wait().expect("a killed child");
+    }
+
+    /// SIGTERM, then waits for a clean exit.
+    pub fn stop(mut self) {
+        self.terminate();
+        let status = wait(&mut self.child);
+        assert!(status.success(), "the server stopped with {status}");
+    }
+
+    pub fn terminate(&self) {
+        let status = Command::new("kill").arg(self.pid().to_string()).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
+        wait(&mut self.child)
+    }
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status;
+        }
+        assert!(began.elapsed() < DEADLINE, "the process does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One connection.
+pub struct Client(Connection);
+
+impl Client {
+    pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.try_send(method, path, headers, body).await.expect("an answer")
+    }
+
+    pub async fn try_send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
+        tokio::time::timeout(DEADLINE, self.0.send(&request(method, path, headers, body)))
+            .await
+            .unwrap_or_else(|_| panic!("{method} {path}: no answer"))
+    }
+
+    pub async fn post(&mut self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes()).await
+    }
+
+    /// A command that is to be accepted; gives the reply.
+    pub async fn command(&mut self, path: &str, body: Value) -> Value {
+        let answer = self.post(&format!("/v1/commands/{path}"), body).await;
+        assert!(answer.status == 200 || answer.status == 201, "{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        answer.json().expect("JSON")
+    }
+
+    /// A command that is to be refused; gives status and code.
+    pub async fn refused(&mut self, path: &str, body: Value) -> (u16, String) {
+        let answer = self.post(&format!("/v1/commands/{path}"), body).await;
+        (answer.status, answer.code().unwrap_or_else(|| panic!("{path}: no problem code: {}", String::from_utf8_lossy(&answer.body))))
+    }
+
+    /// A query that is to succeed.
+    pub async fn get(&mut self, path: &str) -> Value {
+        let answer = self.send("GET", path, &[], &[]).await;
+        assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        answer.json().expect("JSON")
+    }
+
+    pub async fn status(&mut self, path: &str) -> u16 {
+        self.send("GET", path, &[], &[]).await.status
+    }
+}
+
+/// The full data set if it lies beside the project, else the bundled month.
+pub fn data_set() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the gateway lies in the workspace");
+    let full = root.join("../shared/data/online-retail.csv.gz");
+    if full.exists() { full } else { root.join("gateway/sample/online-retail-2010-12.csv.gz") }
+}
+
+pub fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sample/online-retail-2010-12.csv.gz")
+}

@@ -1,0 +1,10 @@
+//! End to end: the real binary on a temporary folder, driven over HTTP and the command line.
+
+mod bad_input;
+mod cli;
+mod commerce;
+mod flash_sale;
+mod harness;
+mod import;
+mod kill;
+mod reconcile;

@@ -1,0 +1,221 @@
+//! Reconciliation names exactly the damaged rows, repairs them, and finds nothing afterwards.
+
+use std::path::Path;
+
+use daybook_projections::generations::ReadModelKind;
+use daybook_projections::model::RowKey;
+use daybook_projections::search::SearchKind;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::harness::{Server, run, run_json, sample};
+
+/// Read models in SQLite.
+const STORES: [&str; 7] = ["catalogue", "inventory", "orders", "audit", "sales", "products", "customers"];
+
+fn drift_of<'a>(report: &'a Value, projection: &str) -> Vec<(&'a str, &'a str)> {
+    let projections = report["projections"].as_array().unwrap();
+    let found = projections.iter().find(|p| p["name"] == projection).unwrap_or_else(|| panic!("{projection} in {report}"));
+    let mut drift: Vec<_> =
+        found["drift"].as_array().unwrap().iter().map(|d| (d["key"].as_str().unwrap(), d["kind"].as_str().unwrap())).collect();
+    drift.sort_unstable();
+    drift
+}
+
+fn reconcile(data: &Path, arguments: &[&str], status: i32) -> Value {
+    let output = run(data, &[&["reconcile", "--format", "json"], arguments].concat());
+    assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Changes a row, deletes one and adds one in every table of a store. Gives what reconcile must name.
+fn damage(file: &Path) -> Vec<(String, &'static str)> {
+    let store = Connection::open(file).unwrap();
+    let tables: Vec<String> = store
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'daybook%' AND name NOT LIKE 'sqlite%'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(!tables.is_empty());
+    let mut expected = Vec::new();
+    for table in tables {
+        let keys: Vec<String> = store
+            .prepare(&format!("SELECT CAST(key AS TEXT) FROM {table} ORDER BY key LIMIT 3"))
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let [changed, deleted, copied] = &keys[..] else { panic!("{table} has fewer than three rows") };
+        let columns: Vec<String> = store
+            .prepare(&format!("SELECT name FROM pragma_table_info('{table}') WHERE name <> 'key'"))
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let columns = columns.join(", ");
+        // A number or text inside the row becomes another, as a careless hand or a bad sector would have it.
+        let execute = |sql: String| assert_eq!(store.execute(&sql, []).unwrap(), 1, "{sql}");
+        execute(format!("UPDATE {table} SET doc = replace(doc, ':', ': ') WHERE CAST(key AS TEXT) = '{changed}'"));
+        execute(format!("INSERT INTO {table} (key, {columns}) SELECT 999999999, {columns} FROM {table} WHERE CAST(key AS TEXT) = '{copied}'"));
+        execute(format!("DELETE FROM {table} WHERE CAST(key AS TEXT) = '{deleted}'"));
+        let integer = store.query_row(&format!("SELECT typeof(key) = 'integer' FROM {table} LIMIT 1"), [], |row| row.get::<_, bool>(0)).unwrap();
+        let shown = |key: &str| if integer { format!("{table}/{:0>20}", key) } else { format!("{table}/{key}") };
+        expected.push((shown(changed), "changed"));
+        expected.push((shown(deleted), "missing"));
+        expected.push((shown("999999999"), "extra"));
+    }
+    expected.sort_unstable();
+    expected
+}
+
+fn damage_search(place: &Path) -> Vec<(String, &'static str)> {
+    let kind = SearchKind::default();
+    let mut opened = kind.open(place, 1).unwrap();
+    let rows = opened.model.snapshot().unwrap();
+    let found = rows.scan("documents", None, 3).unwrap();
+    let [(stale, row), (deleted, _), (copied, copy)] = &found[..] else { panic!("fewer than three documents") };
+    let mut document: Value = serde_json::from_slice(row).unwrap();
+    let price = document.pointer_mut("/name").expect("a document has a name");
+    *price = json!("an old name");
+    let mut extra: Value = serde_json::from_slice(copy).unwrap();
+    extra["variant_id"] = json!("zz-extra");
+    let key = |key: &str| RowKey { table: "documents", key: key.to_owned() };
+    opened
+        .model
+        .repair(&[
+            (key(stale), Some(document.to_string().into_bytes())),
+            (key(deleted), None),
+            (key("zz-extra"), Some(extra.to_string().into_bytes())),
+        ])
+        .unwrap();
+    assert!(!copied.is_empty());
+    let mut expected = vec![
+        (format!("documents/{stale}"), "changed"),
+        (format!("documents/{deleted}"), "missing"),
+        ("documents/zz-extra".to_owned(), "extra"),
+    ];
+    expected.sort_unstable();
+    expected
+}
+
+fn check(report: &Value, projection: &str, expected: &[(String, &'static str)]) {
+    let expected: Vec<_> = expected.iter().map(|(key, kind)| (key.as_str(), *kind)).collect();
+    assert_eq!(drift_of(report, projection), expected, "{projection}");
+}
+
+#[tokio::test]
+async fn every_damaged_row_is_named_and_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    run_json(&data, &["import", "online-retail", sample().to_str().unwrap()]);
+    assert_eq!(reconcile(&data, &[], 0)["clean"], true);
+
+    let stores = data.join("projections");
+    let mut expected: Vec<(&str, Vec<(String, &'static str)>)> =
+        STORES.iter().map(|name| (*name, damage(&stores.join(format!("{name}@1.sqlite"))))).collect();
+    expected.push(("search", damage_search(&stores.join("search@1"))));
+
+    let report = reconcile(&data, &[], 3);
+    assert_eq!(report["clean"], false);
+    for (projection, rows) in &expected {
+        check(&report, projection, rows);
+    }
+    // One projection alone, and only that one.
+    let one = reconcile(&data, &["inventory"], 3);
+    assert_eq!(one["projections"].as_array().unwrap().len(), 1);
+
+    let repaired = reconcile(&data, &["--repair"], 3);
+    for (projection, rows) in &expected {
+        let found = repaired["projections"].as_array().unwrap().iter().find(|p| p["name"] == *projection).unwrap();
+        assert_eq!(found["repaired"], rows.len(), "{projection}");
+    }
+    let clean = reconcile(&data, &[], 0);
+    assert_eq!(clean["clean"], true);
+    // The repair is on record.
+    let output = run(&data, &["log", "read", "--type", "operations.projection_repaired"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), expected.len());
+    let server = Server::start(&data);
+    let sales = server.connect().await.get("/v1/analytics/sales?period=2010-12").await;
+    assert!(sales["orders"].as_u64().unwrap() > 1_000);
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_hash_and_a_wrong_quantity_are_found_on_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    for n in 0..20 {
+        let body = json!({"product_id": format!("p{n}"), "name": format!("Thing {n}"), "brand": "B", "category": "C", "attributes": []});
+        client.command(&format!("variant/v{n}/create"), body).await;
+        client.command(&format!("inventory/v{n}/receive"), json!({"quantity": 7})).await;
+    }
+    let url = server.url();
+    let clean = run(folder.path(), &["reconcile", "--server", &url, "--format", "json"]);
+    assert_eq!(clean.status.code(), Some(0), "{}", String::from_utf8_lossy(&clean.stdout));
+    let damage = |file: &str, sql: &str| {
+        let store = Connection::open(folder.path().join("projections").join(file)).unwrap();
+        store.busy_timeout(crate::harness::DEADLINE).unwrap();
+        assert_eq!(store.execute(sql, []).unwrap(), 1);
+    };
+    damage("catalogue@1.sqlite", "UPDATE variants SET config_hash = 'ff' WHERE key = 'v3'");
+    damage("inventory@1.sqlite", "UPDATE stock SET doc = replace(doc, '\"on_hand\":7', '\"on_hand\":9') WHERE key = 'v5'");
+    let found = run(folder.path(), &["reconcile", "--server", &url, "--repair", "--format", "json"]);
+    assert_eq!(found.status.code(), Some(3));
+    let report: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(drift_of(&report, "catalogue"), [("variants/v3", "changed")]);
+    assert_eq!(drift_of(&report, "inventory"), [("stock/v5", "changed")]);
+    assert_eq!(client.get("/v1/inventory/v5").await["on_hand"], 7);
+    let clean = run(folder.path(), &["reconcile", "--server", &url]);
+    assert_eq!(clean.status.code(), Some(0));
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_rebuild_under_load_swaps_without_an_error_to_any_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    client.command("inventory/v/receive", json!({"quantity": 1})).await;
+    let url = server.url();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut load = tokio::task::JoinSet::new();
+    for lane in 0..2 {
+        let (mut client, stopped) = (server.connect().await, stopped.clone());
+        load.spawn(async move {
+            let mut sent = 0_u64;
+            while !*stopped.borrow() {
+                // Writes and reads its own write, through every swap.
+                let reply = client.command(&format!("inventory/lane-{lane}/receive"), json!({"quantity": 1})).await;
+                let position = reply["position"].as_str().unwrap();
+                let stock = client.get(&format!("/v1/inventory/lane-{lane}?min_position={position}")).await;
+                sent += 1;
+                assert_eq!(stock["on_hand"], sent);
+            }
+            sent
+        });
+    }
+    let data = folder.path().to_owned();
+    let rebuilt = tokio::task::spawn_blocking(move || {
+        let output = run(&data, &["projections", "rebuild", "inventory", "catalogue", "audit", "search", "--server", &url, "--format", "json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rollback = run(&data, &["projections", "rollback", "audit", "--server", &url, "--format", "json"]);
+        assert!(rollback.status.success(), "{}", String::from_utf8_lossy(&rollback.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    })
+    .await
+    .unwrap();
+    stop.send_replace(true);
+    while let Some(sent) = load.join_next().await {
+        assert!(sent.unwrap() > 0);
+    }
+    for report in rebuilt["projections"].as_array().unwrap() {
+        assert_eq!((&report["from_generation"], &report["to_generation"]), (&json!(1), &json!(2)));
+    }
+    server.stop();
+    assert_eq!(reconcile(folder.path(), &[], 0)["clean"], true);
+}
