@@ -6,13 +6,29 @@
 //! - [`rows`]: the row store (SQLite), and [`RowModel`](rows::RowModel), which makes a pure fold a read model
 //! - [`runner`]: one thread a projection: tails the log, decodes, applies, commits with the checkpoint
 //! - [`generations`]: where generations live, which one is live, and the swap from one to the next
-//! - one folder a read model: view and projector, `query.rs`, `tests.rs`
+//! - one folder a read model: view and projector, `query.rs`, `tests.rs`: [`catalogue`], [`inventory`], [`orders`], [`audit`],
+//!   [`search`], and the analytics [`sales`], [`products`] and [`customers`], which share [`analytics`]
+//! - [`standard`]: all of them as projections
 //!
 //! What this crate deliberately does not do: it imports no aggregate, decides nothing, and has no side effects beyond
 //! its own stores. Process managers act; a rebuild never runs them.
 
+pub mod amounts;
+pub mod analytics;
+pub mod audit;
+pub mod catalogue;
+pub mod customers;
 pub mod generations;
+pub mod inventory;
 pub mod model;
 mod position_text;
+pub mod orders;
+pub mod products;
 pub mod rows;
 pub mod runner;
+pub mod sales;
+pub mod search;
+pub mod standard;
+mod streams;
+#[cfg(test)]
+mod testing;

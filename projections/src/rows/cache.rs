@@ -310,11 +310,19 @@ impl Rows<'_> {
             .filter(|key| key.starts_with(prefix) && table.young[key.as_str()].value.is_some())
             .map(SmolStr::to_string);
         let best = if last { uncommitted.max() } else { uncommitted.min() };
-        // Of the stored keys, at most as many as are changed in memory can be deleted there.
-        let stored = self.store.keys(V::TABLE, prefix, last, table.dirty.len() + 1)?;
-        let stored = stored
-            .into_iter()
-            .find(|key| table.young.get(key.as_str()).is_none_or(|slot| !slot.dirty || slot.value.is_some()));
+        // Of the stored keys, at most as many as are changed in memory can be deleted there; mostly the first does.
+        let mut stored = None;
+        for limit in [8, table.dirty.len() + 1] {
+            let keys = self.store.keys(V::TABLE, prefix, last, limit)?;
+            let complete = keys.len() < limit;
+            let stands = |key: &String| {
+                table.young.get(key.as_str()).is_none_or(|slot| !slot.dirty || slot.value.is_some())
+            };
+            stored = keys.into_iter().find(stands);
+            if stored.is_some() || complete {
+                break;
+            }
+        }
         Ok(match (best, stored) {
             (Some(a), Some(b)) => Some(if (a > b) == last { a } else { b }),
             (a, b) => a.or(b),

@@ -1,0 +1,104 @@
+//! The audit view: who did what to which stream, and when; a slim row for every event.
+//!
+//! Rows are keyed by position and only ever appended; nothing is decoded but the metadata. Idempotency keys and sequences
+//! leave no rows: they are machinery that stands beside the events of the same command.
+
+pub mod query;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use daybook_eventlog::RecordedEvent;
+use daybook_schemas::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{ProjectError, Projected};
+use crate::rows::{Column, IndexValue, KeyKind, Projector, Rows, StoreSpec, TableSpec, View, position_key};
+
+/// The projection's name.
+pub const NAME: &str = "audit";
+
+static EVENTS: TableSpec = TableSpec {
+    name: "events",
+    key: KeyKind::Position,
+    columns: &[Column::text("stream"), Column::text("actor"), Column::integer("recorded_at")],
+    indexes: &[&["stream"], &["actor"], &["recorded_at"]],
+};
+
+static TABLES: &[&TableSpec] = &[&EVENTS];
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditRow {
+    #[schemars(with = "String")]
+    pub stream: SmolStr,
+    pub revision: u64,
+    #[serde(rename = "type")]
+    #[schemars(with = "String")]
+    pub event_type: SmolStr,
+    #[schemars(with = "String")]
+    pub actor: SmolStr,
+    #[schemars(with = "String")]
+    pub command_id: SmolStr,
+    pub recorded_at: Timestamp,
+}
+
+impl View for AuditRow {
+    const TABLE: &'static TableSpec = &EVENTS;
+
+    fn index(&self) -> Vec<IndexValue> {
+        vec![
+            IndexValue::Text(self.stream.clone()),
+            IndexValue::Text(self.actor.clone()),
+            self.recorded_at.as_micros().into(),
+        ]
+    }
+}
+
+/// The part of the metadata that rows hold.
+#[derive(Deserialize)]
+struct Who<'a> {
+    #[serde(borrow)]
+    actor: Cow<'a, str>,
+    #[serde(borrow)]
+    command_id: Cow<'a, str>,
+}
+
+/// Fills the audit view.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Audit;
+
+impl Projector for Audit {
+    fn spec(&self) -> StoreSpec {
+        StoreSpec { name: NAME, version: 1, tables: TABLES }
+    }
+
+    fn handles(&self, event_type: &str) -> bool {
+        !event_type.starts_with("idempotency.") && !event_type.starts_with("sequence.")
+    }
+
+    fn needs_decoding(&self) -> bool {
+        false
+    }
+
+    fn project(&self, event: &Projected, rows: &mut Rows<'_>) -> Result<(), ProjectError> {
+        self.project_recorded(&event.recorded, rows)
+    }
+
+    fn project_recorded(&self, event: &RecordedEvent, rows: &mut Rows<'_>) -> Result<(), ProjectError> {
+        let who: Who<'_> = serde_json::from_slice(event.metadata())
+            .map_err(|e| ProjectError::Rejected(format!("its metadata does not say who caused it: {e}")))?;
+        let row = AuditRow {
+            stream: event.stream().into(),
+            revision: event.revision,
+            event_type: event.event_type().into(),
+            actor: who.actor.into(),
+            command_id: who.command_id.into(),
+            recorded_at: Timestamp::from_micros(event.recorded_at),
+        };
+        Ok(rows.put(&position_key(event.position), Some(row))?)
+    }
+}

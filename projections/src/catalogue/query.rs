@@ -1,0 +1,156 @@
+//! Queries of the catalogue.
+
+use std::ops::Bound;
+
+use daybook_schemas::{Currency, Money};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{VARIANTS, VariantView};
+use crate::model::StoreError;
+use crate::rows::{IndexValue, ReadTransaction, Select, decode_view, get_view, select_views};
+
+/// Most variants of one page.
+pub const MAX_PAGE: usize = 1_000;
+
+/// The least and the greatest price of a product group in one currency, over the variants that are not archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PriceRange {
+    pub currency: Currency,
+    pub min: Money,
+    pub max: Money,
+}
+
+/// A variant, with the price range of its product group.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct VariantDetails {
+    #[serde(flatten)]
+    pub variant: VariantView,
+    /// One for each currency, by code; empty if no variant of the group has a price.
+    pub price_range: Vec<PriceRange>,
+}
+
+/// A page of variants in order of their ids.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct VariantPage {
+    pub variants: Vec<VariantView>,
+    /// Where the next page starts: give it as `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A product group as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ProductGroup {
+    pub product_group: String,
+    /// Variants, archived ones included.
+    pub variants: u64,
+    pub price_range: Vec<PriceRange>,
+}
+
+/// The variant with this id.
+pub fn by_id(rows: &dyn ReadTransaction, id: &str) -> Result<Option<VariantDetails>, StoreError> {
+    get_view::<VariantView>(rows, id)?.map(|variant| details(rows, variant)).transpose()
+}
+
+/// The variant with this SKU. SKUs are never used twice.
+pub fn by_sku(rows: &dyn ReadTransaction, sku: &str) -> Result<Option<VariantDetails>, StoreError> {
+    let found = select_views::<VariantView>(rows, &Select::all(&VARIANTS, 1).equal("sku", sku))?;
+    found.into_iter().next().map(|(_, variant)| details(rows, variant)).transpose()
+}
+
+/// Variants with this configuration: at most one that is not archived.
+pub fn by_config_hash(
+    rows: &dyn ReadTransaction,
+    hash: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<VariantPage, StoreError> {
+    page(rows, Select::all(&VARIANTS, limit).equal("config_hash", hash), after)
+}
+
+/// Variants of a product group.
+pub fn by_product_group(
+    rows: &dyn ReadTransaction,
+    group: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<VariantPage, StoreError> {
+    page(rows, Select::all(&VARIANTS, limit).equal("product_group", group), after)
+}
+
+/// All variants.
+pub fn list(
+    rows: &dyn ReadTransaction,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<VariantPage, StoreError> {
+    page(rows, Select::all(&VARIANTS, limit), after)
+}
+
+fn page(rows: &dyn ReadTransaction, select: Select, after: Option<&str>) -> Result<VariantPage, StoreError> {
+    let limit = select.limit.clamp(1, MAX_PAGE);
+    let mut select = select.after(after.map(|key| vec![key.into()]));
+    select.limit = limit + 1;
+    let mut found = select_views::<VariantView>(rows, &select)?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|(key, _)| key.clone());
+    Ok(VariantPage { variants: found.into_iter().map(|(_, variant)| variant).collect(), next })
+}
+
+/// A product group; `None` if no variant is in it.
+pub fn product_group(rows: &dyn ReadTransaction, group: &str) -> Result<Option<ProductGroup>, StoreError> {
+    let variants = rows.count(&Select::all(&VARIANTS, 0).equal("product_group", group))?;
+    if variants == 0 {
+        return Ok(None);
+    }
+    let price_range = price_range(rows, group)?;
+    Ok(Some(ProductGroup { product_group: group.to_owned(), variants, price_range }))
+}
+
+fn details(rows: &dyn ReadTransaction, variant: VariantView) -> Result<VariantDetails, StoreError> {
+    let price_range = price_range(rows, variant.product_group.as_str())?;
+    Ok(VariantDetails { variant, price_range })
+}
+
+/// Two steps in the index for each currency, however many variants the group has.
+fn price_range(rows: &dyn ReadTransaction, group: &str) -> Result<Vec<PriceRange>, StoreError> {
+    let mut ranges: Vec<PriceRange> = Vec::new();
+    loop {
+        let from = ranges
+            .last()
+            .map_or(Bound::Unbounded, |last| Bound::Excluded(IndexValue::from(last.currency.as_str())));
+        let cheapest = Select::all(&VARIANTS, 1)
+            .equal("priced_group", group)
+            .between("currency", from, Bound::Unbounded)
+            .order_by("currency")
+            .order_by("price_micros");
+        let Some(min) = price_of_first(rows, &cheapest)? else {
+            return Ok(ranges);
+        };
+        if ranges.last().is_some_and(|last| last.currency >= min.currency()) {
+            return Err(StoreError::Damaged(format!(
+                "prices of group {group} are indexed in other currencies"
+            )));
+        }
+        let dearest = Select::all(&VARIANTS, 1)
+            .equal("priced_group", group)
+            .equal("currency", min.currency().as_str())
+            .order_by("price_micros")
+            .descending();
+        let max = price_of_first(rows, &dearest)?.unwrap_or(min);
+        ranges.push(PriceRange { currency: min.currency(), min, max });
+    }
+}
+
+fn price_of_first(rows: &dyn ReadTransaction, select: &Select) -> Result<Option<Money>, StoreError> {
+    let Some(row) = rows.select(select)?.pop() else {
+        return Ok(None);
+    };
+    let view: VariantView = decode_view(&row.key, &row.doc)?;
+    let price = view.price.ok_or_else(|| {
+        StoreError::Damaged(format!("variant {} is indexed with a price that it does not have", row.key))
+    })?;
+    Ok(Some(price.money()))
+}

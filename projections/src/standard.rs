@@ -1,0 +1,28 @@
+//! The read models of Daybook as projections, but for search, which brings its own kind.
+
+use std::time::Duration;
+
+use crate::audit::Audit;
+use crate::catalogue::Catalogue;
+use crate::customers::Customers;
+use crate::generations::{Registry, RowKind};
+use crate::inventory::Inventory;
+use crate::orders::Orders;
+use crate::products::Products;
+use crate::runner::RunnerOptions;
+use crate::sales::Sales;
+
+/// All read models of tables. The search projection is added with [`Registry::with`].
+#[must_use]
+pub fn registry() -> Registry {
+    // Nobody waits for these, and each commit writes pages all over an index: fewer, larger ones.
+    let unhurried = RunnerOptions { pace: Duration::from_millis(250), ..RunnerOptions::default() };
+    Registry::new()
+        .with(RowKind::new(|| Catalogue))
+        .with(RowKind::new(|| Inventory))
+        .with(RowKind::new(|| Orders))
+        .with(RowKind::new(|| Audit).with_options(unhurried.clone()))
+        .with(RowKind::new(|| Sales).with_options(unhurried.clone()))
+        .with(RowKind::new(|| Products).with_options(unhurried.clone()))
+        .with(RowKind::new(|| Customers).with_options(unhurried))
+}

@@ -1,0 +1,159 @@
+//! Events and logs for the tests of this crate.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use daybook_eventlog::memory::MemoryLog;
+use daybook_eventlog::{Append, EventLog, Expected, NewEvent, Position, StreamAppend, StreamId};
+use daybook_schemas::{AnyEvent, Metadata};
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::generations::{Opened, ReadModelKind, RowKind};
+use crate::model::{ReadModel, RowAccess};
+use crate::rows::{Projector, RowReader};
+use crate::runner::{RunnerOptions, catch_up};
+
+/// A log, and a runtime to read it with.
+pub(crate) struct World {
+    pub(crate) runtime: Runtime,
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) folder: tempfile::TempDir,
+    appended: std::sync::atomic::AtomicU64,
+}
+
+pub(crate) const ACTOR: &str = "tester";
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self {
+            runtime,
+            log: Arc::new(MemoryLog::new()),
+            folder: tempfile::tempdir().unwrap(),
+            appended: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn log(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.log) as Arc<dyn EventLog>
+    }
+
+    /// Appends an event; its position. Each is recorded one second after the one before.
+    pub(crate) fn append(&self, stream: &str, event: impl Into<AnyEvent>) -> Position {
+        let event = event.into();
+        self.append_raw(stream, event.wire_name(), event.version(), event.to_data())
+    }
+
+    pub(crate) fn append_raw(
+        &self,
+        stream: &str,
+        wire_name: &'static str,
+        version: u16,
+        data: Vec<u8>,
+    ) -> Position {
+        let number = self.appended.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        let metadata: Metadata = serde_json::from_value(serde_json::json!({
+            "command_id": format!("c{number}"), "correlation_id": format!("c{number}"),
+            "causation_id": format!("c{number}"), "actor": ACTOR,
+        }))
+        .unwrap();
+        let event = NewEvent {
+            event_id: Uuid::from_u128(u128::from(number)),
+            event_type: wire_name,
+            version,
+            recorded_at: 1_320_000_000_000_000 + i64::try_from(number).unwrap() * 1_000_000,
+            data: Bytes::from(data),
+            metadata: Bytes::from(serde_json::to_vec(&metadata).unwrap()),
+        };
+        let stream = StreamAppend {
+            stream: StreamId::new(stream).unwrap(),
+            expected: Expected::Any,
+            events: vec![event],
+        };
+        let appended = self.log.append(Append { streams: vec![stream] });
+        self.runtime.block_on(appended).unwrap().last
+    }
+
+    pub(crate) fn head(&self) -> Position {
+        self.runtime.block_on(self.log.head()).unwrap().position
+    }
+
+    /// A read model in a store of its own, caught up.
+    pub(crate) fn project<P: Projector>(&self, projector: fn() -> P) -> Projection {
+        let mut projection = self.open(projector, &Uuid::new_v4().to_string());
+        projection.catch_up(self);
+        projection
+    }
+
+    /// A read model in the store with this name.
+    pub(crate) fn open<P: Projector>(&self, projector: fn() -> P, store: &str) -> Projection {
+        let kind = RowKind::new(projector);
+        let Opened { model, queries } = kind.open(&self.folder.path().join(store), 1).unwrap();
+        Projection { model: Some(model), reader: queries.rows().unwrap(), options: RunnerOptions::default() }
+    }
+}
+
+/// A read model that is driven by hand.
+pub(crate) struct Projection {
+    pub(crate) model: Option<Box<dyn ReadModel>>,
+    pub(crate) reader: Arc<dyn RowReader>,
+    pub(crate) options: RunnerOptions,
+}
+
+impl Projection {
+    pub(crate) fn catch_up(&mut self, world: &World) {
+        self.catch_up_to(world, world.head());
+    }
+
+    pub(crate) fn catch_up_to(&mut self, world: &World, until: Position) {
+        let model = self.model.take().unwrap();
+        let options = self.options.clone();
+        let caught_up =
+            catch_up("test", model, world.log(), world.runtime.handle(), options, until, &mut |_| {});
+        self.model = Some(caught_up.unwrap());
+    }
+
+    pub(crate) fn model(&mut self) -> &mut dyn ReadModel {
+        &mut **self.model.as_mut().unwrap()
+    }
+
+    /// All rows of all tables as text, in order.
+    pub(crate) fn dump(&mut self) -> Vec<String> {
+        dump(&*self.model().snapshot().unwrap())
+    }
+}
+
+/// All rows as text, read in small pages.
+pub(crate) fn dump(rows: &dyn RowAccess) -> Vec<String> {
+    let mut all = Vec::new();
+    for table in rows.tables() {
+        let mut after: Option<String> = None;
+        loop {
+            let page = rows.scan(table, after.as_deref(), 3).unwrap();
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            all.extend(
+                page.iter().map(|(key, json)| format!("{table}/{key} {}", String::from_utf8_lossy(json))),
+            );
+        }
+    }
+    all
+}
+
+/// A payload from JSON.
+pub(crate) fn payload<T: DeserializeOwned>(json: serde_json::Value) -> T {
+    serde_json::from_value(json).unwrap()
+}
+
+/// Waits for a condition, at most ten seconds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
