@@ -6,6 +6,7 @@
 //! - [`event`]: what is written ([`NewEvent`]) and what is read ([`RecordedEvent`], one shared buffer an event).
 //! - [`memory`]: the reference backend, for tests and as the model that the others are compared with.
 //! - [`segment`]: the embedded durable backend, one writer, zero-filled segment files, group commit.
+//! - `kurrent` (feature): the backend on KurrentDB/EventStoreDB, through its gRPC protocol.
 //! - [`conformance`]: one function per promise, run by every backend.
 //! - [`rules`]: what every backend refuses alike.
 //!
@@ -14,8 +15,12 @@
 
 pub mod conformance;
 pub mod event;
+#[cfg(feature = "kurrent")]
+pub mod kurrent;
 pub mod log;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod rules;
 pub mod segment;
 

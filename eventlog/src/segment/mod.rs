@@ -1,16 +1,26 @@
 //! The embedded durable backend: one writer, zero-filled segment files, group commit.
 //!
 //! - `storage`: the only way to the disk; `frame`: what is written; `tail`: segments that are not sealed yet.
-//! - `queue` and `writer`: the append path; `shared` and `reader`: what readers see; `recover`: opening.
+//! - `sealed`: compressed segments; `run` and `filter`: the stream index; `sealing` and `background`: how they come about.
+//! - `queue` and `writer`: the append path; `shared` and `reader`: what readers see; `recover` and `restore`: opening.
 //!
 //! The files are described byte by byte in `docs/log-format.md`.
 
+mod background;
+mod cache;
 mod codec;
+#[doc(hidden)]
+pub mod fault;
+mod filter;
 mod frame;
 mod options;
 mod queue;
 mod reader;
 mod recover;
+mod restore;
+mod run;
+mod sealed;
+mod sealing;
 mod shared;
 pub mod storage;
 mod tail;
@@ -73,10 +83,19 @@ impl SegmentLog {
         let writer = Writer::new(shared.clone(), newest);
         let (done_sender, done) = watch::channel(false);
         let lock = found.lock;
+        let background = shared.options.background;
+        let threads = if background { background::start(&shared) } else { Ok(Vec::new()) };
+        let threads = threads.map_err(OpenError::io("start a background thread"))?;
+        let shared_by_threads = shared.clone();
         let thread = std::thread::Builder::new()
             .name("eventlog-writer".into())
             .spawn(move || {
                 writer.run();
+                shared_by_threads.work.stop();
+                for thread in threads {
+                    // A panic has been printed by its thread.
+                    let _ = thread.join();
+                }
                 drop(lock);
                 done_sender.send_replace(true);
             })
@@ -106,6 +125,13 @@ impl SegmentLog {
     #[must_use]
     pub fn head_position(&self) -> Position {
         self.shared.head()
+    }
+
+    /// Waits until all full segments are sealed and their index is merged, or that work fails.
+    pub fn wait_until_sealed(&self) {
+        if self.shared.options.background {
+            self.shared.work.wait_until_idle(&self.shared);
+        }
     }
 
     /// As [`EventLog::read_all`], on the calling thread.

@@ -17,6 +17,17 @@ pub struct SegmentOptions {
     pub queue_appends: usize,
     /// Newest events kept in memory for readers near the head, in bytes. Default 64 MiB.
     pub ring_bytes: usize,
+    /// Sealed segments are compressed in blocks of about this many bytes. Default 64 KiB.
+    pub block_bytes: usize,
+    /// Level of compression (zstd; 0: none). Default 1.
+    pub compression_level: i32,
+    /// Decompressed blocks kept in memory, in bytes. Default 32 MiB.
+    pub block_cache_bytes: usize,
+    /// Unsealed segments beyond which appends wait for the sealer. Default 8.
+    pub max_unsealed: usize,
+    /// Hash of stream names in the index; for tests with colliding names only, since the format fixes it.
+    #[doc(hidden)]
+    pub stream_hash: fn(&str) -> u64,
     /// Whether threads of the log's own make spare segments, seal and merge (default). Otherwise the writer does all
     /// that itself at each new segment, which is slower and fully repeatable, for tests.
     pub background: bool,
@@ -30,6 +41,11 @@ impl Default for SegmentOptions {
             queue_bytes: 64 << 20,
             queue_appends: 262_144,
             ring_bytes: 64 << 20,
+            block_bytes: 64 << 10,
+            compression_level: 1,
+            block_cache_bytes: 32 << 20,
+            max_unsealed: 8,
+            stream_hash: super::filter::stream_hash,
             background: true,
         }
     }

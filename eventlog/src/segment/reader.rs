@@ -13,6 +13,9 @@ use crate::log::{Filter, Page, Position, ReadError, Revision};
 /// How much of an unsealed segment is read at a time, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// What passing over a sealed segment counts as.
+const SKIP_BYTES: u64 = 64 << 10;
+
 /// A page looks at about this many bytes of events at most, however few of them the filter selects.
 const MAX_SCAN_BYTES: u64 = 32 << 20;
 
@@ -124,6 +127,13 @@ impl Shared {
             Collector { page, filter, all: filter.is_all(), limit, limit_bytes, bytes: 0, full: limit == 0 };
         let mut scanned = 0;
         while !collector.full && collector.page.scanned_to < head && scanned < MAX_SCAN_BYTES {
+            if !collector.all
+                && let Some(last) = self.skip_unselected(&view, collector.page.scanned_to + 1, filter)?
+            {
+                collector.page.scanned_to = last;
+                scanned += SKIP_BYTES;
+                continue;
+            }
             let frames = self.frames_at(&view, collector.page.scanned_to + 1, head)?;
             scanned += collector.take(&frames, head)?;
         }
@@ -142,7 +152,7 @@ impl Shared {
         let head = self.head();
         let view = self.view();
         let from = from.max(1);
-        let positions = stream_positions(&view, stream, from, limit, head);
+        let positions = self.stream_positions(&view, stream, from, limit, head)?;
         let mut events = Vec::with_capacity(positions.len());
         let mut frames: Option<Frames> = None;
         for (revision, position) in (from..).zip(positions) {
@@ -179,7 +189,7 @@ impl Shared {
                 }
             }
         }
-        Ok(0)
+        self.sealed_revision(&view, stream)
     }
 
     /// Frames from the one with the event at `position` on; up to `until` they are asked for.
@@ -189,6 +199,15 @@ impl Shared {
         {
             return Ok(Frames { bytes: group.bytes, at, file: "memory".into() });
         }
+        let at = view.sealed.partition_point(|segment| segment.first <= position);
+        if let Some(segment) = at.checked_sub(1).map(|at| &view.sealed[at])
+            && position <= segment.last
+        {
+            let open = self.open_sealed(segment)?;
+            let block = open.block_of(position);
+            let bytes = self.sealed_block(segment.first, &open, block)?;
+            return Ok(Frames { bytes, at: 0, file: segment.name.clone() });
+        }
         let at = view.tail.partition_point(|segment| segment.first <= position);
         match at.checked_sub(1).and_then(|at| view.tail.get(at)) {
             Some(segment) => read_frames(segment, position, until),
@@ -197,26 +216,51 @@ impl Shared {
             }
         }
     }
-}
 
-/// The positions of a stream's durable events from revision `from` on.
-fn stream_positions(
-    view: &View,
-    stream: &str,
-    from: Revision,
-    limit: usize,
-    head: Position,
-) -> Vec<Position> {
-    let mut positions = Vec::new();
-    for segment in &view.tail {
-        if let Some(entry) = segment.index.read().streams.get(stream) {
-            let skip = index(from.saturating_sub(entry.first_revision));
-            let durable = entry.places.iter().map(|place| segment.first + u64::from(*place));
-            let wanted = durable.skip(skip).take_while(|position| *position <= head);
-            positions.extend(wanted.take(limit - positions.len()));
-        }
+    /// If the sealed block with `position` holds nothing that the filter selects: the last position of it and of all
+    /// such blocks that follow in its segment.
+    fn skip_unselected(
+        &self,
+        view: &View,
+        position: Position,
+        filter: &Filter,
+    ) -> Result<Option<Position>, ReadError> {
+        let at = view.sealed.partition_point(|segment| segment.last < position);
+        let Some(segment) = view.sealed.get(at) else { return Ok(None) };
+        let open = self.open_sealed(segment)?;
+        let selection = open.select(filter);
+        let start = open.block_of(position);
+        let skipped =
+            (start..open.block_count()).take_while(|block| !open.is_selected(*block, selection)).last();
+        Ok(skipped.map(|block| open.block_last(block)))
     }
-    positions
+
+    /// The positions of a stream's durable events from revision `from` on.
+    fn stream_positions(
+        &self,
+        view: &View,
+        stream: &str,
+        from: Revision,
+        limit: usize,
+        head: Position,
+    ) -> Result<Vec<Position>, ReadError> {
+        let mut positions = Vec::new();
+        if !view.runs.is_empty() {
+            let hash = (self.options.stream_hash)(stream);
+            for run in &view.runs {
+                run.positions(hash, stream, from, limit, &mut positions)?;
+            }
+        }
+        for segment in &view.tail {
+            if let Some(entry) = segment.index.read().streams.get(stream) {
+                let skip = index(from.saturating_sub(entry.first_revision));
+                let durable = entry.places.iter().map(|place| segment.first + u64::from(*place));
+                let wanted = durable.skip(skip).take_while(|position| *position <= head);
+                positions.extend(wanted.take(limit - positions.len()));
+            }
+        }
+        Ok(positions)
+    }
 }
 
 /// Reads whole frames of an unsealed segment from the one with `position` on, about a chunk of them, none behind the

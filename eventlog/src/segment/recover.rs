@@ -10,6 +10,7 @@ use super::FORMAT;
 use super::codec::index;
 use super::frame::{FRAME_HEAD, FrameHead, encode_marker};
 use super::options::{Cut, OpenError, OpenReport, SegmentOptions};
+use super::restore::{SealedPart, restore};
 use super::shared::View;
 use super::storage::{Storage, StorageFile, read_full_at, write_all_at, write_zeros_at};
 use super::tail::{SEGMENT_HEAD, SegmentHead, Spare, TailSegment, segment_name};
@@ -42,11 +43,11 @@ pub(crate) fn recover(storage: &dyn Storage, options: &SegmentOptions) -> Result
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
         storage.remove(name).map_err(OpenError::io(format!("remove {name}")))?;
     }
+    let sealed = restore(storage, log_id, &names, options.stream_hash)?;
     let mut report = OpenReport::default();
-    let mut firsts: Vec<Position> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
-    firsts.sort_unstable();
-    let mut view = View::default();
-    let mut next = 1;
+    let firsts = unsealed(storage, &names, &sealed)?;
+    let mut view = View { sealed: sealed.segments, runs: sealed.runs, ..View::default() };
+    let mut next = sealed.next;
     for (i, first) in firsts.iter().enumerate() {
         let segment = load(storage, log_id, *first, next)?;
         let last = i + 1 == firsts.len();
@@ -63,6 +64,24 @@ pub(crate) fn recover(storage: &dyn Storage, options: &SegmentOptions) -> Result
     }
     report.events = next - 1;
     Ok(Recovered { log_id, view, head: next - 1, report, lock })
+}
+
+/// First positions of the unsealed segments in order. What was sealed but not removed before a crash is removed.
+fn unsealed(
+    storage: &dyn Storage,
+    names: &[String],
+    sealed: &SealedPart,
+) -> Result<Vec<Position>, OpenError> {
+    let mut firsts: Vec<Position> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
+    firsts.sort_unstable();
+    for segment in &sealed.segments {
+        if let Ok(at) = firsts.binary_search(&segment.first) {
+            firsts.remove(at);
+            let name = segment_name(segment.first);
+            storage.remove(&name).map_err(OpenError::io(format!("remove {name}")))?;
+        }
+    }
+    Ok(firsts)
 }
 
 /// Makes a new log. Its identity is written last, so that a log with an identity always has its first segment.

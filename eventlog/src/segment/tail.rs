@@ -41,6 +41,7 @@ pub(crate) struct TailSegment {
 }
 
 /// Where the events of one segment are.
+#[derive(Default)]
 pub(crate) struct TailIndex {
     /// For the event at `first + i`: the byte offset of its frame, divided by 8.
     frames: Vec<u32>,
@@ -68,7 +69,7 @@ impl TailStream {
 
 impl TailSegment {
     pub(crate) fn new(first: Position, name: String, file: Arc<dyn StorageFile>, size: u64) -> Self {
-        let index = TailIndex { frames: Vec::new(), streams: HashMap::default(), end: SEGMENT_HEAD };
+        let index = TailIndex { end: SEGMENT_HEAD, ..TailIndex::default() };
         Self { first, name, file, size, index: RwLock::new(index) }
     }
 
@@ -79,11 +80,6 @@ impl TailSegment {
 }
 
 impl TailIndex {
-    /// Number of events.
-    pub(crate) fn len(&self) -> u64 {
-        self.frames.len() as u64
-    }
-
     /// Byte offset of the frame with the event at `first + place`.
     pub(crate) fn frame_offset(&self, place: u64) -> Option<u64> {
         self.frames.get(index(place)).map(|eighth| u64::from(*eighth) * 8)
@@ -177,7 +173,7 @@ impl Spare {
     /// Writes `size` zeros and makes them durable: after that no commit changes the file's metadata.
     pub(crate) fn prepare(storage: &dyn Storage, size: u64) -> io::Result<Self> {
         let file = storage.create(SPARE)?;
-        let written = write_zeros_at(&*file, 0, size).and_then(|()| file.sync_data());
+        let written = fill_with_zeros(&*file, size);
         if let Err(error) = written {
             // Room that a failed attempt took would be missing for the next one.
             drop(file);
@@ -202,6 +198,19 @@ impl Spare {
         storage.sync_dir()?;
         Ok(TailSegment::new(first, name, self.file, self.size))
     }
+}
+
+/// Syncs in steps, so that commits beside it never wait for all of it.
+fn fill_with_zeros(file: &dyn StorageFile, size: u64) -> io::Result<()> {
+    const STEP: u64 = 8 << 20;
+    let mut done = 0;
+    while done < size {
+        let step = STEP.min(size - done);
+        write_zeros_at(file, done, step)?;
+        file.sync_data()?;
+        done += step;
+    }
+    Ok(())
 }
 
 /// The newest groups as they were written, so that readers near the head touch no file.

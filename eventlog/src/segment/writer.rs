@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::frame::{FRAME_HEAD, FrameHead, encode_append, encode_marker, frame_len};
 use super::queue::{Job, Results};
+use super::sealing::{WorkError, merge_due, seal_oldest};
 use super::shared::Shared;
 use super::storage::{is_disk_full, write_all_at, write_zeros_at};
 use super::tail::{RingGroup, SEGMENT_HEAD, TailSegment};
@@ -32,6 +33,8 @@ pub(crate) struct Writer {
     stopped: Option<AppendError>,
     /// Set while a batch is under way when the disk had no room for a segment: one attempt a batch is enough.
     no_room: Option<AppendError>,
+    /// Whether the next segment is being made.
+    asked_for_spare: bool,
 }
 
 /// What an append comes to before anything is written.
@@ -57,6 +60,7 @@ impl Writer {
             results: Vec::new(),
             stopped: None,
             no_room: None,
+            asked_for_spare: false,
         }
     }
 
@@ -80,6 +84,9 @@ impl Writer {
         self.buffer.reserve(expected.min(self.shared.options.group_bytes * 2));
         self.no_room = None;
         self.settled = 0;
+        if self.stopped.is_none() {
+            self.stopped = self.shared.stopped();
+        }
         let mut starts = SmallVec::<[usize; 16]>::new();
         for job in jobs.iter_mut() {
             starts.push(self.results.len());
@@ -229,6 +236,10 @@ impl Writer {
         let (first, last) = (self.head + 1, self.next - 1);
         self.head = last;
         self.shared.publish(RingGroup { first, last, bytes });
+        if !self.asked_for_spare && self.shared.options.background && self.end > self.segment.size / 2 {
+            self.asked_for_spare = true;
+            self.shared.work.want_spare(self.shared.options.segment_bytes);
+        }
         Ok(())
     }
 
@@ -271,11 +282,18 @@ impl Writer {
         if let Some(no_room) = &self.no_room {
             return Err(no_room.clone());
         }
+        if self.shared.options.background
+            && let Err(error) =
+                self.shared.work.wait_for_sealer(&self.shared, self.shared.options.max_unsealed)
+        {
+            self.no_room = Some(error.clone());
+            return Err(error);
+        }
         match self.shared.next_segment(self.next, (length + FRAME_HEAD) as u64) {
             Ok(segment) => {
                 self.segment = segment;
                 self.end = SEGMENT_HEAD;
-                Ok(())
+                self.after_roll()
             }
             Err(error) if is_disk_full(&error) => {
                 let error = AppendError::DiskFull(error.to_string());
@@ -283,6 +301,28 @@ impl Writer {
                 Err(error)
             }
             Err(error) => Err(self.stop(format!("making a new segment failed: {error}"))),
+        }
+    }
+
+    /// Hands the full segment on to be sealed.
+    fn after_roll(&mut self) -> Result<(), AppendError> {
+        self.asked_for_spare = false;
+        if self.shared.options.background {
+            self.shared.work.notify();
+            return Ok(());
+        }
+        let work = || -> Result<(), WorkError> {
+            while seal_oldest(&self.shared)? {}
+            while merge_due(&self.shared)? {}
+            Ok(())
+        };
+        match work() {
+            Err(WorkError::Read(error @ ReadError::Damaged { .. })) => Err(self.stop(error.to_string())),
+            Err(error) => {
+                tracing::warn!(%error, "sealing failed; it is tried again at the next segment");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 

@@ -53,7 +53,7 @@ FROM (SELECT substring(sha256(convert_to(aggregate_type || ' ' || aggregate_id |
 $$;
 
 -- Daybook's stream is aggregate_type-aggregate_id, split at the first hyphen; one row shape for each stream name.
-CREATE FUNCTION events_check_stream(aggregate_type text, aggregate_id text) RETURNS void
+CREATE FUNCTION events_check_names(aggregate_type text, aggregate_id text, event_type text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE AS
 $$
 BEGIN
@@ -62,6 +62,10 @@ BEGIN
         RAISE EXCEPTION 'aggregate type % with id % cannot be a stream of the event log', aggregate_type, aggregate_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'events_stream_name',
                 HINT = 'Use visible ASCII, no hyphen in the aggregate type, and at most 254 characters together.';
+    END IF;
+    IF event_type COLLATE "C" !~ '^[!-~]{1,255}$' THEN
+        RAISE EXCEPTION 'event type % cannot be one of the event log', event_type
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'events_type_name', HINT = 'Use 1 to 255 characters of visible ASCII.';
     END IF;
 END
 $$;
@@ -72,7 +76,7 @@ $$
 DECLARE
     broken record;
 BEGIN
-    PERFORM events_check_stream(aggregate_type, aggregate_id) FROM events;
+    PERFORM events_check_names(aggregate_type, aggregate_id, event_type) FROM events;
     SELECT aggregate_type, aggregate_id INTO broken FROM events
         GROUP BY aggregate_type, aggregate_id HAVING min(sequence) <> 1 OR max(sequence) <> count(*) LIMIT 1;
     IF FOUND THEN
@@ -128,7 +132,7 @@ $$
 DECLARE
     last bigint;
 BEGIN
-    PERFORM events_check_stream(NEW.aggregate_type, NEW.aggregate_id);
+    PERFORM events_check_names(NEW.aggregate_type, NEW.aggregate_id, NEW.event_type);
     UPDATE event_log_head SET position = position + 1 RETURNING position INTO STRICT NEW.position;
     SELECT e.sequence INTO last FROM events e
         WHERE e.aggregate_type = NEW.aggregate_type AND e.aggregate_id = NEW.aggregate_id

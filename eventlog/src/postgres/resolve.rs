@@ -1,0 +1,255 @@
+//! Decides what becomes of a group of appends: which are written where, which were written before, which conflict.
+//!
+//! Pure, in two ways. [`optimistic`] goes by the writer's hints and by what the callers expect; it gives up wherever an
+//! append might not simply be written. [`under_lock`] knows the truth about every stream and event id of the group, read
+//! while the ordering lock is held, and decides every case.
+
+use hashbrown::{HashMap, HashSet};
+use uuid::Uuid;
+
+use super::layout::Columns;
+use super::revisions::Revisions;
+use crate::event::NewEvent;
+use crate::log::{Append, AppendError, Appended, Expected, Position, Revision, StreamId};
+use crate::rules::check_append;
+
+/// No stream is that long; a guess beyond it would not fit the table's `bigint`.
+const MAX_GUESS: Revision = 1 << 62;
+
+/// An append that keeps the rules, laid out for the table.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) parts: Vec<PreparedPart>,
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+}
+
+/// The events of one stream.
+#[derive(Debug)]
+pub(super) struct PreparedPart {
+    pub(super) stream: StreamId,
+    pub(super) expected: Expected,
+    pub(super) rows: Vec<(NewEvent, Columns)>,
+}
+
+impl Prepared {
+    pub(super) fn new(append: Append) -> Result<Self, AppendError> {
+        let size = check_append(&append)?;
+        let parts = append
+            .streams
+            .into_iter()
+            .map(|part| {
+                let rows = part.events.into_iter().map(|event| {
+                    let columns = Columns::of(&event, false);
+                    (event, columns)
+                });
+                PreparedPart { stream: part.stream, expected: part.expected, rows: rows.collect() }
+            })
+            .collect();
+        Ok(Self { parts, events: size.events, bytes: size.bytes })
+    }
+
+    /// Keeps all bytes out of the `json` columns. False if that was done before.
+    pub(super) fn make_raw(&mut self) -> bool {
+        let mut changed = false;
+        for (event, columns) in self.parts.iter_mut().flat_map(|part| &mut part.rows) {
+            let raw = Columns::of(event, true);
+            changed |= *columns != raw;
+            *columns = raw;
+        }
+        changed
+    }
+
+    fn ids(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.parts.iter().flat_map(|part| part.rows.iter().map(|(event, _)| event.event_id))
+    }
+}
+
+/// What to write and what to answer.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Every stream that is written to.
+    pub(super) streams: Vec<StreamPlan>,
+    /// One for each append.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Events to write.
+    pub(super) rows: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct StreamPlan {
+    pub(super) stream: StreamId,
+    /// The revision that the group's first event follows, and the one that its last event has.
+    pub(super) before: Revision,
+    pub(super) after: Revision,
+    /// Whether `before` is certain as long as nobody else has written.
+    pub(super) known: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Written as the group's rows `first` to `last`, from 1; the streams then have these revisions.
+    Write { first: u64, last: u64, revisions: Vec<Revision> },
+    /// Nothing to write. Stands once the rest of the group is committed.
+    Done(Result<Appended, AppendError>),
+}
+
+impl Outcome {
+    /// The answer, when the group was written after position `before`.
+    pub(super) fn result(self, before: Position) -> Result<Appended, AppendError> {
+        match self {
+            Self::Write { first, last, revisions } => {
+                Ok(Appended { first: before + first, last: before + last, revisions })
+            }
+            Self::Done(result) => result,
+        }
+    }
+}
+
+/// The plan while it grows: the streams written so far with their revisions.
+#[derive(Default)]
+struct Growing {
+    plan: Plan,
+    index: HashMap<StreamId, usize, foldhash::fast::RandomState>,
+}
+
+impl Growing {
+    fn revision(&self, stream: &StreamId) -> Option<Revision> {
+        self.index.get(stream).map(|at| self.plan.streams[*at].after)
+    }
+
+    /// Writes an append behind what its streams have, where `before` says it for those not written to yet.
+    fn write(&mut self, append: &Prepared, before: impl Fn(&PreparedPart) -> (Revision, bool)) {
+        let mut revisions = Vec::with_capacity(append.parts.len());
+        for part in &append.parts {
+            let at = *self.index.entry(part.stream.clone()).or_insert_with(|| {
+                let (revision, known) = before(part);
+                let stream = part.stream.clone();
+                self.plan.streams.push(StreamPlan { stream, before: revision, after: revision, known });
+                self.plan.streams.len() - 1
+            });
+            self.plan.streams[at].after += part.rows.len() as u64;
+            revisions.push(self.plan.streams[at].after);
+        }
+        let first = self.plan.rows + 1;
+        self.plan.rows += append.events as u64;
+        self.plan.outcomes.push(Outcome::Write { first, last: self.plan.rows, revisions });
+    }
+}
+
+/// A plan that writes everything, if hints and expectations agree: the database checks what is not certain.
+pub(super) fn optimistic<'a>(appends: impl Iterator<Item = &'a Prepared>, hints: &Revisions) -> Option<Plan> {
+    let mut growing = Growing::default();
+    for append in appends {
+        for part in &append.parts {
+            let current = growing.revision(&part.stream).or_else(|| hints.get(&part.stream));
+            match (part.expected, current) {
+                (Expected::Exact(expected), Some(current)) if expected == current => {}
+                (Expected::Exact(expected), None) if expected <= MAX_GUESS => {}
+                (Expected::Any, Some(_)) => {}
+                _ => return None,
+            }
+        }
+        growing.write(append, |part| match (hints.get(&part.stream), part.expected) {
+            (Some(revision), _) => (revision, true),
+            (None, Expected::Exact(revision)) => (revision, false),
+            (None, Expected::Any) => unreachable!("checked above: such an append has no optimistic plan"),
+        });
+    }
+    Some(growing.plan)
+}
+
+/// The truth about a group's streams and event ids, while nobody else can write.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) head: Position,
+    /// Streams that exist.
+    pub(super) revisions: HashMap<StreamId, Revision>,
+    /// Events of the group's ids that exist.
+    pub(super) events: HashMap<Uuid, Place>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) stream: StreamId,
+    pub(super) revision: Revision,
+    pub(super) position: Position,
+}
+
+/// The plan for a group whose circumstances are known.
+pub(super) fn under_lock<'a>(appends: impl Iterator<Item = &'a Prepared>, mut stored: Stored) -> Plan {
+    let mut growing = Growing::default();
+    for append in appends {
+        if let Some(done) = decide_without_writing(append, &stored, &growing) {
+            growing.plan.outcomes.push(Outcome::Done(done));
+            continue;
+        }
+        let mut position = stored.head + growing.plan.rows;
+        growing.write(append, |part| (stored.revisions.get(&part.stream).copied().unwrap_or(0), true));
+        for part in &append.parts {
+            let after = growing.revision(&part.stream).expect("just written");
+            let before = after - part.rows.len() as u64;
+            for ((event, _), revision) in part.rows.iter().zip(before + 1..) {
+                position += 1;
+                let place = Place { stream: part.stream.clone(), revision, position };
+                stored.events.insert(event.event_id, place);
+            }
+        }
+    }
+    growing.plan
+}
+
+/// The answer to an append that is a retry or a conflict; `None` if it is to be written.
+fn decide_without_writing(
+    append: &Prepared,
+    stored: &Stored,
+    growing: &Growing,
+) -> Option<Result<Appended, AppendError>> {
+    if let Some(earlier) = find_retried(append, stored) {
+        return Some(Ok(earlier));
+    }
+    let actual = |part: &PreparedPart| {
+        growing.revision(&part.stream).or_else(|| stored.revisions.get(&part.stream).copied()).unwrap_or(0)
+    };
+    let conflict = |part: &PreparedPart, expected| {
+        Some(Err(AppendError::Conflict { stream: part.stream.clone(), expected, actual: actual(part) }))
+    };
+    for part in &append.parts {
+        if let Expected::Exact(expected) = part.expected
+            && expected != actual(part)
+        {
+            return conflict(part, expected);
+        }
+    }
+    let mut seen = HashSet::new();
+    let reused = append.ids().any(|id| stored.events.contains_key(&id) || !seen.insert(id));
+    if reused {
+        // Any other reuse of an id is a conflict, though the revision fits.
+        let part = &append.parts[0];
+        return conflict(part, actual(part));
+    }
+    None
+}
+
+/// The result of an earlier append of the same events at the same places. With [`Expected::Any`] the place is wherever
+/// they stand together: others may have written after an attempt whose answer was lost.
+fn find_retried(append: &Prepared, stored: &Stored) -> Option<Appended> {
+    let mut found = Appended { first: Position::MAX, last: 0, revisions: Vec::new() };
+    for part in &append.parts {
+        let place = |row: usize| stored.events.get(&part.rows[row].0.event_id);
+        let start = match part.expected {
+            Expected::Exact(expected) => expected.checked_add(1)?,
+            Expected::Any => place(0)?.revision,
+        };
+        for (row, revision) in (0..part.rows.len()).zip(start..) {
+            let there = place(row)?;
+            if there.stream != part.stream || there.revision != revision {
+                return None;
+            }
+            found.first = found.first.min(there.position);
+            found.last = found.last.max(there.position);
+        }
+        found.revisions.push(start + part.rows.len() as u64 - 1);
+    }
+    Some(found)
+}
