@@ -84,20 +84,50 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil_from_days(self.0.div_euclid(86_400_000_000));
-        let micros = self.0.rem_euclid(86_400_000_000);
+        f.write_str(Rendered::new(*self).as_str())
+    }
+}
+
+/// The text of an instant, written without the formatting machinery: every event has one, and `write!` took a third of the
+/// time of encoding a reservation.
+struct Rendered {
+    bytes: [u8; 27],
+    length: usize,
+}
+
+impl Rendered {
+    fn new(at: Timestamp) -> Self {
+        let (year, month, day) = civil_from_days(at.0.div_euclid(86_400_000_000));
+        let micros = at.0.rem_euclid(86_400_000_000);
         let secs = micros / 1_000_000;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
-            secs / 3_600,
-            secs / 60 % 60,
-            secs % 60
-        )?;
+        let mut text = Self { bytes: *b"0000-00-00T00:00:00.000000Z", length: 27 };
+        text.put(0, 4, year);
+        text.put(5, 2, month);
+        text.put(8, 2, day);
+        text.put(11, 2, secs / 3_600);
+        text.put(14, 2, secs / 60 % 60);
+        text.put(17, 2, secs % 60);
         match micros % 1_000_000 {
-            0 => f.write_str("Z"),
-            fraction => write!(f, ".{fraction:06}Z"),
+            0 => {
+                text.bytes[19] = b'Z';
+                text.length = 20;
+            }
+            fraction => text.put(20, 6, fraction),
         }
+        text
+    }
+
+    /// Writes the decimal digits of a number that has at most so many.
+    fn put(&mut self, at: usize, digits: usize, mut number: i64) {
+        for place in self.bytes[at..at + digits].iter_mut().rev() {
+            *place =
+                b'0' + u8::try_from(number % 10).expect("a digit: years and clock values are not negative");
+            number /= 10;
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).expect("digits and ASCII marks")
     }
 }
 
@@ -116,7 +146,7 @@ impl std::str::FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Rendered::new(*self).as_str())
     }
 }
 
@@ -152,7 +182,9 @@ mod tests {
     #[test]
     fn prints_what_it_parses() {
         for text in [
+            "1900-01-01T00:00:00Z",
             "1969-12-31T23:59:59.000001Z",
+            "1970-01-01T00:00:00.100000Z",
             "2011-11-04T10:00:00Z",
             "2000-02-29T23:59:59.999999Z",
             "9998-12-31T23:59:59.999999Z",
