@@ -11,6 +11,7 @@ use daybook_schemas::{AnyEvent, OrderId, ReservationId, ScheduleId, Timestamp};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Mark;
 use crate::error::StartError;
 use crate::holds::{HoldIndex, HoldKey};
 use crate::timers::Timers;
@@ -22,7 +23,7 @@ const PAGE_BYTES: usize = 8 << 20;
 type Map<V> = HashMap<StreamId, V, foldhash::fast::RandomState>;
 
 /// The types that matter.
-static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter {
+pub(crate) static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter {
     types: [
         "inventory.reserved",
         "inventory.confirmed",
@@ -52,6 +53,8 @@ pub(crate) struct OpenHold {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Book {
     pub(crate) position: Position,
+    /// The last event that matters up to there.
+    pub(crate) mark: Option<Mark>,
     pub(crate) holds: Map<Vec<OpenHold>>,
     pub(crate) prices: Map<Vec<(ScheduleId, Timestamp)>>,
 }
@@ -64,6 +67,7 @@ impl Book {
             let page = log.read_all(self.position, &FILTER, PAGE_EVENTS, PAGE_BYTES).await?;
             for event in &page.events {
                 self.fold(event)?;
+                self.mark = Some(Mark { position: event.position, event_id: event.event_id });
                 folded += 1;
             }
             self.position = page.scanned_to;

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::book::Book;
+use crate::checkpoint::{self, Checkpointer};
 use crate::clock::{Clock, DecisionTime};
 use crate::encode::metadata;
 use crate::engine::Engine;
@@ -21,6 +22,7 @@ use crate::engine::load::Loaders;
 use crate::engine::table::Table;
 use crate::engine::task::{ReplySlot, Task};
 use crate::error::{CommandError, StartError};
+use crate::follow::follow;
 use crate::idempotency::RememberedRefusals;
 use crate::op::Op;
 use crate::options::Options;
@@ -64,8 +66,12 @@ impl Dispatcher {
         let stats = Arc::new(Stats::default());
         let inbox =
             Inbox::new(Bounds { commands: options.max_outstanding, bytes: options.max_outstanding_bytes });
-        let mut book = Book::default();
-        book.catch_up(log.as_ref()).await?;
+        let mut book = match &options.checkpoint {
+            Some(path) => checkpoint::load(path, log.as_ref()).await.unwrap_or_default(),
+            None => Book::default(),
+        };
+        let folded = book.catch_up(log.as_ref()).await?;
+        Stats::add(&stats.scanned, folded);
         let now = clock.now();
         let (holds, timers) = book.index(now);
         let head = log.head().await?;
@@ -78,7 +84,18 @@ impl Dispatcher {
             }
         }));
         let (finish, finished) = watch::channel(false);
+        let checkpointer = match options.checkpoint.clone() {
+            Some(path) => {
+                let started =
+                    Checkpointer::start(path, options.checkpoint_every, book, log.clone(), runtime.clone());
+                Some(started.map_err(StartError::Thread)?)
+            }
+            None => None,
+        };
         let max_open_orders = options.max_open_orders;
+        if options.shared_log {
+            runtime.spawn(follow(log.clone(), inbox.clone(), head.position));
+        }
         let engine = Engine {
             table: Table::new(options.cache_bytes),
             refusals: RememberedRefusals::new(options.remembered_refusals, options.remember_refusals_for),
@@ -105,6 +122,9 @@ impl Dispatcher {
             .name("decide".to_owned())
             .spawn(move || {
                 engine.run();
+                if let Some(checkpointer) = checkpointer {
+                    checkpointer.finish();
+                }
                 // Nobody may be left to hear it.
                 let _ = finish.send(true);
             })

@@ -7,19 +7,22 @@
 //! - [`composite`]: decisions over several streams: creating a variant, placing an order
 //! - [`engine`]: the decision thread with its inbox, the streams in memory, groups in flight, recovery, loaders
 //! - [`workspace`]: what one decision reads and writes; [`state`]: the state of any stream; [`encode`]: into the log
-//! - [`holds`], [`timers`], [`book`]: holds by customer, deadlines, and both from the log at the start
+//! - [`holds`], [`timers`]: holds by customer, deadlines; [`book`], [`checkpoint`]: both from the log at the start, and between runs
+//! - [`follow`]: what other writers on the same log do
 //! - [`idempotency`], [`ids`], [`clock`]: keys, identifiers, time
 //!
 //! What this crate deliberately does not do: it knows no HTTP, reads no read model to decide, and holds no rules of the
 //! domain but those that span several streams.
 
 mod book;
+mod checkpoint;
 pub mod clock;
 mod composite;
 mod dispatcher;
 mod encode;
 mod engine;
 mod error;
+mod follow;
 mod holds;
 mod idempotency;
 mod ids;

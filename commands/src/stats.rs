@@ -50,6 +50,8 @@ counters! {
     replays
     /// Deadlines that fired, from the start.
     timers_fired
+    /// Events that the start had to look at for deadlines and holds.
+    scanned
     /// Streams read from the log, from the start.
     loads
     /// Streams dropped from memory to stay within the cache, from the start.

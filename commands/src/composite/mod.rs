@@ -45,6 +45,11 @@ impl Reasons {
         });
     }
 
+    /// Whether there is a reason against this already: then there is no point in looking for more.
+    fn is_against(&self, subject: &str) -> bool {
+        self.items.iter().any(|item| item.subject.as_deref() == Some(subject))
+    }
+
     /// Notes the refusal of a part and goes on; anything else halts.
     fn collect<T>(&mut self, result: Result<T, Halt>, subject: &str) -> Result<Option<T>, Halt> {
         match result {

@@ -50,6 +50,9 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
     let reserve =
         |need: &Need| reserve(need, &reservation, body.customer_id.as_ref(), &asked.order_id, ttl_seconds);
     for need in &needs {
+        if reasons.is_against(need.variant_id.as_str()) {
+            continue;
+        }
         let first = if need.taken_over.is_empty() {
             let command = workspace.context.command(reserve(need));
             workspace.decide::<Inventory>(&need.stream, &command).map(|_| ())

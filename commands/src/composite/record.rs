@@ -96,6 +96,9 @@ pub(crate) fn decide(
     let reservation = reservation_of(&asked.order_id);
     let ttl = inventory::DEFAULT_TTL_SECONDS;
     for need in &needs {
+        if reasons.is_against(need.variant_id.as_str()) {
+            continue;
+        }
         let action = reserve(need, &reservation, body.customer_id.as_ref(), &asked.order_id, ttl);
         let command = workspace.context.command(action);
         let decided = workspace.decide::<Inventory>(&need.stream, &command);

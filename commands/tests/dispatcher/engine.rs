@@ -1,14 +1,13 @@
 //! The decision thread: order, durability, refusals, conflicts, waiting.
 
-mod support;
-
 use std::sync::Arc;
 
 use daybook_commands::{CommandError, Options};
 use daybook_eventlog::memory::MemoryLog;
 use serde_json::json;
-use support::faulty::FaultyLog;
-use support::{Shop, request, until};
+
+use crate::support::faulty::FaultyLog;
+use crate::support::{self, Shop, request, until};
 
 #[tokio::test]
 async fn a_command_is_decided_and_durable() {
