@@ -91,10 +91,11 @@ impl Holds {
     }
 
     pub(super) fn insert(&mut self, hold: Hold) {
-        self.remove(&hold.reservation_id);
         let key = (hold.expires_at, self.next);
         self.next = self.next.wrapping_add(1);
-        self.by_id.insert(hold.reservation_id.clone(), key);
+        if let Some(replaced) = self.by_id.insert(hold.reservation_id.clone(), key) {
+            self.forget(&replaced);
+        }
         if let (Some(customer), None) = (&hold.customer_id, &hold.order_id) {
             self.by_customer.insert(customer.clone(), key);
         }
@@ -103,10 +104,15 @@ impl Holds {
 
     pub(super) fn remove(&mut self, id: &ReservationId) -> Option<Hold> {
         let key = self.by_id.remove(id)?;
-        let hold = self.by_deadline.remove(&key)?;
+        self.forget(&key)
+    }
+
+    /// Takes the hold at a place out of the other maps.
+    fn forget(&mut self, key: &Key) -> Option<Hold> {
+        let hold = self.by_deadline.remove(key)?;
         // The customer may have a newer hold, if this one was due and is put on record only now.
         if let Some(customer) = &hold.customer_id
-            && self.by_customer.get(customer) == Some(&key)
+            && self.by_customer.get(customer) == Some(key)
         {
             self.by_customer.remove(customer);
         }

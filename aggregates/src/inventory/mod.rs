@@ -32,6 +32,7 @@ mod decide;
 mod draft;
 mod holds;
 mod rejection;
+mod reserve;
 mod state;
 mod stock;
 #[cfg(test)]

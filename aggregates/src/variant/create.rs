@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::sku::{self, SkuPlan};
 use super::{
-    Command, Create, Existing, MAX_ATTRIBUTES, MAX_SEGMENTS, NewAttribute, NewPrice, Rejection, Variant,
+    Command, Create, Existing, MAX_ATTRIBUTES, MAX_SEGMENTS, NewAttribute, NewPrice, Rejection, SkuStrategy,
+    Variant,
 };
 
 /// The attributes as they will be stored, sorted by type, then value id, without repetition; and the hash over them.
@@ -99,7 +100,7 @@ impl Variant {
         let (attributes, config_hash) = configuration(create)?;
         let sku = match (&create.resolved_sku, sku::plan(create)?) {
             (Some(sku), _) => sku.clone(),
-            (None, SkuPlan::Fixed(sku)) => sku,
+            (None, SkuPlan::Fixed(sku)) => self.longer_than(create, sku),
             (None, SkuPlan::NeedsSequence(name)) => match self {
                 // A repeat draws no number: whatever was drawn is part of what it repeats.
                 Self::Existing(existing) => existing.sku.clone(),
@@ -128,6 +129,18 @@ impl Variant {
             Self::Absent => Ok(vec![created.into()]),
             Self::Existing(existing) if repeats(existing, &created) => Ok(Vec::new()),
             Self::Existing(_) => Err(Rejection::Exists),
+        }
+    }
+}
+
+impl Variant {
+    /// The automatic SKU that was taken grew when the variant was created; a repeat means the one it got.
+    fn longer_than(&self, create: &Create, planned: Sku) -> Sku {
+        match (self.existing(), &create.sku) {
+            (Some(existing), SkuStrategy::Auto {}) if existing.sku.as_str().starts_with(planned.as_str()) => {
+                existing.sku.clone()
+            }
+            _ => planned,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Create, Rejection, SkuStrategy};
 /// Longest SKU.
 pub const MAX_LENGTH: usize = 64;
 /// Characters of an automatic SKU after its prefix, 5 bits each. 60 bits: at 20 million variants a collision of two has a
-/// chance of 1 in 5,000 (birthday bound), and is resolved by [`longer`].
+/// chance of about 1 in 6,000 (birthday bound), and is resolved by [`longer`].
 pub const AUTO_CHARACTERS: usize = 12;
 /// Stands for the number in the name of a template's sequence; no SKU has it.
 const NUMBER: &str = "~";

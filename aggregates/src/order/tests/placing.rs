@@ -34,7 +34,8 @@ fn what_makes_no_sense_is_refused() {
     let mixed = refusal(vec![line("pen", 1, "1", true), euros]);
     assert_eq!((mixed.code, mixed.kind), ("unprocessable", Kind::Unprocessable));
     assert_eq!(mixed.detail, "all lines of an order are in one currency, line 2 is in EUR, not GBP");
-    let mut changes: Vec<(&str, fn(&mut NewLine))> = vec![
+    type Change = fn(&mut NewLine);
+    let changes: [(&str, Change); 7] = [
         ("a negative price", |line| line.unit_price = gbp("-1")),
         ("a negative tax", |line| line.tax = Some(gbp("-1"))),
         ("a discount of nothing", |line| line.discounts = vec![discount("0")]),
@@ -46,7 +47,7 @@ fn what_makes_no_sense_is_refused() {
             line.quantity = Quantity::new(1_000).unwrap();
         }),
     ];
-    for (what, change) in changes.drain(..) {
+    for (what, change) in changes {
         let mut changed = line("pen", 2, "1", true);
         change(&mut changed);
         assert_eq!(refusal(vec![changed]).code, "unprocessable", "{what}");

@@ -46,6 +46,15 @@ fn a_repeat_changes_nothing_and_another_content_is_refused() {
     let mut repeat = create(json!({}));
     repeat.variant_id = Some(existing(&item).variant_id.clone());
     assert_eq!(item.act(Action::Create(Box::new(repeat))).unwrap(), []);
+    // Also where the automatic SKU was taken and grew.
+    let mut grown = absent();
+    let mut first = create(json!({"sku": {"strategy": "auto"}}));
+    first.variant_id = Some(existing(&item).variant_id.clone());
+    let repeat = first.clone();
+    first.resolved_sku = sku::longer(&first, &existing(&item).sku);
+    assert_eq!(grown.act(Action::Create(Box::new(first))).unwrap().len(), 1);
+    assert_ne!(existing(&grown).sku, existing(&item).sku);
+    assert_eq!(grown.act(Action::Create(Box::new(repeat))).unwrap(), []);
     let refusal = item.refused("create", body(json!({"name": "Other"})));
     assert_eq!((refusal.code, refusal.kind), ("duplicate_variant", crate::Kind::Conflict));
 }
