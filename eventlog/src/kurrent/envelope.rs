@@ -37,7 +37,7 @@ pub(super) fn to_event_data(event: &NewEvent) -> EventData {
         .ok()
         .filter(|raw: &&RawValue| raw.get().len() == event.data.len());
     let data = json
-        .and_then(|raw| EventData::json(event.event_type, raw).ok())
+        .and_then(|raw| EventData::json(event.event_type, &raw).ok())
         .unwrap_or_else(|| EventData::binary(event.event_type, event.data.clone()));
     data.id(event.event_id).metadata(metadata)
 }

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use daybook_eventlog::StreamId;
 use daybook_eventlog::rules::MAX_APPEND_BYTES;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use prost::{Message, Name};
+use prost::Message;
 use prost_types::Any;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
@@ -150,7 +149,7 @@ impl Unfinished {
             let outcome = match deadline {
                 Some(limit) => match tokio::time::timeout(limit, outcome).await {
                     Ok(outcome) => outcome.map_err(|refusal| refused(refusal, expectation)),
-                    Err(_) => Err(with_details(Code::DeadlineExceeded, "Timeout", &shared::Timeout {})),
+                    Err(_) => Err(with_details(Code::DeadlineExceeded, "Timeout", "Timeout", &shared::Timeout {})),
                 },
                 None => outcome.await.map_err(|refusal| refused(refusal, expectation)),
             };
@@ -224,18 +223,18 @@ fn refused(refusal: Refusal, expectation: Expectation) -> rpc::Status {
     match refusal {
         Refusal::WrongExpectation { current } => {
             let details = wrong_expectation(expectation, current);
-            with_details(Code::AlreadyExists, "WrongExpectedVersion", &details)
+            with_details(Code::AlreadyExists, "WrongExpectedVersion", "WrongExpectedVersion", &details)
         }
         Refusal::TooLarge => {
             let max = u32::try_from(MAX_APPEND_BYTES).expect("the limit is some MiB");
             let details = shared::MaximumAppendSizeExceeded { max_append_size: max };
-            with_details(Code::InvalidArgument, "Maximum Append Size Exceeded", &details)
+            with_details(Code::InvalidArgument, "Maximum Append Size Exceeded", "MaximumAppendSizeExceeded", &details)
         }
         Refusal::Failed(status) if status.code() == Code::InvalidArgument => {
             let details = shared::BadRequest { message: status.message().to_owned() };
-            with_details(Code::InvalidArgument, status.message(), &details)
+            with_details(Code::InvalidArgument, status.message(), "BadRequest", &details)
         }
-        Refusal::Failed(status) => with_details(status.code(), status.message(), &shared::Unknown {}),
+        Refusal::Failed(status) => with_details(status.code(), status.message(), "Unknown", &shared::Unknown {}),
     }
 }
 
@@ -259,10 +258,11 @@ fn wrong_expectation(expectation: Expectation, current: u64) -> shared::WrongExp
     }
 }
 
-fn with_details<D: Message + Name>(code: Code, message: &str, details: &D) -> rpc::Status {
+/// `name` is that of the details' message in the protocol, by which clients know what to unpack.
+fn with_details(code: Code, message: &str, name: &str, details: &impl Message) -> rpc::Status {
     let details = Any {
-        type_url: format!("type.googleapis.com/{}", D::full_name()),
-        value: Bytes::from(details.encode_to_vec()).into(),
+        type_url: format!("type.googleapis.com/event_store.client.{name}"),
+        value: details.encode_to_vec(),
     };
     rpc::Status { code: code as i32, message: message.to_owned(), details: Some(details) }
 }
