@@ -1,0 +1,246 @@
+//! The order of positions, with everyone writing: ours and stock, slow and fast, rolling back, making positions up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use cqrs_es::AggregateError;
+use daybook_eventlog::postgres::PostgresLog;
+use daybook_eventlog::{AppendError, EventLog, Expected, Filter, RecordedEvent};
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+
+use crate::stock::{Command, cqrs};
+use crate::support::{Database, append, happened, stream, whole_log};
+
+/// Rounds of every writer.
+const ROUNDS: u64 = 25;
+
+/// Stock writers whose aggregate begins with `slow` wait in the server before they reach for the ordering lock, while
+/// they hold it, or both: without the order in the database, faster writers would pass them by.
+const SLOW_WRITERS: &str = "
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(random() * 0.006); RETURN NEW; END $$;
+    CREATE TRIGGER a_slow BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.aggregate_id LIKE 'slow%')
+        EXECUTE FUNCTION dawdle();
+    CREATE TRIGGER z_slow BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.aggregate_id LIKE 'slow%')
+        EXECUTE FUNCTION dawdle();";
+
+/// What the readers wait for.
+#[derive(Default)]
+struct Race {
+    written: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Race {
+    fn is_done_at(&self, position: u64) -> bool {
+        self.over.load(Ordering::SeqCst) && position >= self.written.load(Ordering::SeqCst)
+    }
+}
+
+fn ours(log: PostgresLog, race: Arc<Race>, writer: u64) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        for round in 0..ROUNDS * 4 {
+            // Stock writers write to the first of these, too.
+            let name = if round % 3 == 0 { "inventory-common".into() } else { format!("own-{writer}") };
+            let events = if name == "inventory-common" {
+                vec![crate::support::event("inventory.out_of_stock", "{}")]
+            } else {
+                (0..=round % 3).map(happened).collect()
+            };
+            let count = events.len() as u64;
+            log.append(append(&stream(&name), Expected::Any, events)).await.unwrap();
+            race.written.fetch_add(count, Ordering::SeqCst);
+        }
+    })
+}
+
+fn stock(pool: PgPool, race: Arc<Race>, id: String) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let cqrs = cqrs(pool);
+        for _ in 0..ROUNDS {
+            loop {
+                match cqrs.execute(&id, Command::ReceiveEach(vec![1, 2])).await {
+                    Ok(()) => break,
+                    Err(AggregateError::AggregateConflict) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            race.written.fetch_add(2, Ordering::SeqCst);
+        }
+    })
+}
+
+/// Draws positions and gives them back; makes up positions of its own; works at another isolation level.
+fn troublemaker(pool: PgPool, race: Arc<Race>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        const INSERT: &str = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+                              metadata, position, event_id, recorded_at, format) \
+                              VALUES ('trouble', '1', $1, 'x', '1', '{}', '{}', 1, gen_random_uuid(), 5, 1)";
+        let mut sequence = 1;
+        while sequence <= 30 {
+            let mut transaction = pool.begin().await.unwrap();
+            if sequence % 2 == 0 {
+                sqlx::query("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+                    .execute(&mut *transaction)
+                    .await
+                    .unwrap();
+            }
+            let inserted = sqlx::query(INSERT).bind(sequence).execute(&mut *transaction).await;
+            let Ok(_) = inserted else {
+                let error = inserted.unwrap_err();
+                let code = error.as_database_error().and_then(|e| e.code()).map(String::from);
+                assert_eq!(code.as_deref(), Some("40001"), "{error}");
+                continue;
+            };
+            let mut discarded = transaction;
+            if sequence % 3 == 0 {
+                sqlx::query("SAVEPOINT s").execute(&mut *discarded).await.unwrap();
+                sqlx::query(INSERT).bind(sequence + 1).execute(&mut *discarded).await.unwrap();
+                sqlx::query("ROLLBACK TO s").execute(&mut *discarded).await.unwrap();
+            }
+            // Every second one is tried once more, after giving its position back.
+            if rand_bit(sequence) {
+                discarded.rollback().await.unwrap();
+                sqlx::query(INSERT).bind(sequence).execute(&pool).await.unwrap();
+            } else if let Err(error) = discarded.commit().await {
+                assert_eq!(error.as_database_error().and_then(|e| e.code()).as_deref(), Some("40001"));
+                continue;
+            }
+            race.written.fetch_add(1, Ordering::SeqCst);
+            sequence += 1;
+        }
+    })
+}
+
+fn rand_bit(n: i64) -> bool {
+    n.wrapping_mul(0x9e37_79b9) & 0x10 != 0
+}
+
+/// Follows the head and the log as a projection does.
+fn tail(log: PostgresLog, race: Arc<Race>, limit: usize) -> JoinHandle<Vec<RecordedEvent>> {
+    tokio::spawn(async move {
+        let (mut seen, mut after) = (Vec::<RecordedEvent>::new(), 0);
+        let mut head = log.watch_head();
+        loop {
+            let page = log.read_all(after, &Filter::default(), limit, usize::MAX).await.unwrap();
+            after = page.scanned_to;
+            seen.extend(page.events);
+            if race.is_done_at(after) {
+                return seen;
+            }
+            if page.at_head {
+                let _ =
+                    tokio::time::timeout(std::time::Duration::from_millis(20), head.wait_for(|h| *h > after))
+                        .await;
+            }
+        }
+    })
+}
+
+/// Reads by position as anyone's SQL would; panics where an event appears behind it.
+fn tail_by_sql(pool: PgPool, race: Arc<Race>) -> JoinHandle<u64> {
+    tokio::spawn(async move {
+        let mut last = 0_i64;
+        loop {
+            let positions: Vec<i64> =
+                sqlx::query_scalar("SELECT position FROM events WHERE position > $1 ORDER BY position")
+                    .bind(last)
+                    .fetch_all(&pool)
+                    .await
+                    .unwrap();
+            for position in positions {
+                assert_eq!(position, last + 1, "a reader at {last} has missed an event");
+                last = position;
+            }
+            if race.is_done_at(u64::try_from(last).unwrap()) {
+                return u64::try_from(last).unwrap();
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_reader_ever_misses_an_event_whoever_writes() {
+    let Some(database) = Database::fresh() else { return };
+    // Two Daybooks on one database.
+    let (first, second) = (database.log().await, database.log().await);
+    database.run(SLOW_WRITERS).await;
+    let race = Arc::new(Race::default());
+    let readers: Vec<_> = [(&first, 1), (&first, 7), (&second, 1_000)]
+        .into_iter()
+        .map(|(log, limit)| tail(log.clone(), race.clone(), limit))
+        .collect();
+    let by_sql = tail_by_sql(database.pool(1).await, race.clone());
+
+    let pool = database.pool(12).await;
+    let mut writers = Vec::new();
+    for writer in 0..3 {
+        writers.push(ours(first.clone(), race.clone(), writer));
+        writers.push(ours(second.clone(), race.clone(), writer));
+    }
+    for id in
+        ["slow-1", "slow-2", "slow-common", "slow-common", "fast-1", "fast-2", "fast-common", "fast-common"]
+    {
+        writers.push(stock(pool.clone(), race.clone(), id.into()));
+    }
+    writers.push(troublemaker(pool.clone(), race.clone()));
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    race.over.store(true, Ordering::SeqCst);
+
+    let written = race.written.load(Ordering::SeqCst);
+    let events = whole_log(&first).await;
+    assert_eq!(events.len() as u64, written);
+    assert!(
+        events.iter().zip(1..).all(|(event, position)| event.position == position),
+        "positions are dense"
+    );
+    let mut revisions = std::collections::HashMap::new();
+    for event in &events {
+        let last = revisions.entry(event.stream()).or_insert(0);
+        assert_eq!(event.revision, *last + 1, "in {}", event.stream());
+        *last = event.revision;
+    }
+    for reader in readers {
+        assert!(reader.await.unwrap() == events, "a reader on the way saw what stands there in the end");
+    }
+    assert_eq!(by_sql.await.unwrap(), written);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_daybooks_on_one_stream_never_both_win() {
+    let Some(database) = Database::fresh() else { return };
+    let logs = [database.log().await, database.log().await];
+    let stream = stream("inventory-hot");
+    let writers: Vec<_> = (0..8_usize)
+        .map(|writer| {
+            let (log, stream) = (logs[writer % 2].clone(), stream.clone());
+            tokio::spawn(async move {
+                let mut expected = 0;
+                for n in 0..20 {
+                    let event = happened(n);
+                    loop {
+                        let attempt = append(&stream, Expected::Exact(expected), vec![event.clone()]);
+                        match log.append(attempt).await {
+                            Ok(appended) => {
+                                assert_eq!(appended.revisions, [expected + 1]);
+                                expected += 1;
+                                break;
+                            }
+                            Err(AppendError::Conflict { actual, .. }) => expected = actual,
+                            Err(other) => panic!("{other}"),
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let events = logs[0].read_stream(&stream, 1, 1_000).await.unwrap();
+    assert_eq!(events.len(), 160);
+    assert_eq!(events, whole_log(&logs[1]).await);
+}
