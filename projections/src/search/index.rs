@@ -1,0 +1,465 @@
+//! The writer: events into rows, rows into the engine, checkpoint and segments in one commit.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use daybook_eventlog::Position;
+use daybook_schemas::{AnyEvent, VariantId, order};
+use foldhash::HashMap;
+use serde::{Deserialize, Serialize};
+use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
+use tantivy::schema::IndexRecordOption;
+use tantivy::{
+    DocAddress, DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term,
+};
+
+use super::SearchOptions;
+use super::analysis::ANALYSIS_VERSION;
+use super::document::{Counter, Misfit, SearchDocument, fold_inventory, fold_variant, popularity_bucket};
+use super::query::{SearchReader, Shared};
+use super::rows::Rows;
+use super::schema::{self, COUNTERS, DOCUMENTS, Fields, UNBORN, key_term};
+use super::store::{addresses, parse, row_text, store_error};
+use crate::model::{ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError};
+
+/// Name of the read model.
+pub const NAME: &str = "search";
+
+/// Moves whenever the form of what is stored changes.
+const FORMAT: u32 = 1;
+
+/// Counters kept in memory between commits, so that a best-seller is not read from the index for each sale.
+const MAX_KNOWN_COUNTERS: usize = 200_000;
+
+/// Bytes that an uncommitted row is counted as beside its texts.
+const ROW_OVERHEAD_BYTES: usize = 640;
+
+/// What a commit says about itself; the engine writes it in the same atomic step as the list of segments.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    format: u32,
+    analysis: u32,
+    generation: u64,
+    checkpoint: Position,
+}
+
+/// An uncommitted row.
+struct Pending<T> {
+    row: T,
+    /// Whether the index may hold an older one.
+    stored: bool,
+}
+
+/// The search read model: a folder of the engine's files, written by one thread. Queries go through [`SearchModel::reader`].
+pub struct SearchModel {
+    shared: Arc<Shared>,
+    writer: IndexWriter,
+    engine_reader: IndexReader,
+    fields: Fields,
+    generation: u64,
+    checkpoint: Position,
+    documents: HashMap<VariantId, Pending<SearchDocument>>,
+    counters: HashMap<VariantId, Pending<Counter>>,
+    /// Committed counters, as far as they are known.
+    known_counters: HashMap<VariantId, u64>,
+    /// Committed rows of variants that are not created yet, by the number of their id: a creation looks up no other.
+    unborn: HashSet<u64, foldhash::fast::RandomState>,
+    pending_bytes: usize,
+}
+
+impl SearchModel {
+    /// Opens the index in a folder, or makes one if the folder is empty or missing.
+    ///
+    /// [`StoreError::Damaged`]: the folder holds something else, or what another build or generation wrote.
+    pub fn open(folder: &Path, options: SearchOptions) -> Result<Self, StoreError> {
+        let (index, fields) = open_index(folder)?;
+        let payload = read_payload(&index, &options)?;
+        let writer = writer(&index, &options)?;
+        let engine_reader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(store_error)?;
+        let generation = options.generation;
+        let checkpoint = payload.map_or(0, |payload| payload.checkpoint);
+        let shared = Shared::open(&engine_reader, fields, options, checkpoint)?;
+        let mut model = Self {
+            shared: Arc::new(shared),
+            writer,
+            engine_reader,
+            fields,
+            generation,
+            checkpoint,
+            documents: HashMap::default(),
+            counters: HashMap::default(),
+            known_counters: HashMap::default(),
+            unborn: HashSet::default(),
+            pending_bytes: 0,
+        };
+        model.read_unborn()?;
+        Ok(model)
+    }
+
+    /// A handle for queries, for any number of threads. It sees every commit from the moment `commit` returns.
+    #[must_use]
+    pub fn reader(&self) -> SearchReader {
+        SearchReader::new(Arc::clone(&self.shared))
+    }
+
+    /// Waits until merges in the background are done, then closes the index. Uncommitted changes are dropped.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.writer.wait_merging_threads().map_err(store_error)
+    }
+
+    fn apply_variant(&mut self, event: &Projected, id: &VariantId) -> Result<(), ProjectError> {
+        let AnyEvent::Variant(ref inner) = event.event else { return Ok(()) };
+        let revision = event.recorded.revision;
+        let (before, stored) = self.document(id, revision == 1)?;
+        let after =
+            fold_variant(before, id, inner, revision).map_err(|misfit| misfit_error(event, misfit))?;
+        self.put(after, stored);
+        Ok(())
+    }
+
+    fn apply_inventory(&mut self, event: &Projected, id: &VariantId) -> Result<(), ProjectError> {
+        let AnyEvent::Inventory(ref inner) = event.event else { return Ok(()) };
+        let (before, stored) = self.document(id, false)?;
+        let folded = fold_inventory(before, id, inner, event.recorded.revision);
+        if let Some(after) = folded.map_err(|misfit| misfit_error(event, misfit))? {
+            self.put(after, stored);
+        }
+        Ok(())
+    }
+
+    /// Counts what was ordered; touches a variant's document only if its sales reach the next bucket.
+    fn apply_placed(&mut self, placed: &order::Placed) -> Result<(), ProjectError> {
+        for line in placed.lines.iter().filter(|line| line.stocked) {
+            let id = &line.variant_id;
+            let before = self.units(id)?;
+            let units = before.units.saturating_add(u64::from(line.quantity.get()));
+            let bucket = popularity_bucket(units);
+            if bucket != popularity_bucket(before.units) {
+                let (document, stored) = self.document(id, false)?;
+                let mut document = document.unwrap_or_else(|| SearchDocument::stub(id.clone()));
+                document.popularity = bucket;
+                self.put(document, stored);
+            }
+            let counter = Pending { row: Counter { variant_id: id.clone(), units }, stored: before.stored };
+            if self.counters.insert(id.clone(), counter).is_none() {
+                self.pending_bytes += ROW_OVERHEAD_BYTES / 4;
+            }
+        }
+        Ok(())
+    }
+
+    /// A variant's row and whether the index holds one. A variant that is being created has none, unless it is known as
+    /// unborn: that spares every creation a look into all segments.
+    fn document(&self, id: &VariantId, creation: bool) -> Result<(Option<SearchDocument>, bool), StoreError> {
+        if let Some(pending) = self.documents.get(id) {
+            return Ok((Some(pending.row.clone()), pending.stored));
+        }
+        if creation && !self.unborn.contains(&schema::tie(id.as_str())) {
+            return Ok((None, false));
+        }
+        let found = self.stored::<SearchDocument>(DOCUMENTS, id)?;
+        let stored = found.is_some();
+        Ok((found, stored))
+    }
+
+    fn put(&mut self, row: SearchDocument, stored: bool) {
+        let bytes = row.listing.as_ref().map_or(0, |listing| {
+            listing.name.as_str().len()
+                + listing.description.as_ref().map_or(0, |text| text.as_str().len())
+                + listing.attributes.len() * 160
+        });
+        if self.documents.insert(row.variant_id.clone(), Pending { row, stored }).is_none() {
+            self.pending_bytes += ROW_OVERHEAD_BYTES + bytes;
+        }
+    }
+
+    fn units(&self, id: &VariantId) -> Result<Units, StoreError> {
+        if let Some(pending) = self.counters.get(id) {
+            return Ok(Units { units: pending.row.units, stored: pending.stored });
+        }
+        if let Some(&units) = self.known_counters.get(id) {
+            return Ok(Units { units, stored: true });
+        }
+        let found = self.stored::<Counter>(COUNTERS, id)?;
+        Ok(Units { units: found.as_ref().map_or(0, |counter| counter.units), stored: found.is_some() })
+    }
+
+    fn stored<T: serde::de::DeserializeOwned>(
+        &self,
+        table: &str,
+        id: &VariantId,
+    ) -> Result<Option<T>, StoreError> {
+        let view = self.shared.view();
+        match addresses(&view.searcher, &self.fields, table, id.as_str())?.first() {
+            Some(&address) => parse(&row_text(&view.searcher, &self.fields, address)?).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Hands the pending rows to the engine.
+    fn write_pending(&self) -> tantivy::Result<()> {
+        for (id, pending) in &self.documents {
+            self.write(DOCUMENTS, id.as_str(), pending.stored, schema::document(&self.fields, &pending.row))?;
+        }
+        for (id, pending) in &self.counters {
+            self.write(COUNTERS, id.as_str(), pending.stored, schema::counter(&self.fields, &pending.row))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, table: &str, id: &str, stored: bool, document: TantivyDocument) -> tantivy::Result<()> {
+        if stored {
+            self.writer.delete_term(key_term(&self.fields, table, id));
+        }
+        self.writer.add_document(document).map(|_| ())
+    }
+
+    /// Commits what the engine was given, together with the checkpoint, and shows it to readers.
+    fn commit_engine(&mut self, checkpoint: Position) -> tantivy::Result<()> {
+        let payload =
+            Payload { format: FORMAT, analysis: ANALYSIS_VERSION, generation: self.generation, checkpoint };
+        let mut prepared = self.writer.prepare_commit()?;
+        prepared.set_payload(&schema::to_json(&payload));
+        prepared.commit().map(|_| ())
+    }
+
+    fn show(&mut self, checkpoint: Position) -> Result<(), StoreError> {
+        self.checkpoint = checkpoint;
+        self.engine_reader.reload().map_err(store_error)?;
+        self.shared.refresh(&self.engine_reader, checkpoint)
+    }
+
+    /// Takes back what the engine was given but did not commit.
+    fn undo(&mut self, error: tantivy::TantivyError) -> StoreError {
+        if let Err(second) = self.writer.rollback() {
+            tracing::error!(error = %second, "the search index could not be rolled back");
+        }
+        store_error(error)
+    }
+
+    fn remember(&mut self) {
+        for (id, pending) in self.documents.drain() {
+            let number = schema::tie(id.as_str());
+            if pending.row.is_unborn() {
+                self.unborn.insert(number);
+            } else {
+                self.unborn.remove(&number);
+            }
+        }
+        if self.known_counters.len() + self.counters.len() > MAX_KNOWN_COUNTERS {
+            self.known_counters.clear();
+        }
+        for (id, pending) in self.counters.drain() {
+            self.known_counters.insert(id, pending.row.units);
+        }
+        self.pending_bytes = 0;
+    }
+
+    fn read_unborn(&mut self) -> Result<(), StoreError> {
+        let view = self.shared.view();
+        let term = Term::from_field_text(self.fields.lifecycle, UNBORN);
+        self.unborn.clear();
+        for (ordinal, reader) in (0..).zip(view.searcher.segment_readers()) {
+            let inverted = reader.inverted_index(self.fields.lifecycle).map_err(store_error)?;
+            let postings =
+                inverted.read_postings(&term, IndexRecordOption::Basic).map_err(super::store::io_error)?;
+            let Some(mut postings) = postings else { continue };
+            while postings.doc() != TERMINATED {
+                if reader.alive_bitset().is_none_or(|alive| alive.is_alive(postings.doc())) {
+                    let address = DocAddress::new(ordinal, postings.doc());
+                    let row: SearchDocument = parse(&row_text(&view.searcher, &self.fields, address)?)?;
+                    self.unborn.insert(schema::tie(row.variant_id.as_str()));
+                }
+                postings.advance();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A variant's units sold so far, and whether the index holds a counter.
+struct Units {
+    units: u64,
+    stored: bool,
+}
+
+impl ReadModel for SearchModel {
+    fn checkpoint(&self) -> Position {
+        self.checkpoint
+    }
+
+    fn handles(&self, event_type: &str) -> bool {
+        event_type.starts_with("variant.")
+            || matches!(event_type, "inventory.out_of_stock" | "inventory.back_in_stock" | "order.placed")
+    }
+
+    fn apply(&mut self, event: &Projected) -> Result<(), ProjectError> {
+        let stream = event.recorded.stream();
+        match &event.event {
+            AnyEvent::Variant(_) => self.apply_variant(event, &id_of(stream, "variant-")?),
+            AnyEvent::Inventory(_) => self.apply_inventory(event, &id_of(stream, "inventory-")?),
+            AnyEvent::Order(order::Event::Placed(placed)) => self.apply_placed(placed),
+            AnyEvent::Order(_)
+            | AnyEvent::Credit(_)
+            | AnyEvent::Claim(_)
+            | AnyEvent::Sequence(_)
+            | AnyEvent::Idempotency(_)
+            | AnyEvent::Operations(_) => Ok(()),
+        }
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    fn commit(&mut self, checkpoint: Position) -> Result<(), StoreError> {
+        if checkpoint == self.checkpoint && self.documents.is_empty() && self.counters.is_empty() {
+            return Ok(());
+        }
+        let written = self.write_pending();
+        if let Err(error) = written.and_then(|()| self.commit_engine(checkpoint)) {
+            return Err(self.undo(error));
+        }
+        self.remember();
+        self.show(checkpoint)
+    }
+
+    fn rollback(&mut self) {
+        self.documents.clear();
+        self.counters.clear();
+        self.pending_bytes = 0;
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn RowAccess>, StoreError> {
+        Ok(Box::new(Rows {
+            view: self.shared.view(),
+            vocabularies: self.shared.vocabularies(),
+            fields: self.fields,
+            checkpoint: self.checkpoint,
+        }))
+    }
+
+    fn repair(&mut self, rows: &[(RowKey, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        if !self.documents.is_empty() || !self.counters.is_empty() {
+            return Err(StoreError::Unavailable(
+                "the search model is repaired between commits only".to_owned(),
+            ));
+        }
+        let mut repaired = Vec::with_capacity(rows.len());
+        for (key, row) in rows {
+            let document = match (row, key.table) {
+                (None, _) => None,
+                (Some(json), COUNTERS) => Some(schema::counter(&self.fields, &parse(&utf8(json)?)?)),
+                (Some(json), _) => Some(schema::document(&self.fields, &parse(&utf8(json)?)?)),
+            };
+            repaired.push((key, document));
+        }
+        let write = |(key, document): (&RowKey, Option<TantivyDocument>)| -> tantivy::Result<()> {
+            self.writer.delete_term(key_term(&self.fields, key.table, &key.key));
+            document.map_or(Ok(()), |document| self.writer.add_document(document).map(|_| ()))
+        };
+        let written = repaired.into_iter().try_for_each(write);
+        if let Err(error) = written.and_then(|()| self.commit_engine(self.checkpoint)) {
+            return Err(self.undo(error));
+        }
+        self.known_counters.clear();
+        self.show(self.checkpoint)?;
+        self.read_unborn()
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, StoreError> {
+    String::from_utf8(bytes.to_vec())
+        .map_err(|e| StoreError::Damaged(format!("a row to repair is not UTF-8: {e}")))
+}
+
+fn id_of(stream: &str, prefix: &str) -> Result<VariantId, ProjectError> {
+    stream
+        .strip_prefix(prefix)
+        .and_then(|id| VariantId::new(id).ok())
+        .ok_or_else(|| ProjectError::Rejected(format!("stream {stream} does not name a variant")))
+}
+
+fn misfit_error(event: &Projected, misfit: Misfit) -> ProjectError {
+    let stream = event.recorded.stream();
+    match misfit {
+        Misfit::Gap { from, to } => ProjectError::Gap { model: NAME, stream: stream.to_owned(), from, to },
+        Misfit::Impossible(why) => ProjectError::Rejected(format!("{stream}: {why}")),
+    }
+}
+
+fn open_index(folder: &Path) -> Result<(Index, Fields), StoreError> {
+    let (schema, fields) = schema::build();
+    let unavailable = |e: std::io::Error| StoreError::Unavailable(format!("{}: {e}", folder.display()));
+    fs::create_dir_all(folder).map_err(unavailable)?;
+    if !folder.join("meta.json").exists() {
+        let foreign = fs::read_dir(folder).map_err(unavailable)?.any(|entry| {
+            // What creating an index leaves behind when it is cut short.
+            entry.is_ok_and(|entry| {
+                !matches!(
+                    entry.file_name().to_str(),
+                    Some(".managed.json" | ".tantivy-writer.lock" | ".tantivy-meta.lock")
+                )
+            })
+        });
+        if foreign {
+            return Err(StoreError::Damaged(format!("{} holds files but no search index", folder.display())));
+        }
+        return Ok((Index::create_in_dir(folder, schema).map_err(store_error)?, fields));
+    }
+    let damaged = |e: tantivy::TantivyError| StoreError::Damaged(format!("{}: {e}", folder.display()));
+    let index = Index::open_in_dir(folder).map_err(damaged)?;
+    if index.schema() != schema {
+        return Err(StoreError::Damaged(format!(
+            "{} holds a search index of another build",
+            folder.display()
+        )));
+    }
+    Ok((index, fields))
+}
+
+fn read_payload(index: &Index, options: &SearchOptions) -> Result<Option<Payload>, StoreError> {
+    let damaged = |what: String| StoreError::Damaged(format!("the search index {what}"));
+    let metas = index.load_metas().map_err(|e| damaged(format!("has no readable list of segments: {e}")))?;
+    let Some(text) = metas.payload else {
+        return if metas.segments.is_empty() {
+            Ok(None)
+        } else {
+            Err(damaged("has no checkpoint".to_owned()))
+        };
+    };
+    let payload: Payload =
+        serde_json::from_str(&text).map_err(|e| damaged(format!("has no readable checkpoint: {e}")))?;
+    if payload.format != FORMAT || payload.analysis != ANALYSIS_VERSION {
+        return Err(damaged("was written by another build".to_owned()));
+    }
+    if payload.generation != options.generation {
+        return Err(damaged(format!("is generation {}, not {}", payload.generation, options.generation)));
+    }
+    Ok(Some(payload))
+}
+
+fn writer(index: &Index, options: &SearchOptions) -> Result<IndexWriter, StoreError> {
+    let threads = options.writer_threads.max(1);
+    let writer_options = IndexWriterOptions::builder()
+        .num_worker_threads(threads)
+        .memory_budget_per_thread((options.writer_heap_bytes / threads).max(16_000_000))
+        .num_merge_threads(1)
+        .build();
+    let writer = index.writer_with_options(writer_options).map_err(|e| match e {
+        tantivy::TantivyError::LockFailure(..) => {
+            StoreError::Unavailable("another process writes this search index".to_owned())
+        }
+        other => store_error(other),
+    })?;
+    let mut policy = LogMergePolicy::default();
+    // Segments stay small enough that a query spreads over the cores, and few enough that a look-up by key is cheap.
+    policy.set_max_docs_before_merge(2_000_000);
+    policy.set_min_layer_size(20_000);
+    policy.set_del_docs_ratio_before_merge(0.25);
+    writer.set_merge_policy(Box::new(policy));
+    Ok(writer)
+}

@@ -1,0 +1,495 @@
+//! The search itself: resolve, choose a driver, evaluate segment by segment, put the parts together.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use daybook_eventlog::Position;
+use daybook_schemas::variant::{AttributeSnapshot, Lifecycle, Price};
+use daybook_schemas::{Label, ProductId, Sku, Timestamp, VariantId};
+use serde::Serialize;
+use tantivy::query::{EnableScoring, Weight};
+use tantivy::{DocAddress, Executor, IndexReader};
+
+use super::SearchOptions;
+use super::analysis::Synonyms;
+use super::cache::{Cache, CacheKey, Cached};
+use super::count::{Counts, Pass, Source, Wanted, count};
+use super::cursor::{Cursor, fingerprint};
+use super::document::SearchDocument;
+use super::facets::{self, Totals};
+use super::filter::{Group, groups};
+use super::highlight::highlights;
+use super::request::{DEFAULT_LIMIT, SearchError, SearchRequest, Sort};
+use super::schema::Fields;
+use super::segment::{Dimension, SegmentView, View, Vocabularies};
+use super::store::{parse, row_text, store_error};
+use super::text::{Resolver, TextQuery};
+use super::top::{Best, Candidate, by_column, by_score, key_score};
+use crate::model::StoreError;
+
+pub use super::facets::FacetValue;
+
+/// Results that took looking at fewer documents than this are not worth keeping.
+const CACHED_FROM_DOCUMENTS: u64 = 2_048;
+/// Below this many documents, handing work to another thread costs more than it saves.
+const PARALLEL_FROM_DOCUMENTS: u64 = 30_000;
+/// Candidates kept of a first page, so that it stays whole when some of them are deleted.
+const KEPT_CANDIDATES: usize = 128;
+
+/// One variant that was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SearchHit {
+    pub variant_id: VariantId,
+    pub product_id: ProductId,
+    pub product_group: Label,
+    pub sku: Sku,
+    pub name: Label,
+    pub brand: Label,
+    pub category: Label,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    pub discount_percent: u8,
+    pub attributes: Vec<AttributeSnapshot>,
+    pub in_stock: bool,
+    pub lifecycle: Lifecycle,
+    pub popularity: u64,
+    pub created_at: Timestamp,
+    /// How well the words fit; only when sorted by relevance, comparable within one search only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+    /// HTML of the fields that hold a word that was searched for, finds in `<em>`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub highlights: BTreeMap<&'static str, String>,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SearchResponse {
+    /// Variants that fit, exactly.
+    pub total: u64,
+    pub hits: Vec<SearchHit>,
+    /// By facet (`brand`, `attr.color` …): values with counts, the most frequent first; prices in ascending order. A group's
+    /// own selection does not narrow its counts.
+    pub facets: BTreeMap<String, Vec<FacetValue>>,
+    /// Where the next page starts; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The log position that the answer is current to.
+    #[serde(skip)]
+    pub position: Position,
+}
+
+/// What writer and readers share.
+pub(super) struct Shared {
+    state: ArcSwap<State>,
+    fields: Fields,
+    vocabularies: Arc<Vocabularies>,
+    synonyms: Synonyms,
+    cache: Cache,
+    executor: Executor,
+}
+
+/// A view and the position it is current to.
+struct State {
+    view: Arc<View>,
+    position: Position,
+}
+
+impl Shared {
+    pub(super) fn open(
+        reader: &IndexReader,
+        fields: Fields,
+        options: SearchOptions,
+        position: Position,
+    ) -> Result<Self, StoreError> {
+        let vocabularies = Arc::new(Vocabularies::default());
+        let view = Arc::new(View::open(reader.searcher(), &vocabularies, None).map_err(store_error)?);
+        let executor = if options.search_threads > 1 {
+            Executor::multi_thread(options.search_threads, "search-").map_err(store_error)?
+        } else {
+            Executor::single_thread()
+        };
+        Ok(Self {
+            state: ArcSwap::from_pointee(State { view, position }),
+            fields,
+            vocabularies,
+            synonyms: options.synonyms,
+            cache: Cache::new(options.cache_bytes),
+            executor,
+        })
+    }
+
+    /// Shows what the engine's reader sees now.
+    pub(super) fn refresh(&self, reader: &IndexReader, position: Position) -> Result<(), StoreError> {
+        let before = self.view();
+        let view = View::open(reader.searcher(), &self.vocabularies, Some(&before)).map_err(store_error)?;
+        let segments: HashSet<_> =
+            view.searcher.segment_readers().iter().map(|reader| reader.segment_id()).collect();
+        self.state.store(Arc::new(State { view: Arc::new(view), position }));
+        self.cache.retain(&segments);
+        Ok(())
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.state.load().view)
+    }
+
+    pub(super) fn vocabularies(&self) -> Arc<Vocabularies> {
+        Arc::clone(&self.vocabularies)
+    }
+}
+
+/// Answers searches, from any number of threads. Cheap to clone. A search blocks its thread for milliseconds.
+#[derive(Clone)]
+pub struct SearchReader {
+    shared: Arc<Shared>,
+}
+
+impl SearchReader {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The log position that searches see.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.shared.state.load().position
+    }
+
+    /// Searches.
+    ///
+    /// [`SearchError::Invalid`]: the request makes no sense; the text says what to do.
+    pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, SearchError> {
+        request.check()?;
+        let search = fingerprint(request);
+        let cursor = request.cursor.as_deref().map(|text| Cursor::decode(text, search)).transpose()?;
+        let state = self.shared.state.load_full();
+        let view = &*state.view;
+        let text = match &request.q {
+            None => None,
+            Some(q) => match self.resolver(view).resolve(q)? {
+                Some(text) => Some(text),
+                None => return Ok(nothing(request, state.position)),
+            },
+        };
+        let groups = groups(request, &self.shared.vocabularies);
+        let search_run = Run { shared: &self.shared, view, groups: &groups, text: text.as_ref(), request };
+        let totals = search_run.totals()?;
+        let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
+        let mut best = search_run.best(cursor, limit + 1)?;
+        let more = best.len() > limit;
+        best.truncate(limit);
+        let next = best.last().filter(|_| more);
+        let cursor = next.map(|last| Cursor { search, key: last.key, tie: last.tie }.encode());
+        Ok(SearchResponse {
+            total: totals.total,
+            hits: search_run.hits(&best)?,
+            facets: facets::lists(request, &totals, &self.shared.vocabularies),
+            cursor,
+            position: state.position,
+        })
+    }
+
+    fn resolver<'a>(&'a self, view: &'a View) -> Resolver<'a> {
+        Resolver {
+            view,
+            fields: &self.shared.fields,
+            synonyms: &self.shared.synonyms,
+            cache: &self.shared.cache,
+        }
+    }
+}
+
+/// The answer when a word is nowhere in the index.
+fn nothing(request: &SearchRequest, position: Position) -> SearchResponse {
+    let totals = Totals::default();
+    SearchResponse {
+        total: 0,
+        hits: Vec::new(),
+        facets: facets::lists(request, &totals, &Vocabularies::default()),
+        cursor: None,
+        position,
+    }
+}
+
+/// One search under way.
+struct Run<'q> {
+    shared: &'q Shared,
+    view: &'q View,
+    groups: &'q [Group],
+    text: Option<&'q TextQuery>,
+    request: &'q SearchRequest,
+}
+
+impl Run<'_> {
+    fn text_key(&self) -> &str {
+        self.text.map_or("", |text| &text.key)
+    }
+
+    /// The group with the shortest posting lists among `among`, if these are short enough to be worth it.
+    fn driver(&self, among: &[usize]) -> Result<Option<usize>, StoreError> {
+        let mut best: Option<(u64, usize)> = None;
+        for &at in among {
+            let estimate =
+                self.groups[at].estimate(self.view, &self.shared.fields, &self.shared.vocabularies)?;
+            if let Some(documents) = estimate
+                && best.is_none_or(|(least, _)| documents < least)
+            {
+                best = Some((documents, at));
+            }
+        }
+        // Reading a posting list, then columns at scattered places, costs about twice a plain scan.
+        Ok(best.filter(|(documents, _)| documents * 2 < self.view.documents).map(|(_, at)| at))
+    }
+
+    /// Counts hits and facets.
+    fn totals(&self) -> Result<Totals, StoreError> {
+        let all: Vec<usize> = (0..self.groups.len()).collect();
+        let wanted = facets::wanted(&self.request.facets);
+        let driver = if self.text.is_some() { None } else { self.driver(&all)? };
+        let Some(driver) = driver else {
+            return self.count(&Pass {
+                groups: self.groups,
+                driver: None,
+                checked: all,
+                wanted,
+                disjunctive: true,
+            });
+        };
+        let others: Vec<usize> = all.into_iter().filter(|&at| at != driver).collect();
+        let own = self.groups[driver].facet.as_ref().filter(|facet| self.request.facets.wants(facet));
+        let mut main_wanted = wanted;
+        if let Some((dimension, ..)) = self.groups[driver].field(&self.shared.fields)
+            && dimension != Dimension::Attribute
+        {
+            main_wanted.words[dimension as usize] = false;
+        }
+        let main = Pass {
+            groups: self.groups,
+            driver: Some(driver),
+            checked: others.clone(),
+            wanted: main_wanted,
+            disjunctive: true,
+        };
+        let mut totals = self.count(&main)?;
+        if let Some(facet) = own {
+            let own_driver = self.driver(&others)?;
+            let checked = others.into_iter().filter(|at| Some(*at) != own_driver).collect();
+            let mut own_wanted = Wanted::default();
+            if let Some((dimension, ..)) = self.groups[driver].field(&self.shared.fields) {
+                own_wanted.words[dimension as usize] = true;
+            }
+            let pass = Pass {
+                groups: self.groups,
+                driver: own_driver,
+                checked,
+                wanted: own_wanted,
+                disjunctive: false,
+            };
+            totals.replace(facet, self.count(&pass)?, &self.shared.vocabularies);
+        }
+        Ok(totals)
+    }
+
+    /// Counts a pass over all segments, as far as it is not known already.
+    fn count(&self, pass: &Pass<'_>) -> Result<Totals, StoreError> {
+        let what: Arc<str> = pass.key(self.text_key()).into();
+        let weight = self.unscored()?;
+        let counted = self.each_segment(self.documents(pass.driver)?, |segment| {
+            self.count_segment(pass, segment, &what, weight.as_deref())
+        })?;
+        let mut totals = Totals::default();
+        for (segment, counts) in self.view.segments.iter().zip(counted) {
+            totals.add(&counts, &segment.columns, &self.shared.vocabularies);
+        }
+        Ok(totals)
+    }
+
+    fn count_segment(
+        &self,
+        pass: &Pass<'_>,
+        segment: &SegmentView,
+        what: &Arc<str>,
+        text: Option<&dyn Weight>,
+    ) -> Result<Arc<Counts>, StoreError> {
+        let reader = self.view.reader(segment);
+        let key = CacheKey { segment: reader.segment_id(), what: Arc::clone(what) };
+        if let Some(Cached::Counts(counts, alive_then)) = self.shared.cache.get(&key) {
+            let Some(alive) = &segment.alive else { return Ok(counts) };
+            let lost = alive.lost_since(alive_then.as_ref(), segment.max_doc);
+            if lost.is_empty() {
+                return Ok(counts);
+            }
+            let gone =
+                count(pass, segment, reader, Source::These { docs: &lost, text }).map_err(store_error)?;
+            let mut counts = Counts::clone(&counts);
+            counts.subtract(&gone);
+            let counts = Arc::new(counts);
+            self.shared.cache.put(key, Cached::Counts(Arc::clone(&counts), Some(alive.clone())));
+            return Ok(counts);
+        }
+        let source = self.source(pass.driver, segment, text)?;
+        let counts = Arc::new(count(pass, segment, reader, source).map_err(store_error)?);
+        if u64::from(segment.max_doc) >= CACHED_FROM_DOCUMENTS {
+            self.shared.cache.put(key, Cached::Counts(Arc::clone(&counts), segment.alive.clone()));
+        }
+        Ok(counts)
+    }
+
+    fn source<'w>(
+        &self,
+        driver: Option<usize>,
+        segment: &SegmentView,
+        text: Option<&'w dyn Weight>,
+    ) -> Result<Source<'w>, StoreError> {
+        if let Some(weight) = text {
+            return Ok(Source::Text(weight));
+        }
+        let Some(driver) = driver else { return Ok(Source::All) };
+        let group = &self.groups[driver];
+        let lists =
+            group.postings(self.view.reader(segment), &self.shared.fields, &self.shared.vocabularies)?;
+        let multi = [Dimension::Attribute, Dimension::Channel, Dimension::Region];
+        let distinct =
+            group.field(&self.shared.fields).is_some_and(|(dimension, ..)| !multi.contains(&dimension));
+        Ok(Source::Postings { lists, distinct })
+    }
+
+    /// The text query ready to run, without scores.
+    fn unscored(&self) -> Result<Option<Box<dyn Weight>>, StoreError> {
+        let scoring = EnableScoring::disabled_from_searcher(&self.view.searcher);
+        self.text.map(|text| text.query.weight(scoring)).transpose().map_err(store_error)
+    }
+
+    /// About how many documents a pass looks at.
+    fn documents(&self, driver: Option<usize>) -> Result<u64, StoreError> {
+        let from_driver = match driver {
+            Some(at) => {
+                self.groups[at].estimate(self.view, &self.shared.fields, &self.shared.vocabularies)?
+            }
+            None => None,
+        };
+        let most = self.view.documents;
+        Ok(from_driver.or(self.text.map(|text| text.estimate)).unwrap_or(most).min(most))
+    }
+
+    /// Does something with every segment, on several threads if it is much. Results come in segment order.
+    fn each_segment<R: Send>(
+        &self,
+        documents: u64,
+        work: impl Fn(&SegmentView) -> Result<R, StoreError> + Sync,
+    ) -> Result<Vec<R>, StoreError> {
+        if documents < PARALLEL_FROM_DOCUMENTS {
+            return self.view.segments.iter().map(work).collect();
+        }
+        // The biggest first, so that no thread is left with one at the end.
+        let mut order: Vec<usize> = (0..self.view.segments.len()).collect();
+        order.sort_by_key(|&at| std::cmp::Reverse(self.view.segments[at].max_doc));
+        let done = self
+            .shared
+            .executor
+            .map(|at: usize| Ok((at, work(&self.view.segments[at]))), order.into_iter())
+            .map_err(store_error)?;
+        let mut results = done;
+        results.sort_by_key(|(at, _)| *at);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// The best hits after a cursor, in order.
+    fn best(&self, cursor: Option<Cursor>, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+        let sort = self.request.effective_sort();
+        let after = cursor.map(|cursor| (cursor.key, cursor.tie));
+        let parts = match (sort, self.text) {
+            (Sort::Relevance, Some(text)) => {
+                let scoring = EnableScoring::enabled_from_searcher(&self.view.searcher);
+                let weight = text.query.weight(scoring).map_err(store_error)?;
+                let groups: Vec<&Group> = self.groups.iter().collect();
+                self.each_segment(text.estimate, |segment| {
+                    let reader = self.view.reader(segment);
+                    let best = Best::new(limit, after);
+                    let found = by_score(&groups, segment, reader, &*weight, best).map_err(store_error)?;
+                    Ok(found.0)
+                })?
+            }
+            _ => self.best_by_column(sort, after, limit)?,
+        };
+        let mut all: Vec<Candidate> = parts.into_iter().flatten().collect();
+        all.sort_unstable();
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    fn best_by_column(
+        &self,
+        sort: Sort,
+        after: Option<(u64, u64)>,
+        limit: usize,
+    ) -> Result<Vec<Vec<Candidate>>, StoreError> {
+        let all: Vec<usize> = (0..self.groups.len()).collect();
+        let driver = if self.text.is_some() { None } else { self.driver(&all)? };
+        let checked: Vec<&Group> =
+            all.iter().filter(|at| Some(**at) != driver).map(|&at| &self.groups[at]).collect();
+        let keys: Vec<String> = self.groups.iter().map(Group::key).collect();
+        let what: Arc<str> =
+            format!("top {:?} {sort:?} {after:?} {}", self.text_key(), keys.join(";")).into();
+        let weight = self.unscored()?;
+        self.each_segment(self.documents(driver)?, |segment| {
+            let reader = self.view.reader(segment);
+            let key = CacheKey { segment: reader.segment_id(), what: Arc::clone(&what) };
+            if let Some(Cached::Top(candidates, complete)) = self.shared.cache.get(&key) {
+                let alive = |c: &&Candidate| segment.alive.as_ref().is_none_or(|alive| alive.contains(c.doc));
+                let left: Vec<Candidate> = candidates.iter().filter(alive).copied().collect();
+                if complete || left.len() >= limit {
+                    // The segment's place may have changed since.
+                    return Ok(left
+                        .into_iter()
+                        .map(|c| Candidate { segment: segment.ordinal, ..c })
+                        .collect());
+                }
+            }
+            let source = self.source(driver, segment, weight.as_deref())?;
+            let best = Best::new(limit.max(KEPT_CANDIDATES), after);
+            let (found, complete) =
+                by_column(&checked, sort, segment, reader, source, best).map_err(store_error)?;
+            if u64::from(segment.max_doc) >= CACHED_FROM_DOCUMENTS {
+                self.shared.cache.put(key, Cached::Top(Arc::new(found.clone()), complete));
+            }
+            Ok(found)
+        })
+    }
+
+    fn hits(&self, best: &[Candidate]) -> Result<Vec<SearchHit>, StoreError> {
+        best.iter().map(|candidate| self.hit(candidate)).collect()
+    }
+
+    fn hit(&self, candidate: &Candidate) -> Result<SearchHit, StoreError> {
+        let address = DocAddress::new(candidate.segment, candidate.doc);
+        let row: SearchDocument = parse(&row_text(&self.view.searcher, &self.shared.fields, address)?)?;
+        let Some(listing) = row.listing else {
+            return Err(StoreError::Damaged(format!(
+                "search finds {}, which has no listing",
+                row.variant_id
+            )));
+        };
+        let scored = self.text.is_some() && self.request.effective_sort() == Sort::Relevance;
+        Ok(SearchHit {
+            highlights: self.text.map(|text| highlights(&listing, &text.terms)).unwrap_or_default(),
+            score: scored.then(|| key_score(candidate.key)),
+            variant_id: row.variant_id,
+            product_id: listing.product_id,
+            product_group: listing.product_group,
+            sku: listing.sku,
+            name: listing.name,
+            brand: listing.brand,
+            category: listing.category,
+            price: listing.price,
+            discount_percent: listing.discount_percent,
+            attributes: listing.attributes,
+            in_stock: row.in_stock,
+            lifecycle: listing.lifecycle,
+            popularity: row.popularity,
+            created_at: listing.created_at,
+        })
+    }
+}
