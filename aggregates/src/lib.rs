@@ -7,6 +7,8 @@
 //! Everything is pure and synchronous: no IO, clock, randomness or float money. Time, ids and looked-up facts arrive in the
 //! command. Every aggregate is a `cqrs_es::Aggregate`, so that it also runs under the stock framework.
 
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic))]
+
 mod actions;
 pub mod claim;
 pub mod credit;

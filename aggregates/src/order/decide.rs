@@ -51,7 +51,13 @@ impl Existing {
         match self.status {
             Status::Placed | Status::PaymentFailed => {}
             Status::Reserved if self.holds == mark.holds => return Ok(Vec::new()),
-            _ => return Err(self.impossible("reserve")),
+            Status::Reserved
+            | Status::Paid
+            | Status::PartiallyShipped
+            | Status::Shipped
+            | Status::Delivered
+            | Status::Completed
+            | Status::Cancelled => return Err(self.impossible("reserve")),
         }
         let needed: BTreeMap<_, u64> = self.stocked_units().into_iter().collect();
         let held: BTreeMap<_, u64> =
@@ -77,7 +83,13 @@ impl Existing {
             Status::Placed if !self.is_stocked() => {}
             Status::Placed => return Err(Rejection::NotReserved),
             Status::PaymentFailed if !self.is_stocked() => {}
-            _ => return Err(self.impossible("pay")),
+            Status::Paid
+            | Status::PaymentFailed
+            | Status::PartiallyShipped
+            | Status::Shipped
+            | Status::Delivered
+            | Status::Completed
+            | Status::Cancelled => return Err(self.impossible("pay")),
         }
         if amount != self.total {
             return Err(Rejection::WrongAmount { total: self.total, paid: amount });
@@ -92,7 +104,12 @@ impl Existing {
                 Ok(vec![PaymentFailed { reason: fail.reason.clone(), failed_at: now }.into()])
             }
             Status::PaymentFailed => Ok(Vec::new()),
-            _ => Err(self.impossible("fail-payment")),
+            Status::Paid
+            | Status::PartiallyShipped
+            | Status::Shipped
+            | Status::Delivered
+            | Status::Completed
+            | Status::Cancelled => Err(self.impossible("fail-payment")),
         }
     }
 
@@ -168,7 +185,13 @@ impl Existing {
                 Ok(vec![Completed { completed_at: complete.completed_at.unwrap_or(now) }.into()])
             }
             Status::Completed => Ok(Vec::new()),
-            _ => Err(self.impossible("complete")),
+            Status::Placed
+            | Status::Reserved
+            | Status::Paid
+            | Status::PaymentFailed
+            | Status::PartiallyShipped
+            | Status::Shipped
+            | Status::Cancelled => Err(self.impossible("complete")),
         }
     }
 
@@ -178,7 +201,9 @@ impl Existing {
                 Ok(vec![Cancelled { reason: cancel.reason.clone(), cancelled_at: now }.into()])
             }
             Status::Cancelled => Ok(Vec::new()),
-            _ => Err(self.impossible("cancel")),
+            Status::PartiallyShipped | Status::Shipped | Status::Delivered | Status::Completed => {
+                Err(self.impossible("cancel"))
+            }
         }
     }
 
