@@ -11,6 +11,8 @@ pub mod model;
 pub mod spec;
 pub mod sqlite;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use cache::{Rows, View};
 pub use model::{Projector, RowModel};

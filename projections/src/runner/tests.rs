@@ -1,1 +1,423 @@
+//! The runner: batches, crashes, gaps, dead letters, retries, pausing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use daybook_eventlog::{
+    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
+    RecordedEvent, Revision, StreamId,
+};
+use daybook_schemas::inventory::{Adjusted, Received};
+use futures::future::BoxFuture;
+use proptest::prelude::*;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::*;
+use crate::generations::{Opened, ReadModelKind, RowKind};
+use crate::inventory::Inventory;
+use crate::model::{
+    DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError,
+};
+use crate::testing::{World, dump, eventually, payload};
+
+fn received(quantity: u32) -> daybook_schemas::inventory::Event {
+    payload::<Received>(json!({"location": "default", "quantity": quantity})).into()
+}
+
+/// An event that the test's projector rejects while it is told to.
+fn poison() -> daybook_schemas::inventory::Event {
+    payload::<Adjusted>(json!({"location": "default", "delta": -1, "reason": "poison"})).into()
+}
+
+fn inventory(world: &World, store: &str) -> Opened {
+    RowKind::new(|| Inventory).open(&world.folder.path().join(store), 1).unwrap()
+}
+
+/// What a test wants to go wrong.
+#[derive(Default)]
+struct Faults {
+    reject_poison: AtomicBool,
+    failing_commits: AtomicUsize,
+    commits: AtomicUsize,
+}
+
+/// The inventory read model, with faults.
+struct Faulty {
+    inner: Box<dyn ReadModel>,
+    faults: Arc<Faults>,
+}
+
+impl ReadModel for Faulty {
+    fn checkpoint(&self) -> Position {
+        self.inner.checkpoint()
+    }
+    fn handles(&self, event_type: &str) -> bool {
+        self.inner.handles(event_type)
+    }
+    fn apply(&mut self, event: &Projected) -> Result<(), ProjectError> {
+        // After the rows have changed: the runner has to take that back.
+        self.inner.apply(event)?;
+        let is_poison = event.recorded.data().windows(6).any(|window| window == b"poison");
+        if is_poison && self.faults.reject_poison.load(Ordering::SeqCst) {
+            return Err(ProjectError::Rejected("poison".to_owned()));
+        }
+        Ok(())
+    }
+    fn pass_over(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
+        self.inner.pass_over(event)
+    }
+    fn keeps_dead_letters(&self) -> bool {
+        true
+    }
+    fn commit_with_letters(
+        &mut self,
+        checkpoint: Position,
+        letters: &[LetterChange],
+    ) -> Result<(), StoreError> {
+        let failing = self.faults.failing_commits.load(Ordering::SeqCst);
+        if failing > 0 {
+            self.faults.failing_commits.store(failing - 1, Ordering::SeqCst);
+            return Err(StoreError::Unavailable("as the test wants".to_owned()));
+        }
+        self.faults.commits.fetch_add(1, Ordering::SeqCst);
+        self.inner.commit_with_letters(checkpoint, letters)
+    }
+    fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        self.inner.dead_letters()
+    }
+    fn pending_bytes(&self) -> usize {
+        self.inner.pending_bytes()
+    }
+    fn commit(&mut self, checkpoint: Position) -> Result<(), StoreError> {
+        self.commit_with_letters(checkpoint, &[])
+    }
+    fn rollback(&mut self) {
+        self.inner.rollback();
+    }
+    fn snapshot(&self) -> Result<Box<dyn RowAccess>, StoreError> {
+        self.inner.snapshot()
+    }
+    fn repair(&mut self, rows: &[(RowKey, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        self.inner.repair(rows)
+    }
+}
+
+fn faulty(world: &World, store: &str) -> (Box<dyn ReadModel>, Arc<Faults>) {
+    let faults = Arc::new(Faults::default());
+    (Box::new(Faulty { inner: inventory(world, store).model, faults: Arc::clone(&faults) }), faults)
+}
+
+fn run(world: &World, model: Box<dyn ReadModel>) -> ProjectionHandle {
+    let options = RunnerOptions { backoff: Duration::from_millis(1), ..RunnerOptions::default() };
+    start("inventory", 1, model, world.log(), world.runtime.handle(), options).unwrap()
+}
+
+fn wait(world: &World, handle: &ProjectionHandle, position: Position) {
+    world.runtime.block_on(handle.wait_for(position, Duration::from_secs(10))).unwrap();
+}
+
+fn rows(world: &World, handle: &ProjectionHandle) -> Vec<String> {
+    let snapshot = world.runtime.block_on(handle.with_model(|model| model.snapshot())).unwrap().unwrap();
+    dump(&*snapshot)
+}
+
+#[test]
+fn it_follows_the_log_and_a_waiter_sees_what_it_waited_for() {
+    let world = World::new();
+    let Opened { model, queries } = inventory(&world, "a");
+    let handle = run(&world, model);
+    for i in 1..=20 {
+        let position = world.append("inventory-42", received(1));
+        wait(&world, &handle, position);
+        let reader = queries.rows().unwrap();
+        let rows = reader.begin().unwrap();
+        assert!(rows.checkpoint() >= position);
+        let summary = crate::inventory::query::by_variant(&*rows, "42", daybook_schemas::Timestamp::EPOCH)
+            .unwrap()
+            .unwrap();
+        assert_eq!(summary.on_hand, i);
+    }
+    eventually("running", || handle.status().state == "running");
+    assert_eq!((handle.lag(), handle.status().events), (0, 20));
+}
+
+#[test]
+fn a_waiter_is_told_when_time_is_up_and_when_the_runner_has_ended() {
+    let world = World::new();
+    let handle = run(&world, inventory(&world, "a").model);
+    let behind = world.runtime.block_on(handle.wait_for(1, Duration::from_millis(1)));
+    assert!(matches!(behind, Err(RunnerError::Behind { checkpoint: 0, wanted: 1, .. })));
+    world.runtime.block_on(handle.stop());
+    let stopped = world.runtime.block_on(handle.wait_for(1, Duration::from_secs(10)));
+    assert!(matches!(stopped, Err(RunnerError::Stopped(_))));
+    assert!(matches!(world.runtime.block_on(handle.pause()), Err(RunnerError::Stopped(_))));
+}
+
+#[test]
+fn paused_it_takes_nothing_and_resumed_it_goes_on() {
+    let world = World::new();
+    let handle = run(&world, inventory(&world, "a").model);
+    wait(&world, &handle, world.append("inventory-42", received(1)));
+    world.runtime.block_on(handle.pause()).unwrap();
+    let later = world.append("inventory-42", received(1));
+    assert_eq!(handle.status().state, "paused");
+    assert_eq!(handle.checkpoint(), 1);
+    world.runtime.block_on(handle.resume()).unwrap();
+    wait(&world, &handle, later);
+}
+
+#[test]
+fn a_store_that_fails_for_a_while_is_tried_again_and_nothing_is_lost_or_doubled() {
+    let world = World::new();
+    let (model, faults) = faulty(&world, "a");
+    faults.failing_commits.store(5, Ordering::SeqCst);
+    let mut last = 0;
+    for _ in 0..50 {
+        last = world.append("inventory-42", received(1));
+    }
+    let handle = run(&world, model);
+    wait(&world, &handle, last);
+    assert_eq!(handle.status().retries, 5);
+    assert_eq!(rows(&world, &handle), world.project(|| Inventory).dump());
+}
+
+#[test]
+fn a_rejected_event_is_parked_with_its_stream_while_others_go_on() {
+    let world = World::new();
+    let (model, faults) = faulty(&world, "a");
+    faults.reject_poison.store(true, Ordering::SeqCst);
+    world.append("inventory-a", received(10));
+    world.append("inventory-b", received(10));
+    let poisoned = world.append("inventory-a", poison());
+    world.append("inventory-b", received(1));
+    let blocked = world.append("inventory-a", received(5));
+    let handle = run(&world, model);
+    wait(&world, &handle, blocked);
+    eventually("degraded", || handle.status().state == "degraded");
+    let letters = world.runtime.block_on(handle.dead_letters()).unwrap();
+    let seen: Vec<_> = letters.iter().map(|l| (l.position, l.stream.as_str(), l.blocked)).collect();
+    assert_eq!(seen, [(poisoned, "inventory-a", false), (blocked, "inventory-a", true)]);
+
+    // Still rejected: nothing changes.
+    let retried = world.runtime.block_on(handle.retry_dead_letters(None)).unwrap();
+    assert_eq!(retried, LettersRetried { applied: 0, parked: 2 });
+    // The queue outlives a restart.
+    world.runtime.block_on(handle.stop());
+    drop(handle);
+    let (model, faults) = faulty(&world, "a");
+    assert_eq!(model.dead_letters().unwrap(), letters);
+    let handle = run(&world, model);
+    let more = world.append("inventory-a", received(7));
+    wait(&world, &handle, more);
+    assert_eq!(handle.status().dead_letters, 3);
+    // Accepted now: everything in order, as if nothing had been.
+    faults.reject_poison.store(false, Ordering::SeqCst);
+    let retried = world.runtime.block_on(handle.retry_dead_letters(Some("inventory-a".to_owned()))).unwrap();
+    assert_eq!(retried, LettersRetried { applied: 3, parked: 0 });
+    let last = world.append("inventory-a", received(1));
+    wait(&world, &handle, last);
+    let mut replayed = world.project(|| Inventory).dump();
+    let mut live = rows(&world, &handle);
+    assert_eq!(live.len(), replayed.len());
+    live.sort();
+    replayed.sort();
+    assert_eq!(live, replayed);
+}
+
+#[test]
+fn discarding_gives_up_one_event_and_the_stream_goes_on() {
+    let world = World::new();
+    let (model, faults) = faulty(&world, "a");
+    faults.reject_poison.store(true, Ordering::SeqCst);
+    world.append("inventory-a", received(10));
+    let poisoned = world.append("inventory-a", poison());
+    let blocked = world.append("inventory-a", received(5));
+    let handle = run(&world, model);
+    wait(&world, &handle, blocked);
+    let refused = world.runtime.block_on(handle.discard_dead_letter(blocked));
+    assert!(matches!(refused, Err(RunnerError::Letter(_))), "order is kept");
+    assert!(world.runtime.block_on(handle.discard_dead_letter(99)).is_err());
+    let discarded = world.runtime.block_on(handle.discard_dead_letter(poisoned)).unwrap();
+    assert_eq!(discarded.position, poisoned);
+    let retried = world.runtime.block_on(handle.retry_dead_letters(None)).unwrap();
+    assert_eq!(retried, LettersRetried { applied: 1, parked: 0 });
+    let last = world.append("inventory-a", received(1));
+    wait(&world, &handle, last);
+    assert!(rows(&world, &handle)[0].contains("\"on_hand\":16"));
+}
+
+#[test]
+fn too_many_dead_letters_halt() {
+    let world = World::new();
+    let (model, faults) = faulty(&world, "a");
+    faults.reject_poison.store(true, Ordering::SeqCst);
+    for _ in 0..5 {
+        world.append("inventory-a", poison());
+    }
+    let options = RunnerOptions { max_dead_letters: 3, ..RunnerOptions::default() };
+    let handle = start("inventory", 1, model, world.log(), world.runtime.handle(), options).unwrap();
+    eventually("halted", || handle.status().state == "halted");
+}
+
+#[test]
+fn a_payload_that_cannot_be_read_halts_and_nothing_is_skipped() {
+    let world = World::new();
+    world.append("inventory-a", received(1));
+    world.append_raw("inventory-a", "inventory.received", 1, b"{\"nonsense\":1}".to_vec());
+    world.append("inventory-b", received(1));
+    let handle = run(&world, inventory(&world, "a").model);
+    eventually("halted", || handle.status().state == "halted");
+    assert!(handle.status().reason.unwrap().contains("position 2"));
+    assert_eq!(handle.checkpoint(), 0);
+    let waited = world.runtime.block_on(handle.wait_for(3, Duration::from_secs(10)));
+    assert!(matches!(waited, Err(RunnerError::Halted { .. })));
+}
+
+#[test]
+fn a_view_that_lost_its_row_halts_at_the_next_event_of_its_stream() {
+    let world = World::new();
+    world.append("inventory-a", received(1));
+    let mut projection = world.project(|| Inventory);
+    let key = RowKey { table: "stock", key: "a".to_owned() };
+    projection.model().repair(&[(key, None)]).unwrap();
+    world.append("inventory-a", received(1));
+    let handle = run(&world, projection.model.take().unwrap());
+    eventually("halted", || handle.status().state == "halted");
+    assert!(handle.status().reason.unwrap().contains("an event is missing"));
+}
+
+#[test]
+fn a_read_model_beyond_the_end_of_the_log_halts() {
+    let world = World::new();
+    world.append("inventory-a", received(1));
+    let mut projection = world.project(|| Inventory);
+    let other = World::new();
+    let handle = run(&other, projection.model.take().unwrap());
+    eventually("halted", || handle.status().state == "halted");
+    assert!(handle.status().reason.unwrap().contains("beyond the log's end"));
+}
+
+#[test]
+fn a_burst_is_committed_in_few_batches() {
+    let world = World::new();
+    let (model, faults) = faulty(&world, "a");
+    let mut last = 0;
+    for _ in 0..2_000 {
+        last = world.append("inventory-42", received(1));
+    }
+    let handle = run(&world, model);
+    eventually("caught up", || handle.checkpoint() == last);
+    assert!(faults.commits.load(Ordering::SeqCst) <= 2);
+}
+
+/// A log that loses one event, as a broken backend would.
+struct Lossy {
+    inner: Arc<dyn EventLog>,
+    lost: Position,
+}
+
+impl EventLog for Lossy {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
+        self.inner.append(append)
+    }
+    fn append_group(&self, appends: Vec<Append>) -> BoxFuture<'static, Vec<Result<Appended, AppendError>>> {
+        self.inner.append_group(appends)
+    }
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+        self.inner.read_stream(stream, from, limit)
+    }
+    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
+        self.inner.stream_revision(stream)
+    }
+    fn read_all<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        Box::pin(async move {
+            let mut page = self.inner.read_all(after, filter, limit, limit_bytes).await?;
+            page.events.retain(|event| event.position != self.lost);
+            Ok(page)
+        })
+    }
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        self.inner.head()
+    }
+    fn watch_head(&self) -> watch::Receiver<Position> {
+        self.inner.watch_head()
+    }
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+#[test]
+fn a_gap_in_the_positions_halts_wherever_it_is() {
+    for lost in 1..=4 {
+        let world = World::new();
+        // Of a type that nobody handles, so that no view can notice.
+        for i in 0..4 {
+            world.append_raw(
+                &format!("other-{i}"),
+                "sequence.advanced",
+                1,
+                b"{\"name\":\"x\",\"last\":1}".to_vec(),
+            );
+        }
+        let log: Arc<dyn EventLog> = Arc::new(Lossy { inner: world.log(), lost });
+        let model = inventory(&world, "a").model;
+        let handle =
+            start("inventory", 1, model, log, world.runtime.handle(), RunnerOptions::default()).unwrap();
+        eventually("halted", || handle.status().state == "halted");
+        assert!(handle.checkpoint() < lost);
+        assert!(handle.status().reason.unwrap().contains("an event is missing"), "lost {lost}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// However the log is cut into pages and commits, and wherever the process dies between two commits or in the middle of a
+    /// batch, the rows are those of a replay in one go.
+    #[test]
+    fn any_batching_with_crashes_equals_one_replay(
+        events in proptest::collection::vec((0..6_u8, 1..50_u32), 1..80),
+        page in 1..9_usize,
+        stops in proptest::collection::vec(1..80_u64, 0..5),
+    ) {
+        let world = World::new();
+        for (stream, quantity) in events {
+            world.append(&format!("inventory-{stream}"), received(quantity));
+        }
+        let mut stops: Vec<Position> = stops.into_iter().map(|stop| stop.min(world.head())).collect();
+        stops.sort_unstable();
+        for until in stops {
+            let mut projection = world.open(|| Inventory, "live");
+            projection.options = RunnerOptions { page_events: page, max_pending_events: page * 2, ..RunnerOptions::default() };
+            projection.catch_up_to(&world, until);
+            // Applied, and dropped without a commit.
+            let model = projection.model();
+            let after = model.checkpoint();
+            let filter = Filter::default();
+            let rest = world.runtime.block_on(world.log().read_all(after, &filter, 5, usize::MAX)).unwrap();
+            for event in rest.events {
+                engine::apply(model, event).unwrap();
+            }
+        }
+        let mut live = world.open(|| Inventory, "live");
+        live.catch_up(&world);
+        prop_assert_eq!(live.dump(), world.project(|| Inventory).dump());
+    }
+}

@@ -1,5 +1,7 @@
 //! Events and logs for the tests of this crate.
 
+pub(crate) mod orders;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
