@@ -7,6 +7,7 @@
 //! - [`memory`]: the reference backend, for tests and as the model that the others are compared with.
 //! - [`segment`]: the embedded durable backend, one writer, zero-filled segment files, group commit.
 //! - `kurrent` (feature): the backend on KurrentDB/EventStoreDB, through its gRPC protocol.
+//! - [`snapshot`]: disposable state of aggregates, outside the log.
 //! - [`conformance`]: one function per promise, run by every backend.
 //! - [`rules`]: what every backend refuses alike.
 //!
@@ -23,6 +24,7 @@ pub mod memory;
 pub mod postgres;
 pub mod rules;
 pub mod segment;
+pub mod snapshot;
 
 pub use event::{NewEvent, RecordedEvent};
 pub use log::{
@@ -31,3 +33,4 @@ pub use log::{
 };
 pub use memory::MemoryLog;
 pub use segment::{OpenError, OpenReport, SegmentLog, SegmentOptions};
+pub use snapshot::{FileSnapshots, Snapshot, SnapshotStore};

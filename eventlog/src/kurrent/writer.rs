@@ -1,6 +1,6 @@
 //! Appends, in the order of the calls: pipelined on one session, or alone where a session would not tell enough.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,6 +23,9 @@ use crate::log::{AppendError, Appended, Expected, Revision, StreamAppend, Stream
 
 /// How many bytes may be in flight on a session.
 const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
+
+/// Of how many streams the writer keeps the revision in mind.
+const MAX_KNOWN_STREAMS: usize = 100_000;
 
 /// How long the rest of a session that has failed may take to fail too.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -106,8 +109,9 @@ pub(super) struct Writer {
     flying: VecDeque<Job>,
     flying_bytes: usize,
     outcomes: FuturesOrdered<BoxFuture<'static, Outcome>>,
-    /// The revision that a stream has once everything in flight has succeeded.
-    predicted: HashMap<StreamId, Revision>,
+    /// The revision that a stream will have once everything in flight has succeeded, as far as this writer knows;
+    /// `None` while an append is in flight to a stream of which it knows nothing.
+    known: HashMap<StreamId, Option<Revision>>,
     last_progress: Instant,
     /// Reading back where appends of several events lie.
     finishing: JoinSet<()>,
@@ -137,7 +141,7 @@ impl Writer {
             flying: VecDeque::new(),
             flying_bytes: 0,
             outcomes: FuturesOrdered::new(),
-            predicted: HashMap::new(),
+            known: HashMap::new(),
             last_progress: Instant::now(),
             finishing: JoinSet::new(),
         }
@@ -195,10 +199,11 @@ impl Writer {
         }
     }
 
-    /// Whether the append may be sent behind those in flight: it must be certain what it meets if they succeed.
+    /// Whether the append may be sent behind those in flight: only where it should succeed if they do. A refusal
+    /// costs the session, and tells less than one of an append alone.
     fn can_follow(&self, job: &Job) -> bool {
         let Expected::Exact(expected) = job.part.expected else { return false };
-        !job.alone && self.predicted.get(&job.part.stream).is_none_or(|revision| *revision == expected)
+        !job.alone && self.known.get(&job.part.stream).is_none_or(|revision| *revision == Some(expected))
     }
 
     fn send(&mut self, session: &Arc<BatchAppendClient>, mut job: Job) {
@@ -221,7 +226,8 @@ impl Writer {
             self.last_progress = Instant::now();
         }
         job.sent = true;
-        self.predicted.insert(job.part.stream.clone(), expected + job.part.events.len() as u64);
+        let after = self.known.get(&job.part.stream).map(|_| expected + job.part.events.len() as u64);
+        self.know(&job.part.stream, after);
         self.flying_bytes += job.bytes;
         self.flying.push_back(job);
         self.outcomes.push_back(outcome.boxed());
@@ -247,10 +253,23 @@ impl Writer {
     fn take_oldest(&mut self) -> Option<Job> {
         let job = self.flying.pop_front()?;
         self.flying_bytes -= job.bytes;
-        if self.flying.is_empty() {
-            self.predicted.clear();
-        }
         Some(job)
+    }
+
+    fn know(&mut self, stream: &StreamId, revision: Option<Revision>) {
+        if self.known.len() >= MAX_KNOWN_STREAMS {
+            let in_flight: HashSet<_> = self.flying.iter().map(|job| job.part.stream.clone()).collect();
+            self.known.retain(|stream, _| in_flight.contains(stream));
+        }
+        self.known.insert(stream.clone(), revision);
+    }
+
+    /// Tried again, in order, before everything else. What was foreseen of their streams is void.
+    fn try_again(&mut self, jobs: Vec<Job>) {
+        for job in jobs.into_iter().rev() {
+            self.known.remove(&job.part.stream);
+            self.queue.push_front(job);
+        }
     }
 
     async fn settle(&mut self, outcome: Outcome) {
@@ -263,9 +282,7 @@ impl Writer {
                 // its outcome is clear, and the rest again, in order. Their ids make a repetition harmless.
                 job.alone = true;
                 let again = self.drain_session(job, &error).await;
-                for job in again.into_iter().rev() {
-                    self.queue.push_front(job);
-                }
+                self.try_again(again);
             }
         }
     }
@@ -297,9 +314,7 @@ impl Writer {
             job.alone = true;
             again.push(job);
         }
-        for job in again.into_iter().rev() {
-            self.queue.push_front(job);
-        }
+        self.try_again(again);
     }
 
     /// The client ends a session only when an append of it is refused; left alone it stays on the server.
@@ -315,6 +330,9 @@ impl Writer {
             unreachable!("only an append with an expected revision is sent on a session")
         };
         let position = result.current_position();
+        if self.known.get(&job.part.stream) == Some(&None) {
+            self.know(&job.part.stream, Some(expected + job.part.events.len() as u64));
+        }
         let reader = self.reader.clone();
         if let Some(appended) = lone::of_one_event(&job.part, expected, result.current_revision(), position) {
             job.finish(Ok(appended));
@@ -328,6 +346,13 @@ impl Writer {
 
     async fn append_alone(&mut self, mut job: Job) {
         let outcome = lone::append(&self.connection, &self.reader, &mut job).await;
+        match &outcome {
+            Ok(appended) => self.know(&job.part.stream, appended.revisions.first().copied()),
+            Err(AppendError::Conflict { actual, .. }) => self.know(&job.part.stream, Some(*actual)),
+            Err(_) => {
+                self.known.remove(&job.part.stream);
+            }
+        }
         job.finish(outcome);
     }
 }

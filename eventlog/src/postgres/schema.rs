@@ -12,6 +12,10 @@ use super::options::PostgresOptions;
 /// Every migration, oldest first. Released ones are never edited: the database keeps their checksums.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "event log", include_str!("migrations/0001_event_log.sql"))];
 
+/// Held by the session while it migrates; a session that fails lets go of it when its connection is dropped.
+const LOCK: &str = "SELECT pg_advisory_lock(hashtext('daybook event log'))";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtext('daybook event log'))";
+
 fn migrator() -> Migrator {
     let migrations = MIGRATIONS.map(|(version, description, sql)| {
         Migration::new(version, Cow::Borrowed(description), MigrationType::Simple, Cow::Borrowed(sql), false)
@@ -107,12 +111,15 @@ async fn migrate(
         .map_err(failed)?;
     // Adopting a large table takes its time, and so does waiting for another Daybook that does it.
     connection.execute("SET statement_timeout = 0").await.map_err(failed)?;
+    // Two that make one schema at once would collide in the catalogue, in spite of IF NOT EXISTS.
+    connection.execute(LOCK).await.map_err(failed)?;
     if !there {
         // The name was checked to be of letters, digits and underscores.
         let create = format!("CREATE SCHEMA IF NOT EXISTS {}", options.schema);
         connection.execute(create.as_str()).await.map_err(failed)?;
     }
     let migrated = migrator().run_direct(connection).await;
+    connection.execute(UNLOCK).await.map_err(failed)?;
     connection.execute("RESET statement_timeout").await.map_err(failed)?;
     let schema = options.schema.clone();
     match migrated {

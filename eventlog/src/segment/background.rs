@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -31,6 +31,8 @@ pub(crate) struct Work {
 
 #[derive(Default)]
 struct WorkState {
+    /// Grows with all that may give a thread something to do, so that none sleeps through it.
+    events: u64,
     spare: SpareState,
     /// Why sealing does not get on, while it does not.
     sealing_failed: Option<String>,
@@ -54,14 +56,15 @@ impl Work {
 
     /// Wakes all threads for their last time.
     pub(crate) fn stop(&self) {
-        let _state = self.state.lock();
+        let mut state = self.state.lock();
+        state.events += 1;
         self.stopping.store(true, Ordering::Relaxed);
         self.changed.notify_all();
     }
 
     /// Tells the threads that there may be something to do.
     pub(crate) fn notify(&self) {
-        let _state = self.state.lock();
+        self.state.lock().events += 1;
         self.changed.notify_all();
     }
 
@@ -166,6 +169,7 @@ fn repeat(shared: &Shared, place: usize, step: fn(&Shared) -> Result<bool, WorkE
     let mut state = work.state.lock();
     while !work.is_stopping() {
         state.busy[place] = true;
+        let events = state.events;
         drop(state);
         let result = step(shared);
         state = work.state.lock();
@@ -175,11 +179,14 @@ fn repeat(shared: &Shared, place: usize, step: fn(&Shared) -> Result<bool, WorkE
                 if place == SEALER {
                     state.sealing_failed = None;
                 }
-                work.changed.notify_all();
                 if more {
-                    continue;
+                    state.events += 1;
                 }
-                work.changed.wait(&mut state);
+                work.changed.notify_all();
+                // Others are woken by the same condition: only an event is a reason to look again.
+                while state.events == events {
+                    work.changed.wait(&mut state);
+                }
             }
             Err(WorkError::Stopping) => {}
             Err(error) => {
@@ -191,7 +198,8 @@ fn repeat(shared: &Shared, place: usize, step: fn(&Shared) -> Result<bool, WorkE
                     state.sealing_failed = Some(error.to_string());
                 }
                 work.changed.notify_all();
-                work.changed.wait_for(&mut state, RETRY_PAUSE);
+                let again = Instant::now() + RETRY_PAUSE;
+                while state.events == events && !work.changed.wait_until(&mut state, again).timed_out() {}
             }
         }
     }

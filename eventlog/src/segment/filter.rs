@@ -58,7 +58,7 @@ fn probes(hash: u64) -> impl Iterator<Item = (usize, u64)> {
 
 /// The hash of a stream's name as it stands in files: FNV-1a over the bytes, finished with the mixer of MurmurHash3.
 #[must_use]
-pub(crate) fn stream_hash(name: &str) -> u64 {
+pub fn stream_hash(name: &str) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in name.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

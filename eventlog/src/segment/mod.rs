@@ -7,6 +7,7 @@
 //! The files are described byte by byte in `docs/log-format.md`.
 
 mod background;
+mod backup;
 mod cache;
 mod codec;
 #[doc(hidden)]
@@ -24,6 +25,7 @@ mod sealing;
 mod shared;
 pub mod storage;
 mod tail;
+mod verify;
 mod writer;
 
 use std::path::Path;
@@ -36,9 +38,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use backup::{BackupError, Transfer};
+pub use filter::stream_hash;
 pub use options::{Cut, OpenError, OpenReport, SegmentOptions};
 use shared::Shared;
 use storage::{DirStorage, Storage};
+pub use verify::{Finding, VerifyReport};
 use writer::Writer;
 
 use crate::event::RecordedEvent;
@@ -59,6 +64,16 @@ pub struct SegmentLog {
     report: OpenReport,
     writer: Mutex<Option<JoinHandle<()>>>,
     done: watch::Receiver<bool>,
+}
+
+/// The parts of a segment log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentStats {
+    pub sealed_segments: usize,
+    pub unsealed_segments: usize,
+    pub index_runs: usize,
+    /// Memory that keys and filters of the stream index take, in bytes.
+    pub index_memory_bytes: usize,
 }
 
 impl SegmentLog {
@@ -131,6 +146,27 @@ impl SegmentLog {
     pub fn wait_until_sealed(&self) {
         if self.shared.options.background {
             self.shared.work.wait_until_idle(&self.shared);
+        }
+    }
+
+    /// Checks everything up to the head: checksums, positions, revisions, the stream index. Calls `on_finding` for all
+    /// that is not as it must be, and goes on.
+    ///
+    /// # Errors
+    /// Files that cannot be read at all.
+    pub fn verify(&self, mut on_finding: impl FnMut(Finding)) -> Result<VerifyReport, ReadError> {
+        self.shared.verify(&mut on_finding)
+    }
+
+    /// How the log is made up now.
+    #[must_use]
+    pub fn stats(&self) -> SegmentStats {
+        let view = self.shared.view();
+        SegmentStats {
+            sealed_segments: view.sealed.len(),
+            unsealed_segments: view.tail.len(),
+            index_runs: view.runs.len(),
+            index_memory_bytes: view.runs.iter().map(|run| run.weight()).sum(),
         }
     }
 

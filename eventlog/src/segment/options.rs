@@ -2,6 +2,8 @@
 
 use std::io;
 
+use uuid::Uuid;
+
 use crate::log::{Position, ReadError};
 
 /// Settings of a segment log. The defaults suit a machine with some GiB of memory.
@@ -25,6 +27,8 @@ pub struct SegmentOptions {
     pub block_cache_bytes: usize,
     /// Unsealed segments beyond which appends wait for the sealer. Default 8.
     pub max_unsealed: usize,
+    /// Identity of a log that is made new; drawn at random if `None`.
+    pub new_log_id: Option<Uuid>,
     /// Hash of stream names in the index; for tests with colliding names only, since the format fixes it.
     #[doc(hidden)]
     pub stream_hash: fn(&str) -> u64,
@@ -45,6 +49,7 @@ impl Default for SegmentOptions {
             compression_level: 1,
             block_cache_bytes: 32 << 20,
             max_unsealed: 8,
+            new_log_id: None,
             stream_hash: super::filter::stream_hash,
             background: true,
         }

@@ -29,6 +29,17 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// Place and head of every frame.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (usize, FrameHead)> {
+        let mut at = self.at;
+        std::iter::from_fn(move || {
+            let head = FrameHead::at(&self.bytes, at)?;
+            let found = (at, head);
+            at += head.len();
+            Some(found)
+        })
+    }
+
     fn malformed(&self, position: Position) -> ReadError {
         let detail = "a frame's records are not in order".into();
         ReadError::Damaged { file: self.file.clone(), offset: self.at as u64, position, detail }
@@ -190,6 +201,11 @@ impl Shared {
             }
         }
         self.sealed_revision(&view, stream)
+    }
+
+    /// Whole frames with the events after `after`, up to `head` at most as far as they are asked for.
+    pub(crate) fn frames_after(&self, after: Position, head: Position) -> Result<Frames, ReadError> {
+        self.frames_at(&self.view(), after + 1, head)
     }
 
     /// Frames from the one with the event at `position` on; up to `until` they are asked for.

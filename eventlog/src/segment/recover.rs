@@ -103,7 +103,7 @@ fn create(storage: &dyn Storage, options: &SegmentOptions, names: &[String]) -> 
     }
     // Not an event's id: those come from the one id source, this is drawn once in the life of a log.
     #[allow(clippy::disallowed_methods)]
-    let log_id = Uuid::now_v7();
+    let log_id = options.new_log_id.unwrap_or_else(Uuid::now_v7);
     let make = || -> io::Result<()> {
         let size = options.segment_bytes.max(2 * SEGMENT_HEAD);
         Spare::prepare(storage, size)?.into_segment(storage, log_id, 1)?;

@@ -195,7 +195,11 @@ impl Spare {
         self.file.sync_data()?;
         let name = segment_name(first);
         storage.rename(SPARE, &name)?;
-        storage.sync_dir()?;
+        // From here on the segment is there. Were its failure taken for a full disk, the log would go on in the old
+        // segment and the empty new one would stand in its way at the next opening: it must stop instead.
+        storage
+            .sync_dir()
+            .map_err(|error| io::Error::other(format!("syncing the folder failed: {error}")))?;
         Ok(TailSegment::new(first, name, self.file, self.size))
     }
 }
