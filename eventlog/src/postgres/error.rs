@@ -68,6 +68,10 @@ impl ConnectError {
                 }
             }
             Error::Tls(source) => Self::Tls { server, detail: source.to_string() },
+            // The handshake's own errors arrive as such.
+            Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Tls { server, detail: source.to_string() }
+            }
             Error::Configuration(source) => Self::Url(source.to_string()),
             Error::Io(source) => Self::Unreachable { server, detail: source.to_string() },
             Error::PoolTimedOut => Self::Unreachable { server, detail: "timed out".into() },

@@ -160,15 +160,18 @@ async fn a_commit_whose_answer_is_lost_is_found_again() {
     let options = PostgresOptions { url: proxy.url(&database.url), ..database.options() };
     let log = PostgresLog::connect(options).await.unwrap();
     let pool = database.pool(1).await;
-    for (expected, n) in [(Expected::Exact(0), 1), (Expected::Any, 2), (Expected::Exact(2), 3)] {
+    for (expected, before) in [(Expected::Exact(1), 0), (Expected::Any, 2), (Expected::Exact(5), 4)] {
+        // The statement must be prepared and the stream known: then one request does it all.
+        log.append(append(&stream("a-1"), Expected::Any, vec![happened(before)])).await.unwrap();
         proxy.set(Mode::LoseReplies);
-        let appending = log.append(append(&stream("a-1"), expected, vec![happened(n)]));
-        eventually("it is committed", || async { count(&pool).await == i64::try_from(n).unwrap() }).await;
+        let appending = log.append(append(&stream("a-1"), expected, vec![happened(before + 1)]));
+        let written = i64::try_from(before + 2).unwrap();
+        eventually("it is committed", || async { count(&pool).await == written }).await;
         proxy.set(Mode::Open);
         proxy.cut();
         let appended = appending.await.unwrap();
-        assert_eq!((appended.first, &appended.revisions[..]), (n, &[n][..]));
-        assert_eq!(count(&pool).await, i64::try_from(n).unwrap());
+        assert_eq!((appended.first, &appended.revisions[..]), (before + 2, &[before + 2][..]));
+        assert_eq!(count(&pool).await, written);
     }
 }
 
@@ -180,24 +183,25 @@ async fn an_append_in_doubt_is_said_to_be_so() {
     let options = PostgresOptions { url, append_timeout: Duration::ZERO, ..database.options() };
     let log = PostgresLog::connect(options).await.unwrap();
     let pool = database.pool(1).await;
+    log.append(append(&stream("a-1"), Expected::Exact(0), vec![happened(0)])).await.unwrap();
     proxy.set(Mode::LoseReplies);
-    let first = append(&stream("a-1"), Expected::Exact(0), vec![happened(1)]);
+    let first = append(&stream("a-1"), Expected::Exact(1), vec![happened(1)]);
     let appending = log.append(first.clone());
-    eventually("it is committed", || async { count(&pool).await == 1 }).await;
+    eventually("it is committed", || async { count(&pool).await == 2 }).await;
     proxy.set(Mode::Refuse);
     proxy.cut();
     let error = appending.await.unwrap_err();
     assert!(error.is_indeterminate() && error.is_retryable(), "{error:?}");
     // Nobody answers: this one cannot have been written, and fails without delay.
-    let second = append(&stream("a-1"), Expected::Exact(1), vec![happened(2)]);
+    let second = append(&stream("a-1"), Expected::Exact(2), vec![happened(2)]);
     let error = log.append(second.clone()).await.unwrap_err();
     assert!(!error.is_indeterminate() && error.is_retryable(), "{error:?}");
     assert!(matches!(*log.watch_status().borrow(), Status::Down(_)));
     proxy.set(Mode::Open);
-    let retry = || async { log.append(first.clone()).await.is_ok_and(|appended| appended.last == 1) };
+    let retry = || async { log.append(first.clone()).await.is_ok_and(|appended| appended.last == 2) };
     eventually("the retry tells that it was written", retry).await;
-    assert_eq!(log.append(second).await.unwrap().revisions, [2]);
-    assert_eq!(count(&pool).await, 2);
+    assert_eq!(log.append(second).await.unwrap().revisions, [3]);
+    assert_eq!(count(&pool).await, 3);
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 
 use crate::stock::{Command, cqrs};
-use crate::support::{Database, append, happened, stream, whole_log};
+use crate::support::{Database, append, eventually, happened, stream, whole_log};
 
 /// Rounds of every writer.
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 10;
 
 /// Stock writers whose aggregate begins with `slow` wait in the server before they reach for the ordering lock, while
 /// they hold it, or both: without the order in the database, faster writers would pass them by.
@@ -78,7 +78,7 @@ fn troublemaker(pool: PgPool, race: Arc<Race>) -> JoinHandle<()> {
                               metadata, position, event_id, recorded_at, format) \
                               VALUES ('trouble', '1', $1, 'x', '1', '{}', '{}', 1, gen_random_uuid(), 5, 1)";
         let mut sequence = 1;
-        while sequence <= 30 {
+        while sequence <= 20 {
             let mut transaction = pool.begin().await.unwrap();
             if sequence % 2 == 0 {
                 sqlx::query("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
@@ -207,6 +207,41 @@ async fn no_reader_ever_misses_an_event_whoever_writes() {
         assert!(reader.await.unwrap() == events, "a reader on the way saw what stands there in the end");
     }
     assert_eq!(by_sql.await.unwrap(), written);
+}
+
+/// Whether a transaction waits for the row of the head in this test's schema.
+async fn somebody_waits(pool: &PgPool) -> bool {
+    let waiting = "SELECT EXISTS (SELECT FROM pg_locks waiting JOIN pg_locks held USING (pid)
+                   WHERE NOT waiting.granted AND held.relation = 'event_log_head'::regclass)";
+    sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap()
+}
+
+/// Who draws a position waits for the commit of whoever drew the one before: nobody sees the second without the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_writer_waits_for_the_commit_of_an_earlier_one() {
+    let Some(database) = Database::fresh() else { return };
+    let (log, pool) = (database.log().await, database.pool(4).await);
+    for (round, rolled_back) in [(0, false), (1, true)] {
+        let before = log.head().await.unwrap().position;
+        let mut slow = pool.begin().await.unwrap();
+        sqlx::query("INSERT INTO events VALUES ('slow', $1, 1, 'x', '1', '{}', '{}')")
+            .bind(round.to_string())
+            .execute(&mut *slow)
+            .await
+            .unwrap();
+        let ours = log.append(append(&stream(&format!("own-{round}")), Expected::Any, vec![happened(1)]));
+        let stock = stock(pool.clone(), Arc::default(), format!("waiting-{round}"));
+        eventually("a writer waits", || somebody_waits(&pool)).await;
+        assert_eq!(log.head().await.unwrap().position, before);
+        assert_eq!(whole_log(&log).await.len() as u64, before, "what is not committed is not seen, nor what is behind it");
+        if rolled_back { slow.rollback().await.unwrap() } else { slow.commit().await.unwrap() }
+        assert!(ours.await.unwrap().first > before);
+        stock.await.unwrap();
+        let events = whole_log(&log).await;
+        assert!(events.iter().zip(1..).all(|(event, position)| event.position == position));
+        let slow = events.iter().find(|e| e.stream() == format!("slow-{round}"));
+        assert_eq!(slow.map(|e| e.position), (!rolled_back).then_some(before + 1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
