@@ -135,7 +135,10 @@ pub(super) fn lists(
         [("category", Facet::Category), ("brand", Facet::Brand), ("lifecycle", Facet::Lifecycle)]
     {
         if let Some(dimension) = dimension_of(&facet).filter(|_| selection.wants(&facet)) {
+            // Rows that no search finds have states of their own.
             let counted = totals.counted(dimension, vocabularies);
+            let counted =
+                counted.filter(|(value, _)| dimension != Dimension::Lifecycle || !value.starts_with('~'));
             lists.insert(
                 name.to_owned(),
                 ranked(counted.map(|(v, c)| FacetValue::plain(v.to_string(), c)), most),
@@ -171,7 +174,7 @@ fn ranked(values: impl Iterator<Item = FacetValue>, most: usize) -> Vec<FacetVal
     values
 }
 
-/// What is found everywhere counts for every place that is named anywhere.
+/// The places that hits name; what is found everywhere counts for each of them.
 fn places(totals: &Totals, dimension: Dimension, vocabularies: &Vocabularies) -> Vec<FacetValue> {
     let mut counted: BTreeMap<String, u64> =
         totals.counted(dimension, vocabularies).map(|(value, count)| (value.to_string(), count)).collect();

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daybook_eventlog::Position;
 use daybook_schemas::{AnyEvent, VariantId, order};
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
-use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
+use tantivy::index::SegmentMeta;
+use tantivy::indexer::{IndexWriterOptions, LogMergePolicy, MergeCandidate, MergePolicy};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{
     DocAddress, DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term,
@@ -55,7 +57,8 @@ struct Pending<T> {
 /// The search read model: a folder of the engine's files, written by one thread. Queries go through [`SearchModel::reader`].
 pub struct SearchModel {
     shared: Arc<Shared>,
-    writer: IndexWriter,
+    /// Always there but while the model is being dropped.
+    writer: Option<IndexWriter>,
     engine_reader: IndexReader,
     fields: Fields,
     generation: u64,
@@ -67,6 +70,8 @@ pub struct SearchModel {
     /// Committed rows of variants that are not created yet, by the number of their id: a creation looks up no other.
     unborn: HashSet<u64, foldhash::fast::RandomState>,
     pending_bytes: usize,
+    /// A commit that could not be shown: rows read from the old view would be out of date.
+    unshown: bool,
 }
 
 impl SearchModel {
@@ -75,8 +80,9 @@ impl SearchModel {
     /// [`StoreError::Damaged`]: the folder holds something else, or what another build or generation wrote.
     pub fn open(folder: &Path, options: SearchOptions) -> Result<Self, StoreError> {
         let (index, fields) = open_index(folder)?;
-        let payload = read_payload(&index, &options)?;
+        // The writer takes the folder's lock: what is read after that stays true.
         let writer = writer(&index, &options)?;
+        let payload = read_payload(&index, &options)?;
         let engine_reader =
             index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(store_error)?;
         let generation = options.generation;
@@ -84,7 +90,7 @@ impl SearchModel {
         let shared = Shared::open(&engine_reader, fields, options, checkpoint)?;
         let mut model = Self {
             shared: Arc::new(shared),
-            writer,
+            writer: Some(writer),
             engine_reader,
             fields,
             generation,
@@ -94,6 +100,7 @@ impl SearchModel {
             known_counters: HashMap::default(),
             unborn: HashSet::default(),
             pending_bytes: 0,
+            unshown: false,
         };
         model.read_unborn()?;
         Ok(model)
@@ -106,8 +113,17 @@ impl SearchModel {
     }
 
     /// Waits until merges in the background are done, then closes the index. Uncommitted changes are dropped.
-    pub fn close(self) -> Result<(), StoreError> {
-        self.writer.wait_merging_threads().map_err(store_error)
+    pub fn close(mut self) -> Result<(), StoreError> {
+        let writer = self.writer.take();
+        writer.map_or(Ok(()), |writer| writer.wait_merging_threads().map_err(store_error))
+    }
+
+    fn writer(&self) -> &IndexWriter {
+        self.writer.as_ref().expect("taken out only by closing and dropping")
+    }
+
+    fn writer_mut(&mut self) -> &mut IndexWriter {
+        self.writer.as_mut().expect("taken out only by closing and dropping")
     }
 
     fn apply_variant(&mut self, event: &Projected, id: &VariantId) -> Result<(), ProjectError> {
@@ -212,29 +228,32 @@ impl SearchModel {
 
     fn write(&self, table: &str, id: &str, stored: bool, document: TantivyDocument) -> tantivy::Result<()> {
         if stored {
-            self.writer.delete_term(key_term(&self.fields, table, id));
+            self.writer().delete_term(key_term(&self.fields, table, id));
         }
-        self.writer.add_document(document).map(|_| ())
+        self.writer().add_document(document).map(|_| ())
     }
 
     /// Commits what the engine was given, together with the checkpoint, and shows it to readers.
     fn commit_engine(&mut self, checkpoint: Position) -> tantivy::Result<()> {
         let payload =
             Payload { format: FORMAT, analysis: ANALYSIS_VERSION, generation: self.generation, checkpoint };
-        let mut prepared = self.writer.prepare_commit()?;
+        let mut prepared = self.writer_mut().prepare_commit()?;
         prepared.set_payload(&schema::to_json(&payload));
         prepared.commit().map(|_| ())
     }
 
-    fn show(&mut self, checkpoint: Position) -> Result<(), StoreError> {
-        self.checkpoint = checkpoint;
+    /// Shows a commit to readers, and to the look-ups of this writer.
+    fn show(&mut self) -> Result<(), StoreError> {
+        self.unshown = true;
         self.engine_reader.reload().map_err(store_error)?;
-        self.shared.refresh(&self.engine_reader, checkpoint)
+        self.shared.refresh(&self.engine_reader, self.checkpoint)?;
+        self.unshown = false;
+        Ok(())
     }
 
     /// Takes back what the engine was given but did not commit.
     fn undo(&mut self, error: tantivy::TantivyError) -> StoreError {
-        if let Err(second) = self.writer.rollback() {
+        if let Err(second) = self.writer_mut().rollback() {
             tracing::error!(error = %second, "the search index could not be rolled back");
         }
         store_error(error)
@@ -280,6 +299,30 @@ impl SearchModel {
     }
 }
 
+/// How long dropping a model waits for merges.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+impl Drop for SearchModel {
+    /// A merge under way would delete files that the next writer of the folder relies on. So a thread of its own holds the
+    /// folder's lock until it is done: opened too early, the folder is [`StoreError::Unavailable`], never wrong.
+    fn drop(&mut self) {
+        let Some(writer) = self.writer.take() else { return };
+        let (done, closed) = std::sync::mpsc::channel();
+        let close = move || {
+            if let Err(error) = writer.wait_merging_threads() {
+                tracing::warn!(%error, "a merge of the search index did not end well");
+            }
+            // Nobody listens if the wait was too long.
+            done.send(()).ok();
+        };
+        if std::thread::Builder::new().name("search-close".to_owned()).spawn(close).is_ok()
+            && closed.recv_timeout(CLOSING_TIME).is_err()
+        {
+            tracing::info!("the search index is still merging in the background");
+        }
+    }
+}
+
 /// A variant's units sold so far, and whether the index holds a counter.
 struct Units {
     units: u64,
@@ -297,6 +340,9 @@ impl ReadModel for SearchModel {
     }
 
     fn apply(&mut self, event: &Projected) -> Result<(), ProjectError> {
+        if self.unshown {
+            self.show()?;
+        }
         let stream = event.recorded.stream();
         match &event.event {
             AnyEvent::Variant(_) => self.apply_variant(event, &id_of(stream, "variant-")?),
@@ -324,7 +370,8 @@ impl ReadModel for SearchModel {
             return Err(self.undo(error));
         }
         self.remember();
-        self.show(checkpoint)
+        self.checkpoint = checkpoint;
+        self.show()
     }
 
     fn rollback(&mut self) {
@@ -358,15 +405,15 @@ impl ReadModel for SearchModel {
             repaired.push((key, document));
         }
         let write = |(key, document): (&RowKey, Option<TantivyDocument>)| -> tantivy::Result<()> {
-            self.writer.delete_term(key_term(&self.fields, key.table, &key.key));
-            document.map_or(Ok(()), |document| self.writer.add_document(document).map(|_| ()))
+            self.writer().delete_term(key_term(&self.fields, key.table, &key.key));
+            document.map_or(Ok(()), |document| self.writer().add_document(document).map(|_| ()))
         };
         let written = repaired.into_iter().try_for_each(write);
         if let Err(error) = written.and_then(|()| self.commit_engine(self.checkpoint)) {
             return Err(self.undo(error));
         }
         self.known_counters.clear();
-        self.show(self.checkpoint)?;
+        self.show()?;
         self.read_unborn()
     }
 }
@@ -455,11 +502,39 @@ fn writer(index: &Index, options: &SearchOptions) -> Result<IndexWriter, StoreEr
         }
         other => store_error(other),
     })?;
-    let mut policy = LogMergePolicy::default();
-    // Segments stay small enough that a query spreads over the cores, and few enough that a look-up by key is cheap.
-    policy.set_max_docs_before_merge(2_000_000);
-    policy.set_min_layer_size(20_000);
-    policy.set_del_docs_ratio_before_merge(0.25);
-    writer.set_merge_policy(Box::new(policy));
+    writer.set_merge_policy(Box::new(Merges::default()));
     Ok(writer)
+}
+
+/// Which segments are merged. They stay small enough that a broad query spreads over the cores, and few enough that a look-up
+/// by key is cheap.
+#[derive(Debug)]
+struct Merges {
+    by_size: LogMergePolicy,
+}
+
+/// Segments above this many documents are only rewritten to get rid of deleted ones.
+const LARGE_SEGMENT_DOCUMENTS: usize = 1_000_000;
+
+impl Default for Merges {
+    fn default() -> Self {
+        let mut by_size = LogMergePolicy::default();
+        by_size.set_max_docs_before_merge(LARGE_SEGMENT_DOCUMENTS);
+        by_size.set_min_layer_size(20_000);
+        by_size.set_del_docs_ratio_before_merge(0.3);
+        Self { by_size }
+    }
+}
+
+impl MergePolicy for Merges {
+    fn compute_merge_candidates(&self, segments: &[SegmentMeta]) -> Vec<MergeCandidate> {
+        let mut candidates = self.by_size.compute_merge_candidates(segments);
+        // The policy by size never looks at large segments again: a third of them deleted is worth a rewrite.
+        let worn = |segment: &&SegmentMeta| {
+            segment.num_docs() as usize > LARGE_SEGMENT_DOCUMENTS
+                && segment.num_deleted_docs() > segment.max_doc() / 3
+        };
+        candidates.extend(segments.iter().filter(worn).map(|segment| MergeCandidate(vec![segment.id()])));
+        candidates
+    }
 }

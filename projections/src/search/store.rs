@@ -1,5 +1,6 @@
 //! Reading rows by key from a searcher: for the fold, for reconciliation, for hits.
 
+use tantivy::directory::error::OpenReadError;
 use tantivy::schema::{IndexRecordOption, Value};
 use tantivy::{DocAddress, DocSet, Searcher, TERMINATED, TantivyDocument};
 
@@ -16,7 +17,10 @@ pub(super) fn store_error(error: tantivy::TantivyError) -> StoreError {
         | E::SchemaError(_)
         | E::IncompatibleIndex(_)
         | E::InvalidArgument(_)
-        | E::FieldNotFound(_) => StoreError::Damaged(error.to_string()),
+        | E::FieldNotFound(_)
+        | E::OpenReadError(OpenReadError::FileDoesNotExist(_) | OpenReadError::IncompatibleIndex(_)) => {
+            StoreError::Damaged(error.to_string())
+        }
         other => StoreError::Unavailable(other.to_string()),
     }
 }

@@ -21,8 +21,8 @@ impl Random {
         self.next() % n
     }
 
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 
     pub(super) fn chance(&mut self, percent: u64) -> bool {
@@ -44,8 +44,8 @@ pub(super) const REGIONS: [&str; 2] = ["uk", "eu"];
 fn some_price(random: &mut Random) -> variant::Price {
     let currency = if random.chance(20) { Currency::new("EUR").unwrap() } else { Currency::GBP };
     let money = |cents: u64| Money::parse(&format!("{}.{:02}", cents / 100, cents % 100), currency).unwrap();
-    let cents = *random.pick(&[99, 100, 499, 500, 500, 1_000, 1_999, 2_000, 12_345, 250_000]);
-    let compare_at = random.chance(40).then(|| money(cents + *random.pick(&[0, 50, 100, 1_000])));
+    let cents = random.pick(&[99, 100, 499, 500, 500, 1_000, 1_999, 2_000, 12_345, 250_000]);
+    let compare_at = random.chance(40).then(|| money(cents + random.pick(&[0, 50, 100, 1_000])));
     variant::Price { amount: money(cents), compare_at, price_type: variant::PriceType::Regular }
 }
 
@@ -55,7 +55,7 @@ fn some_tokens(random: &mut Random, from: &[&str]) -> Vec<Token> {
 }
 
 fn creation(random: &mut Random, id: &str) -> variant::Created {
-    let words: Vec<&str> = (0..=random.below(3)).map(|_| *random.pick(&WORDS)).collect();
+    let words: Vec<&str> = (0..=random.below(3)).map(|_| random.pick(&WORDS)).collect();
     let mut new = created(id, &words.join(" "));
     new.brand = label(random.pick(&BRANDS));
     new.category = label(random.pick(&CATEGORIES));

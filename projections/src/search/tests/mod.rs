@@ -158,9 +158,10 @@ pub(super) fn open(folder: &Path) -> SearchModel {
 
 /// Applies what the model handles of these events and commits.
 pub(super) fn project(model: &mut SearchModel, events: &[Projected]) {
-    for event in events.iter().filter(|event| model.handles(event.recorded.event_type())).collect::<Vec<_>>()
-    {
-        model.apply(event).unwrap();
+    for event in events {
+        if model.handles(event.recorded.event_type()) {
+            model.apply(event).unwrap();
+        }
     }
     if let Some(last) = events.last() {
         model.commit(last.recorded.position).unwrap();

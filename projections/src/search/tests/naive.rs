@@ -122,6 +122,18 @@ pub(super) fn search(request: &SearchRequest, documents: &[SearchDocument]) -> E
         }
     }
     found.sort_by_key(|document| order(request, document));
+    for facet in ["channel", "region"] {
+        let places = facets.remove(facet).unwrap_or_default();
+        let everywhere = places.get("*").copied().unwrap_or(0);
+        let named = places
+            .into_iter()
+            .filter(|(place, _)| place != "*")
+            .map(|(place, count)| (place, count + everywhere));
+        let named: BTreeMap<String, u64> = named.collect();
+        if !named.is_empty() {
+            facets.insert(facet.to_owned(), named);
+        }
+    }
     Expected { ids: found.into_iter().map(|d| d.variant_id.to_string()).collect(), facets }
 }
 
@@ -150,12 +162,12 @@ fn values(document: &SearchDocument, listing: &Listing) -> BTreeSet<(String, Str
     for attribute in &listing.attributes {
         add(&format!("attr.{}", attribute.kind), attribute.value.as_str());
     }
-    for (facet, places, every) in [
-        ("channel", &listing.channels, super::generate::CHANNELS),
-        ("region", &listing.regions, super::generate::REGIONS),
-    ] {
-        for place in every.iter().filter(|p| places.is_empty() || places.iter().any(|q| q.as_str() == **p)) {
-            add(facet, place);
+    for (facet, places) in [("channel", &listing.channels), ("region", &listing.regions)] {
+        for place in places {
+            add(facet, place.as_str());
+        }
+        if places.is_empty() {
+            add(facet, "*");
         }
     }
     if let Some(price) = listing.price {

@@ -116,7 +116,7 @@ proptest! {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    let known = [
+    const KNOWN: [&str; 10] = [
         "q",
         "category",
         "attr.color",
@@ -128,7 +128,7 @@ fn name() -> impl Strategy<Value = String> {
         "sort",
         "attr.",
     ];
-    prop_oneof![3 => proptest::sample::select(&known[..]).prop_map(str::to_owned), 1 => any::<String>()]
+    prop_oneof![3 => proptest::sample::select(&KNOWN[..]).prop_map(str::to_owned), 1 => any::<String>()]
 }
 
 #[test]
