@@ -10,7 +10,7 @@
 //! Map: `service` dispatches the calls; `write` turns expectations into those of the log, `append` and `batch` are the
 //! two calls that use it; `read` is what ends, `follow` what does not, `backwards` reads the log from its end; `filter`
 //! selects events as clients ask; `event` converts events; `names` holds the types that clients brought; `cluster`
-//! answers who is the leader and what the server can do; `auth` checks the user.
+//! answers who is the leader and what the server can do; `auth` checks the user; `connection` makes replies prompt.
 //!
 //! How the two worlds meet:
 //!
@@ -29,6 +29,7 @@ mod auth;
 mod backwards;
 mod batch;
 mod cluster;
+mod connection;
 mod event;
 mod filter;
 mod follow;
@@ -48,7 +49,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 pub use auth::Credentials;
 pub use names::MAX_FOREIGN_TYPES;
@@ -101,7 +101,6 @@ pub async fn serve_with(
     let streams = StreamsServer::from_arc(Arc::new(service::StreamsService(context.clone())))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let members = GossipServer::from_arc(Arc::new(cluster::Members(context.clone())));
-    let incoming = TcpIncoming::from_listener(listener, true, None).map_err(io::Error::other)?;
     let serving = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -111,7 +110,7 @@ pub async fn serve_with(
         .add_service(InterceptedService::new(members, check))
         // Asked before clients present themselves.
         .add_service(ServerFeaturesServer::new(cluster::Features))
-        .serve_with_incoming_shutdown(incoming, service::stopped(stop.clone()));
+        .serve_with_incoming_shutdown(connection::accept(listener), service::stopped(stop.clone()));
     tokio::select! {
         served = serving => served.map_err(io::Error::other),
         () = stopped_for(stop, STOP_WITHIN) => Ok(()),
