@@ -72,6 +72,11 @@ impl ConnectError {
             Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
                 Self::Tls { server, detail: source.to_string() }
             }
+            Error::Io(source)
+                if source.kind() == std::io::ErrorKind::NotFound && options.get_socket().is_none() =>
+            {
+                Self::Tls { server, detail: format!("a file that the URL names: {source}") }
+            }
             Error::Configuration(source) => Self::Url(source.to_string()),
             Error::Io(source) => Self::Unreachable { server, detail: source.to_string() },
             Error::PoolTimedOut => Self::Unreachable { server, detail: "timed out".into() },

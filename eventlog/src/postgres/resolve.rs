@@ -253,3 +253,98 @@ fn find_retried(append: &Prepared, stored: &Stored) -> Option<Appended> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::log::StreamAppend;
+
+    fn stream(name: &str) -> StreamId {
+        StreamId::new(name).unwrap()
+    }
+
+    /// An append of one event to each stream.
+    fn prepared(id: u128, parts: &[(&str, Expected)]) -> Prepared {
+        let event = |n: usize| NewEvent {
+            event_id: Uuid::from_u128(id + n as u128),
+            event_type: "test.happened",
+            version: 1,
+            recorded_at: 0,
+            data: Bytes::from_static(b"{}"),
+            metadata: Bytes::from_static(b"{}"),
+        };
+        let streams = parts.iter().enumerate().map(|(n, (name, expected))| StreamAppend {
+            stream: stream(name),
+            expected: *expected,
+            events: vec![event(n)],
+        });
+        Prepared::new(Append { streams: streams.collect() }).unwrap()
+    }
+
+    #[test]
+    fn expectations_are_guesses_to_be_checked_and_memories_are_not() {
+        let mut hints = Revisions::new(10);
+        hints.set(&stream("known-1"), 4);
+        let appends = [
+            prepared(10, &[("new-1", Expected::Exact(7))]),
+            prepared(20, &[("known-1", Expected::Any), ("new-1", Expected::Exact(8))]),
+        ];
+        let plan = optimistic(appends.iter(), &hints).unwrap();
+        let streams: Vec<_> =
+            plan.streams.iter().map(|s| (s.stream.as_str(), s.before, s.after, s.known)).collect();
+        assert_eq!(streams, [("new-1", 7, 9, false), ("known-1", 4, 5, true)]);
+        let results: Vec<_> = plan.outcomes.into_iter().map(|outcome| outcome.result(100).unwrap()).collect();
+        assert_eq!(results[0], Appended { first: 101, last: 101, revisions: vec![8] });
+        assert_eq!(results[1], Appended { first: 102, last: 103, revisions: vec![5, 9] });
+    }
+
+    #[test]
+    fn what_might_not_simply_be_written_is_left_to_the_lock() {
+        let mut hints = Revisions::new(10);
+        hints.set(&stream("known-1"), 4);
+        for parts in [
+            [("known-1", Expected::Exact(3))],
+            [("known-1", Expected::Exact(5))],
+            [("new-1", Expected::Any)],
+            [("new-1", Expected::Exact(u64::MAX))],
+        ] {
+            assert!(optimistic([prepared(1, &parts)].iter(), &hints).is_none(), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn under_the_lock_retries_conflicts_and_writes_are_told_apart() {
+        let place = |name: &str, revision, position| Place { stream: stream(name), revision, position };
+        let stored = || Stored {
+            head: 50,
+            revisions: HashMap::from([(stream("a-1"), 3)]),
+            events: HashMap::from([(Uuid::from_u128(1), place("a-1", 2, 40))]),
+        };
+        let appends = [
+            prepared(1, &[("a-1", Expected::Exact(1))]),
+            prepared(1, &[("a-1", Expected::Any)]),
+            prepared(1, &[("b-1", Expected::Any)]),
+            prepared(2, &[("a-1", Expected::Exact(2))]),
+            prepared(3, &[("a-1", Expected::Exact(3))]),
+            prepared(3, &[("a-1", Expected::Exact(3))]),
+            prepared(4, &[("a-1", Expected::Any), ("b-1", Expected::Exact(0))]),
+        ];
+        let plan = under_lock(appends.iter(), stored());
+        assert_eq!(plan.rows, 3);
+        let results: Vec<_> = plan.outcomes.into_iter().map(|outcome| outcome.result(50)).collect();
+        let earlier = Appended { first: 40, last: 40, revisions: vec![2] };
+        assert_eq!(results[0].as_ref().unwrap(), &earlier);
+        assert_eq!(results[1].as_ref().unwrap(), &earlier);
+        assert!(
+            matches!(&results[2], Err(AppendError::Conflict { actual: 0, .. })),
+            "the id stands elsewhere"
+        );
+        assert!(matches!(&results[3], Err(AppendError::Conflict { expected: 2, actual: 3, .. })));
+        let written = Appended { first: 51, last: 51, revisions: vec![4] };
+        assert_eq!(results[4].as_ref().unwrap(), &written);
+        assert_eq!(results[5].as_ref().unwrap(), &written, "a retry within the group");
+        assert_eq!(results[6].as_ref().unwrap(), &Appended { first: 52, last: 53, revisions: vec![5, 1] });
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Error};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::Failure;
 use super::options::PostgresOptions;
@@ -26,13 +26,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 type Results = Vec<Result<Appended, AppendError>>;
 
 pub(super) struct Writer {
-    pub(super) options: PostgresOptions,
-    pub(super) connect: PgConnectOptions,
-    pub(super) queue: Arc<Queue>,
-    pub(super) head: Arc<watch::Sender<Position>>,
-    pub(super) status: Arc<watch::Sender<Status>>,
-    pub(super) connection: Option<PgConnection>,
-    pub(super) hints: Revisions,
+    options: PostgresOptions,
+    connect: PgConnectOptions,
+    queue: Arc<Queue>,
+    head: Arc<watch::Sender<Position>>,
+    status: Arc<watch::Sender<Status>>,
+    connection: Option<PgConnection>,
+    /// When connecting was last tried.
+    tried: Instant,
+    hints: Revisions,
 }
 
 /// What has been tried for a group.
@@ -63,18 +65,44 @@ impl Writer {
         connection: PgConnection,
     ) -> Self {
         let hints = Revisions::new(REMEMBERED_STREAMS);
-        Self { options, connect, queue, head, status, connection: Some(connection), hints }
+        Self {
+            options,
+            connect,
+            queue,
+            head,
+            status,
+            connection: Some(connection),
+            tried: Instant::now(),
+            hints,
+        }
     }
 
     /// Works until the queue is closed and empty.
     pub(super) async fn run(mut self) {
-        while let Some(jobs) = self.queue.take(self.options.group_events, self.options.group_bytes).await {
+        while let Some(jobs) = self.next().await {
             self.process(jobs).await;
         }
         if let Some(connection) = self.connection.take() {
             // A farewell that fails changes nothing: the server notices.
             let _ = timeout(self.options.connect_timeout, connection.close()).await;
         }
+    }
+
+    /// The next group. While the server is away it goes on reconnecting, appends or not: who is told that the log is down
+    /// may send it none until it is up.
+    async fn next(&mut self) -> Option<Vec<Job>> {
+        while self.connection.is_none() {
+            let due = self.tried + LONGEST_PAUSE;
+            if due > Instant::now() {
+                let taking = self.queue.take(self.options.group_events, self.options.group_bytes);
+                if let Ok(jobs) = timeout_at(due, taking).await {
+                    return jobs;
+                }
+            }
+            // A failure is told by the status.
+            let _ = self.connect().await;
+        }
+        self.queue.take(self.options.group_events, self.options.group_bytes).await
     }
 
     /// One group, to the end: every job is answered.
@@ -179,7 +207,9 @@ impl Writer {
             return Ok(());
         }
         let connecting = PgConnection::connect_with(&self.connect);
-        match timeout(self.options.connect_timeout, connecting).await {
+        let connected = timeout(self.options.connect_timeout, connecting).await;
+        self.tried = Instant::now();
+        match connected {
             Ok(Ok(connection)) => {
                 self.connection = Some(connection);
                 self.status.send_replace(Status::Up);

@@ -198,6 +198,9 @@ async fn an_append_in_doubt_is_said_to_be_so() {
     assert!(!error.is_indeterminate() && error.is_retryable(), "{error:?}");
     assert!(matches!(*log.watch_status().borrow(), Status::Down(_)));
     proxy.set(Mode::Open);
+    let mut status = log.watch_status();
+    let up = status.wait_for(|status| *status == Status::Up);
+    tokio::time::timeout(DEADLINE, up).await.expect("it reconnects without being asked to").unwrap();
     let retry = || async { log.append(first.clone()).await.is_ok_and(|appended| appended.last == 2) };
     eventually("the retry tells that it was written", retry).await;
     assert_eq!(log.append(second).await.unwrap().revisions, [3]);

@@ -233,8 +233,16 @@ async fn a_later_writer_waits_for_the_commit_of_an_earlier_one() {
         let stock = stock(pool.clone(), Arc::default(), format!("waiting-{round}"));
         eventually("a writer waits", || somebody_waits(&pool)).await;
         assert_eq!(log.head().await.unwrap().position, before);
-        assert_eq!(whole_log(&log).await.len() as u64, before, "what is not committed is not seen, nor what is behind it");
-        if rolled_back { slow.rollback().await.unwrap() } else { slow.commit().await.unwrap() }
+        assert_eq!(
+            whole_log(&log).await.len() as u64,
+            before,
+            "what is not committed is not seen, nor what is behind it"
+        );
+        if rolled_back {
+            slow.rollback().await.unwrap()
+        } else {
+            slow.commit().await.unwrap()
+        }
         assert!(ours.await.unwrap().first > before);
         stock.await.unwrap();
         let events = whole_log(&log).await;
