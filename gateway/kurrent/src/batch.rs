@@ -18,9 +18,7 @@ use uuid::Uuid;
 use crate::event::{Proposed, parse_id, parse_stream, stream_to_proto, wire_revision};
 use crate::proto::streams::batch_append_req::options::{DeadlineOption, ExpectedStreamPosition as Asked};
 use crate::proto::streams::batch_append_req::{Options, ProposedMessage};
-use crate::proto::streams::batch_append_resp::{
-    ExpectedStreamPosition, Result as Outcome, Success, success,
-};
+use crate::proto::streams::batch_append_resp::{ExpectedStreamPosition, Result as Outcome, Success, success};
 use crate::proto::streams::{BatchAppendReq, BatchAppendResp};
 use crate::proto::{rpc, shared};
 use crate::service::{Context, stopped, stopping};
@@ -79,9 +77,10 @@ async fn take_writes(
     let mut held = 0;
     while let Some(request) = requests.message().await? {
         let id = parse_id(request.correlation_id.as_ref())?;
-        let write = unfinished
-            .entry(id)
-            .or_insert_with(|| Unfinished { correlation: request.correlation_id.clone(), ..Default::default() });
+        let write = unfinished.entry(id).or_insert_with(|| Unfinished {
+            correlation: request.correlation_id.clone(),
+            ..Default::default()
+        });
         if let Some(options) = request.options {
             write.options = Some(options);
         }
@@ -149,7 +148,9 @@ impl Unfinished {
             let outcome = match deadline {
                 Some(limit) => match tokio::time::timeout(limit, outcome).await {
                     Ok(outcome) => outcome.map_err(|refusal| refused(refusal, expectation)),
-                    Err(_) => Err(with_details(Code::DeadlineExceeded, "Timeout", "Timeout", &shared::Timeout {})),
+                    Err(_) => {
+                        Err(with_details(Code::DeadlineExceeded, "Timeout", "Timeout", &shared::Timeout {}))
+                    }
                 },
                 None => outcome.await.map_err(|refusal| refused(refusal, expectation)),
             };
@@ -228,13 +229,20 @@ fn refused(refusal: Refusal, expectation: Expectation) -> rpc::Status {
         Refusal::TooLarge => {
             let max = u32::try_from(MAX_APPEND_BYTES).expect("the limit is some MiB");
             let details = shared::MaximumAppendSizeExceeded { max_append_size: max };
-            with_details(Code::InvalidArgument, "Maximum Append Size Exceeded", "MaximumAppendSizeExceeded", &details)
+            with_details(
+                Code::InvalidArgument,
+                "Maximum Append Size Exceeded",
+                "MaximumAppendSizeExceeded",
+                &details,
+            )
         }
         Refusal::Failed(status) if status.code() == Code::InvalidArgument => {
             let details = shared::BadRequest { message: status.message().to_owned() };
             with_details(Code::InvalidArgument, status.message(), "BadRequest", &details)
         }
-        Refusal::Failed(status) => with_details(status.code(), status.message(), "Unknown", &shared::Unknown {}),
+        Refusal::Failed(status) => {
+            with_details(status.code(), status.message(), "Unknown", &shared::Unknown {})
+        }
     }
 }
 

@@ -39,10 +39,7 @@ impl server_features_server::ServerFeatures for Features {
             .collect();
         methods.push(method("event_store.client.gossip.gossip", "read", &[]));
         methods.push(method("event_store.client.server_features.serverfeatures", "getsupportedmethods", &[]));
-        Ok(Response::new(SupportedMethods {
-            methods,
-            event_store_server_version: SPOKEN_VERSION.to_owned(),
-        }))
+        Ok(Response::new(SupportedMethods { methods, event_store_server_version: SPOKEN_VERSION.to_owned() }))
     }
 }
 
@@ -52,13 +49,9 @@ pub(crate) struct Members(pub(crate) Arc<Context>);
 #[tonic::async_trait]
 impl gossip_server::Gossip for Members {
     async fn read(&self, request: Request<shared::Empty>) -> Result<Response<ClusterInfo>, Status> {
-        let reached =
-            request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::local_addr);
-        let address = self
-            .0
-            .advertise
-            .or(reached)
-            .unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2113));
+        let reached = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::local_addr);
+        let address =
+            self.0.advertise.or(reached).unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2113));
         let member = MemberInfo {
             instance_id: Some(shared::Uuid {
                 value: Some(shared::uuid::Value::String(self.0.instance.to_string())),

@@ -51,11 +51,7 @@ pub(crate) async fn stream(reader: &Reader<'_>, stream: &StreamId, from: From) -
 }
 
 /// Follows the whole log. The event at the given position is not part of the subscription: the client has it.
-pub(crate) async fn all(
-    reader: &Reader<'_>,
-    filter: Option<&EventFilter>,
-    from: From,
-) -> Result<(), Ended> {
+pub(crate) async fn all(reader: &Reader<'_>, filter: Option<&EventFilter>, from: From) -> Result<(), Ended> {
     let mut head = reader.context.log.watch_head();
     let mut after = match from {
         From::Start => 0,
@@ -88,7 +84,9 @@ pub(crate) async fn all(
         if just_caught_up {
             caught_up = true;
             let position = read_resp::Position { commit_position: after, prepare_position: after };
-            reader.send(Content::CaughtUp(CaughtUp { position: Some(position), ..CaughtUp::default() })).await?;
+            reader
+                .send(Content::CaughtUp(CaughtUp { position: Some(position), ..CaughtUp::default() }))
+                .await?;
         }
         if page.at_head {
             head.changed().await.map_err(|_| closed())?;

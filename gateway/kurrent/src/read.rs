@@ -69,7 +69,9 @@ impl std::convert::From<Status> for Ended {
 
 impl Plan {
     pub(crate) fn parse(request: ReadReq) -> Result<Self, Status> {
-        let Some(options) = request.options else { return Err(Status::invalid_argument("a read has options")) };
+        let Some(options) = request.options else {
+            return Err(Status::invalid_argument("a read has options"));
+        };
         let backwards = options.read_direction() == ReadDirection::Backwards;
         let extent = match (&options.count_option, backwards) {
             (Some(CountOption::Count(count)), false) => Extent::Forwards(*count),
@@ -259,12 +261,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn all_forwards(
-        &self,
-        filter: Option<&EventFilter>,
-        from: From,
-        count: u64,
-    ) -> Result<(), Ended> {
+    async fn all_forwards(&self, filter: Option<&EventFilter>, from: From, count: u64) -> Result<(), Ended> {
         let for_log = filter.map_or_else(Filter::default, EventFilter::for_log);
         let mut after = match from {
             From::Start => 0,

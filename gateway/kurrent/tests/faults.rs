@@ -216,5 +216,8 @@ async fn wrong_passwords_and_absent_servers_are_told_at_once() {
     log.append(one("s", exact(0), vec![event(0)])).await.unwrap();
     let (address, _) = server.kill();
     let error = KurrentLog::connect(impatient(url(address))).await.err().unwrap();
-    assert!(matches!(&error, ConnectError::Unreachable { server, .. } if *server == address.to_string()), "{error}");
+    assert!(
+        matches!(&error, ConnectError::Unreachable { server, .. } if *server == address.to_string()),
+        "{error}"
+    );
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use daybook_eventlog::{Expected, MemoryLog, StreamId};
 use eventstore::{
-    AppendToStreamOptions, BatchAppendOptions, Client, CurrentRevision, DeleteStreamOptions, Error, EventData,
-    ExpectedRevision, Position, ReadAllOptions, ReadStreamOptions, ResolvedEvent, StreamMetadataBuilder,
-    StreamMetadataResult, StreamPosition, SubscribeToAllOptions, SubscribeToStreamOptions, Subscription,
-    SubscriptionEvent, SubscriptionFilter, TombstoneStreamOptions,
+    AppendToStreamOptions, BatchAppendOptions, Client, CurrentRevision, DeleteStreamOptions, Error,
+    EventData, ExpectedRevision, Position, ReadAllOptions, ReadStreamOptions, ResolvedEvent,
+    StreamMetadataBuilder, StreamMetadataResult, StreamPosition, SubscribeToAllOptions,
+    SubscribeToStreamOptions, Subscription, SubscriptionEvent, SubscriptionFilter, TombstoneStreamOptions,
 };
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -29,7 +29,9 @@ fn start() -> Fixture {
 }
 
 fn data(id: u128) -> EventData {
-    EventData::json("test.happened", &serde_json::json!({"id": id.to_string()})).unwrap().id(Uuid::from_u128(id))
+    EventData::json("test.happened", &serde_json::json!({"id": id.to_string()}))
+        .unwrap()
+        .id(Uuid::from_u128(id))
 }
 
 fn expecting(revision: ExpectedRevision) -> AppendToStreamOptions {
@@ -72,7 +74,8 @@ async fn an_event_comes_back_as_it_was_written() {
     let Fixture { server, client } = start();
     let json = data(1).metadata_as_json(&serde_json::json!({"$correlationId": "c"})).unwrap();
     let binary = EventData::binary("test.bytes", vec![0u8, 255, 7].into()).id(Uuid::from_u128(2));
-    let written = client.append_to_stream("s", &expecting(ExpectedRevision::NoStream), vec![json, binary]).await;
+    let written =
+        client.append_to_stream("s", &expecting(ExpectedRevision::NoStream), vec![json, binary]).await;
     let written = written.unwrap();
     assert_eq!((written.next_expected_version, written.position.commit), (1, 2));
 
@@ -97,7 +100,8 @@ async fn every_expectation_meets_every_state() {
     use ExpectedRevision::{Any, Exact, NoStream, StreamExists};
     let Fixture { client, server: _server } = start();
     client.append_to_stream("s", &expecting(NoStream), vec![data(1), data(2)]).await.unwrap();
-    let refused = [(NoStream, "s"), (Exact(0), "s"), (Exact(5), "s"), (StreamExists, "none"), (Exact(0), "none")];
+    let refused =
+        [(NoStream, "s"), (Exact(0), "s"), (Exact(5), "s"), (StreamExists, "none"), (Exact(0), "none")];
     for (n, (expected, stream)) in (100..).zip(refused) {
         let error = client.append_to_stream(stream, &expecting(expected), data(n)).await.unwrap_err();
         let wanted = if stream == "s" { CurrentRevision::Current(1) } else { CurrentRevision::NoStream };
@@ -109,7 +113,8 @@ async fn every_expectation_meets_every_state() {
         }
     }
     for (n, expected) in [(2u64, Exact(1)), (3, StreamExists), (4, Any)] {
-        let written = client.append_to_stream("s", &expecting(expected), data(200 + u128::from(n))).await.unwrap();
+        let written =
+            client.append_to_stream("s", &expecting(expected), data(200 + u128::from(n))).await.unwrap();
         assert_eq!(written.next_expected_version, n);
     }
 }
@@ -137,7 +142,10 @@ async fn repeated_appends_are_known_by_their_ids() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_read_both_ways_from_anywhere() {
     let Fixture { client, server: _server } = start();
-    client.append_to_stream("s", &expecting(ExpectedRevision::Any), (0..10).map(data).collect::<Vec<_>>()).await.unwrap();
+    client
+        .append_to_stream("s", &expecting(ExpectedRevision::Any), (0..10).map(data).collect::<Vec<_>>())
+        .await
+        .unwrap();
     let from = |revision| ReadStreamOptions::default().position(StreamPosition::Position(revision));
     assert_eq!(read_stream(&client, "s", ReadStreamOptions::default()).await, (0..10).collect::<Vec<_>>());
     assert_eq!(read_stream(&client, "s", from(7).max_count(2)).await, [7, 8]);
@@ -219,7 +227,9 @@ async fn filters_select_on_the_server_and_report_progress() {
         let (mut events, mut checkpoint) = (Vec::new(), 0);
         loop {
             match timeout(PATIENCE, subscription.next_subscription_event()).await.unwrap().unwrap() {
-                SubscriptionEvent::EventAppeared(event) => events.push(event.get_original_event().id.as_u128()),
+                SubscriptionEvent::EventAppeared(event) => {
+                    events.push(event.get_original_event().id.as_u128())
+                }
                 SubscriptionEvent::Checkpoint(position) => {
                     assert!(position.commit > checkpoint);
                     checkpoint = position.commit;
@@ -246,7 +256,8 @@ async fn a_batch_is_pipelined_and_a_refusal_has_a_reason() {
         assert_eq!((written.current_revision(), written.stream_name()), (Some(2 * n + 1), "s"));
         assert_eq!(written.current_position().unwrap().commit, 2 * n + 2);
     }
-    let refused = batch.append_to_stream("s", ExpectedRevision::Exact(3), vec![data(1000)]).await.unwrap_err();
+    let refused =
+        batch.append_to_stream("s", ExpectedRevision::Exact(3), vec![data(1000)]).await.unwrap_err();
     assert!(refused.to_string().contains("WrongExpectedVersion"), "{refused}");
     assert_eq!(server.log.head().await.unwrap().events, 40);
 }
@@ -280,7 +291,8 @@ async fn stream_metadata_is_kept() {
 async fn what_the_log_does_not_take_is_refused_with_the_reason() {
     let Fixture { server, client } = start();
     let refused = async |stream: &str, event: EventData| {
-        let error = client.append_to_stream(stream, &AppendToStreamOptions::default(), event).await.unwrap_err();
+        let error =
+            client.append_to_stream(stream, &AppendToStreamOptions::default(), event).await.unwrap_err();
         error.to_string()
     };
     let typed = |name: &str| EventData::binary(name, vec![1u8].into());

@@ -31,8 +31,13 @@ impl Server {
         Self::start_with(log, "127.0.0.1:0".parse().unwrap(), daybook_kurrent::Options::default())
     }
 
-    pub fn start_with(log: Arc<dyn EventLog>, address: SocketAddr, options: daybook_kurrent::Options) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    pub fn start_with(
+        log: Arc<dyn EventLog>,
+        address: SocketAddr,
+        options: daybook_kurrent::Options,
+    ) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = watch::channel(false);
         let (bound, address_bound) = std::sync::mpsc::channel();
         let served = log.clone();
