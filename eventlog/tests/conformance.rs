@@ -1,5 +1,7 @@
 //! The conformance suite on the backends of this crate.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::sync::Arc;
 
 use daybook_eventlog::conformance::Backend;

@@ -1,6 +1,8 @@
 //! The segment log on a disk that fails: the power goes at every step, writes tear, syncs fail, the disk fills up.
 //! After each restart the log holds every acknowledged append and, of the last group, a prefix: nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;

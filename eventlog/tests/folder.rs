@@ -1,5 +1,7 @@
 //! The folder of a segment log: whose it is, what else may lie there, backup and restore.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use bytes::Bytes;
 use daybook_eventlog::segment::BackupError;
 use daybook_eventlog::{

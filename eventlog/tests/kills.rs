@@ -1,5 +1,7 @@
 //! A real process on a real disk, killed again and again while it appends, seals and merges.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -122,9 +122,12 @@ impl Work {
     }
 }
 
+/// What one thread does until the log closes.
+type Run = fn(&Shared);
+
 /// Starts the threads.
 pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
-    let work: [(&str, fn(&Shared)); 3] =
+    let work: [(&str, Run); 3] =
         [("eventlog-spare", keep_spare), ("eventlog-seal", seal), ("eventlog-merge", merge)];
     let mut threads = Vec::new();
     for (name, run) in work {

@@ -82,7 +82,7 @@ pub(crate) fn write_all_at(file: &dyn StorageFile, bytes: &[u8], offset: u64) ->
 
 /// Writes `count` zeros from `offset`.
 pub(crate) fn write_zeros_at(file: &dyn StorageFile, offset: u64, count: u64) -> io::Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     let mut done = 0;
     while done < count {
         let step = usize::try_from(count - done).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
