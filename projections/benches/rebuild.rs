@@ -13,7 +13,7 @@ use daybook_projections::analytics::Period;
 use daybook_projections::generations::{Opened, Registry};
 use daybook_projections::runner::{RunnerOptions, catch_up};
 use daybook_projections::{customers, sales, standard};
-use daybook_schemas::{AnyEvent, Timestamp};
+use daybook_schemas::Timestamp;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use uuid::Uuid;

@@ -12,6 +12,9 @@ use crate::products::Products;
 use crate::runner::RunnerOptions;
 use crate::sales::Sales;
 
+/// Rows of the audit view are written once and never folded again.
+const AUDIT_CACHE_BYTES: usize = 1 << 20;
+
 /// All read models of tables. The search projection is added with [`Registry::with`].
 #[must_use]
 pub fn registry() -> Registry {
@@ -21,7 +24,7 @@ pub fn registry() -> Registry {
         .with(RowKind::new(|| Catalogue))
         .with(RowKind::new(|| Inventory))
         .with(RowKind::new(|| Orders))
-        .with(RowKind::new(|| Audit).with_options(unhurried.clone()))
+        .with(RowKind::new(|| Audit).with_options(unhurried.clone()).with_cache_bytes(AUDIT_CACHE_BYTES))
         .with(RowKind::new(|| Sales).with_options(unhurried.clone()))
         .with(RowKind::new(|| Products).with_options(unhurried.clone()))
         .with(RowKind::new(|| Customers).with_options(unhurried))

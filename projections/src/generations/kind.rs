@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{ReadModel, StoreError};
+use crate::rows::model::DEFAULT_CACHE_BYTES;
 use crate::rows::{Projector, RowModel, RowReader, SqliteStore};
 use crate::runner::RunnerOptions;
 
@@ -81,19 +82,32 @@ pub struct RowKind<P> {
     name: &'static str,
     projector: fn() -> P,
     options: RunnerOptions,
+    cache_bytes: usize,
 }
 
 impl<P: Projector> RowKind<P> {
     /// The kind of read model that this projector fills.
     #[must_use]
     pub fn new(projector: fn() -> P) -> Self {
-        Self { name: projector().spec().name, projector, options: RunnerOptions::default() }
+        Self {
+            name: projector().spec().name,
+            projector,
+            options: RunnerOptions::default(),
+            cache_bytes: DEFAULT_CACHE_BYTES,
+        }
     }
 
     /// With other runner options.
     #[must_use]
     pub fn with_options(mut self, options: RunnerOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// With another size of the cache of rows, for what is seldom read again once written.
+    #[must_use]
+    pub const fn with_cache_bytes(mut self, cache_bytes: usize) -> Self {
+        self.cache_bytes = cache_bytes;
         self
     }
 }
@@ -110,7 +124,7 @@ impl<P: Projector> ReadModelKind for RowKind<P> {
     fn open(&self, place: &Path, generation: u64) -> Result<Opened, StoreError> {
         let projector = (self.projector)();
         let store = SqliteStore::open(place, projector.spec(), generation)?;
-        let model = RowModel::new(projector, Box::new(store));
+        let model = RowModel::with_cache(projector, Box::new(store), self.cache_bytes);
         let queries = QueryHandle::Rows(model.reader());
         Ok(Opened { model: Box::new(model), queries })
     }

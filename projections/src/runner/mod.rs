@@ -64,7 +64,7 @@ impl Default for RunnerOptions {
             page_bytes: 4 << 20,
             pace: Duration::from_millis(50),
             urgent_pace: Duration::from_millis(2),
-            max_pending_bytes: 32 << 20,
+            max_pending_bytes: 16 << 20,
             max_pending_events: 200_000,
             max_pending_time: Duration::from_secs(1),
             backoff: Duration::from_millis(50),

@@ -24,6 +24,7 @@ pub(crate) struct World {
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) folder: tempfile::TempDir,
     appended: std::sync::atomic::AtomicU64,
+    stores: std::sync::atomic::AtomicU64,
 }
 
 pub(crate) const ACTOR: &str = "tester";
@@ -37,6 +38,7 @@ impl World {
             log: Arc::new(MemoryLog::new()),
             folder: tempfile::tempdir().unwrap(),
             appended: std::sync::atomic::AtomicU64::new(0),
+            stores: std::sync::atomic::AtomicU64::new(0),
         }
     }
 
@@ -86,7 +88,8 @@ impl World {
 
     /// A read model in a store of its own, caught up.
     pub(crate) fn project<P: Projector>(&self, projector: fn() -> P) -> Projection {
-        let mut projection = self.open(projector, &Uuid::new_v4().to_string());
+        let number = self.stores.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut projection = self.open(projector, &format!("replay-{number}"));
         projection.catch_up(self);
         projection
     }
