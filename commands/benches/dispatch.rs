@@ -4,7 +4,12 @@
 //! `cargo bench -p daybook-commands`; the conditions are printed first. Every command is a complete one: parsed from
 //! JSON, decided, encoded, committed, answered. Two callers keep 2,048 commands each under way. Holds are never given
 //! back, so the states grow as in a sale.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark stops at the first thing that goes wrong")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    missing_docs,
+    reason = "a benchmark stops at the first thing that goes wrong"
+)]
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -19,6 +24,10 @@ use daybook_commands::{Dispatcher, Options, Principal, Request, SystemClock};
 use daybook_eventlog::{EventLog, MemoryLog, SegmentLog, SegmentOptions};
 use daybook_schemas::Label;
 use tokio::runtime::Runtime;
+
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const STREAMS: u64 = 10_000;
 const CALLERS: u64 = 2;
@@ -86,6 +95,30 @@ fn segment(folder: &Path) -> Arc<dyn EventLog> {
     Arc::new(SegmentLog::open(folder, SegmentOptions::default()).unwrap())
 }
 
+/// Processor time that this process has used, and its decision thread alone: unlike the time on the clock it says
+/// something on a machine that does other work too. Linux only; zero elsewhere.
+fn processor_time() -> (Duration, Duration) {
+    // utime and stime are the 14th and 15th field, in hundredths of a second; the name before may contain blanks.
+    let read = |stat: &str| {
+        let stat = std::fs::read_to_string(stat).unwrap_or_default();
+        let fields: Vec<i64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .filter_map(|field| field.parse().ok())
+            .collect();
+        let ticks: i64 = fields.get(10..12).map_or(0, |ticks| ticks.iter().sum());
+        Duration::from_millis(10 * ticks.unsigned_abs())
+    };
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let decide = threads.filter(|thread| {
+        std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.trim() == "decide")
+    });
+    let decide = decide.map(|thread| read(&thread.path().join("stat").to_string_lossy())).sum();
+    (read("/proc/self/stat"), decide)
+}
+
 fn conditions() {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -108,6 +141,7 @@ fn throughput(criterion: &mut Criterion, runtime: &Runtime) {
             let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             let log = if durable { segment(folder.path()) } else { Arc::new(MemoryLog::new()) };
             let shop = runtime.block_on(Shop::open(log.clone(), streams));
+            let (mut commands, before) = (0, processor_time());
             let kind = if durable { "segment" } else { "memory" };
             group.bench_function(format!("{name}/{kind}"), |bencher| {
                 bencher.iter_custom(|rounds| {
@@ -115,11 +149,19 @@ fn throughput(criterion: &mut Criterion, runtime: &Runtime) {
                         let mut total = Duration::ZERO;
                         for _ in 0..rounds {
                             total += shop.run(streams, COMMANDS).await;
+                            commands += COMMANDS;
                         }
                         total
                     })
                 });
             });
+            let after = processor_time();
+            let each = |used: Duration| used.as_secs_f64() * 1e6 / (commands.max(1) as f64);
+            println!(
+                "reserve/{name}/{kind}: processor time a command {:.2} us in all, {:.2} us in the decision thread ({commands} commands)",
+                each(after.0 - before.0),
+                each(after.1 - before.1),
+            );
             runtime.block_on(async {
                 shop.dispatcher.shutdown().await;
                 log.close().await;

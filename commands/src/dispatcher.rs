@@ -27,6 +27,7 @@ use crate::idempotency::RememberedRefusals;
 use crate::op::Op;
 use crate::options::Options;
 use crate::request::{Reply, Request};
+use crate::sequential::SequentialLog;
 use crate::stats::Stats;
 use crate::{idempotency, ids};
 
@@ -63,6 +64,13 @@ impl Dispatcher {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let runtime = Handle::current();
+        let sequential = !log.capabilities().atomic_multi_stream;
+        let (log, options) = if sequential {
+            let log: Arc<dyn EventLog> = Arc::new(SequentialLog::new(log, options.claim_timeout));
+            (log, Options { max_groups_in_flight: 1, ..options })
+        } else {
+            (log, options)
+        };
         let stats = Arc::new(Stats::default());
         let inbox =
             Inbox::new(Bounds { commands: options.max_outstanding, bytes: options.max_outstanding_bytes });
@@ -75,8 +83,7 @@ impl Dispatcher {
         let now = clock.now();
         let (holds, timers) = book.index(now);
         let head = log.head().await?;
-        let loaders =
-            Loaders::start(options.loaders, &log, &runtime, &inbox, &stats).map_err(StartError::Thread)?;
+        let loaders = Loaders::start(&options, &log, &runtime, &inbox, &stats).map_err(StartError::Thread)?;
         let on_jump = Arc::downgrade(&inbox);
         clock.on_jump(Box::new(move || {
             if let Some(inbox) = on_jump.upgrade() {
@@ -117,6 +124,7 @@ impl Dispatcher {
             load_when_durable: Vec::new(),
             batch: Default::default(),
             stopped: None,
+            sequential,
         };
         std::thread::Builder::new()
             .name("decide".to_owned())
@@ -198,6 +206,7 @@ impl Dispatcher {
                 &principal.name,
             ),
             reply,
+            void_record: None,
             attempt: 0,
             places: SmallVec::new(),
         }))

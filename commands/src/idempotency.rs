@@ -14,7 +14,7 @@ use crate::engine::task::Key;
 use crate::error::CommandError;
 
 /// Longest key in characters.
-pub const MAX_KEY_LEN: usize = 255;
+const MAX_KEY_LEN: usize = 255;
 
 /// Reads a key as a client sends it.
 pub(crate) fn parse(principal: &str, key: &str, route: [&str; 3], body: &[u8]) -> Result<Key, CommandError> {

@@ -12,11 +12,11 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6461_7962_6f6f_4b00_8000_636f_6d6d_616
 
 /// A fresh UUIDv7: the milliseconds of `now`, then 74 bits that no other identifier of this process has.
 pub(crate) fn fresh(now: Timestamp) -> Uuid {
-    static SEED: LazyLock<u128> = LazyLock::new(seed);
+    static SEED: LazyLock<(u64, u64)> = LazyLock::new(seed);
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let low = mix((*SEED as u64).wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-    let [a, b, ..] = mix(low ^ (*SEED >> 64) as u64).to_le_bytes();
+    let low = mix(SEED.0.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let [a, b, ..] = mix(low ^ SEED.1).to_le_bytes();
     let mut random = [a, b, 0, 0, 0, 0, 0, 0, 0, 0];
     random[2..].copy_from_slice(&low.to_le_bytes());
     let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
@@ -24,8 +24,10 @@ pub(crate) fn fresh(now: Timestamp) -> Uuid {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the seed of the one id source that the rule points to")]
-fn seed() -> u128 {
-    Uuid::now_v7().as_u128().rotate_left(64) ^ u128::from(std::process::id())
+fn seed() -> (u64, u64) {
+    // The second half is random, the first differs from process to process.
+    let (first, second) = Uuid::now_v7().as_u64_pair();
+    (second, first ^ u64::from(std::process::id()))
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection, so that distinct counts give distinct bits.
@@ -44,9 +46,14 @@ pub(crate) fn of_key(principal: &str, key: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, &name)
 }
 
-/// The id of a command's event; `index` counts the events of the command from 0.
-pub(crate) fn of_event(command: Uuid, index: u32) -> Uuid {
-    Uuid::new_v5(&command, &index.to_be_bytes())
+/// The id of a command's event in the stream that it was sent to; `number` counts those events from 0.
+pub(crate) fn of_event(command: Uuid, number: u32) -> Uuid {
+    Uuid::new_v5(&command, &number.to_be_bytes())
+}
+
+/// The id of a command's event in another stream.
+pub(crate) fn of_event_elsewhere(command: Uuid, stream: &str, number: u32) -> Uuid {
+    of_event(Uuid::new_v5(&command, stream.as_bytes()), number)
 }
 
 /// The command id as it stands in metadata.

@@ -8,6 +8,7 @@
 //! - [`engine`]: the decision thread with its inbox, the streams in memory, groups in flight, recovery, loaders
 //! - [`workspace`]: what one decision reads and writes; [`state`]: the state of any stream; [`encode`]: into the log
 //! - [`holds`], [`timers`]: holds by customer, deadlines; [`book`], [`checkpoint`]: both from the log at the start, and between runs
+//! - [`sequential`]: for logs that write one stream at a time
 //! - [`follow`]: what other writers on the same log do
 //! - [`idempotency`], [`ids`], [`clock`]: keys, identifiers, time
 //!
@@ -20,6 +21,7 @@ pub mod clock;
 mod composite;
 mod dispatcher;
 mod encode;
+#[allow(clippy::vec_box, reason = "tasks are large and move through several queues: a pointer moves cheaper")]
 mod engine;
 mod error;
 mod follow;
@@ -29,6 +31,7 @@ mod ids;
 mod op;
 mod options;
 mod request;
+mod sequential;
 mod state;
 mod stats;
 mod timers;

@@ -121,6 +121,12 @@ impl Op {
         }
     }
 
+    /// Where streams are written one by one: whether the command's own stream comes before the others. Where it does, a
+    /// break between them loses what the others were to get; else they would get it, and again on a retry.
+    pub(crate) const fn main_first(&self) -> bool {
+        matches!(self, Self::ArchiveVariant(_) | Self::CallOffOrder(_) | Self::ReceiveReturn(_))
+    }
+
     /// Decides on the present state.
     pub(crate) fn decide(&mut self, workspace: &mut Workspace<'_>, main: &StreamId) -> Result<(), Halt> {
         let now = workspace.context.now;
@@ -200,6 +206,7 @@ pub(crate) fn deadline_task(main: &StreamId, seq: u64, now: Timestamp) -> Option
         roles: principal.roles,
         metadata: metadata(command, None, None, &principal.name),
         reply: None,
+        void_record: None,
         attempt: 0,
         places: SmallVec::new(),
     }))

@@ -1,10 +1,13 @@
 //! What a dispatcher can be told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use daybook_eventlog::SnapshotStore;
+
 /// Settings of a dispatcher. The defaults suit one node with some gigabytes of memory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Most commands that may be unanswered at once; beyond: `overloaded`.
     pub max_outstanding: usize,
@@ -30,7 +33,12 @@ pub struct Options {
     pub checkpoint: Option<PathBuf>,
     /// How often that file is written.
     pub checkpoint_every: Duration,
-    /// Whether others write to the same log: their events are followed, so that decisions see them without a conflict.
+    /// Where snapshots of long streams are kept, so that they are read fast. `None`: they are read from their beginning.
+    pub snapshots: Option<Arc<dyn SnapshotStore>>,
+    /// Events of a stream between two snapshots, at least.
+    pub snapshot_every: u64,
+    /// Whether others write to the same log. Must be set if anyone does. Their events are followed, so that decisions see
+    /// them without a conflict, and commands on one stream wait for each other's commits: see ADR 0021.
     pub shared_log: bool,
     /// Where the log can't write several streams at once: how long a claim without its variant stands.
     pub claim_timeout: Duration,
@@ -51,6 +59,8 @@ impl Default for Options {
             max_open_orders: 5,
             checkpoint: None,
             checkpoint_every: Duration::from_mins(1),
+            snapshots: None,
+            snapshot_every: 20_000,
             shared_log: false,
             claim_timeout: Duration::from_mins(1),
         }

@@ -10,9 +10,13 @@ use daybook_aggregates::sequence::Sequence;
 use daybook_aggregates::variant::Variant;
 use daybook_schemas::idempotency::Recorded;
 use daybook_schemas::{AnyEvent, idempotency};
+use serde::{Deserialize, Serialize};
+
+/// Version of what a snapshot holds: a new one for every change of a state's fields or of their meaning, in any aggregate.
+pub(crate) const SNAPSHOT_VERSION: u32 = 1;
 
 /// What a stream has come to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum StreamState {
     Variant(Box<Variant>),
     Inventory(Box<Inventory>),
@@ -40,8 +44,8 @@ impl StreamState {
         })
     }
 
-    /// Takes an event in. An event of another aggregate gives it back.
-    pub(crate) fn apply(&mut self, event: AnyEvent) -> Result<(), AnyEvent> {
+    /// Takes an event in. For an event of another aggregate gives its wire name.
+    pub(crate) fn apply(&mut self, event: AnyEvent) -> Result<(), &'static str> {
         match (self, event) {
             (Self::Variant(state), AnyEvent::Variant(event)) => state.apply(event),
             (Self::Inventory(state), AnyEvent::Inventory(event)) => state.apply(event),
@@ -52,7 +56,7 @@ impl StreamState {
             (Self::Key(state), AnyEvent::Idempotency(idempotency::Event::Recorded(record))) => {
                 *state = Some(Box::new(record));
             }
-            (_, other) => return Err(other),
+            (_, other) => return Err(other.wire_name()),
         }
         Ok(())
     }

@@ -54,6 +54,8 @@ counters! {
     scanned
     /// Streams read from the log, from the start.
     loads
+    /// Snapshots of long streams kept, from the start.
+    snapshots
     /// Streams dropped from memory to stay within the cache, from the start.
     evictions
     /// Commands that are not answered yet.

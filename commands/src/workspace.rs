@@ -7,12 +7,13 @@
 //! handlers make such follow-ups where they can no longer be refused. If one is refused nevertheless, the engine drops
 //! the states that were touched and reads them again.
 
+use std::time::Duration;
+
 use daybook_aggregates::inventory::Inventory;
-use daybook_aggregates::order::Order;
 use daybook_aggregates::variant::Variant;
 use daybook_aggregates::{Command, Refusal, Roles};
 use daybook_eventlog::{NewEvent, Revision, StreamId};
-use daybook_schemas::{AnyEvent, OrderId, Timestamp, Token, VariantId};
+use daybook_schemas::{AnyEvent, Timestamp, Token, VariantId};
 
 use crate::encode::Encoder;
 use crate::engine::table::{GroupNo, Table};
@@ -56,6 +57,13 @@ pub(crate) struct Context {
     pub(crate) now: Timestamp,
     pub(crate) fresh_id: Token,
     pub(crate) roles: Roles,
+    /// Whether the log writes one stream at a time, so that an earlier attempt may have left traces.
+    pub(crate) sequential: bool,
+    /// Whether others write to the log as well. Then nothing is built on what is in flight: if that fails because
+    /// another writer was first, what was built on it could find the very revision it expects, on other events.
+    pub(crate) shared: bool,
+    /// How long a claim without its variant stands.
+    pub(crate) claim_timeout: Duration,
 }
 
 impl Context {
@@ -108,15 +116,23 @@ impl<'a> Workspace<'a> {
         &mut self,
         streams: impl IntoIterator<Item = &'s StreamId>,
     ) -> Result<(), Halt> {
+        let mut in_flight = None;
         for stream in streams {
             match self.table.get(stream) {
                 Some(slot) if slot.state.is_some() && !slot.is_behind(self.task) => {
+                    if self.context.shared && slot.pending > self.durable {
+                        in_flight.get_or_insert_with(|| stream.clone());
+                    }
                     self.scratch.touched.push(stream.clone());
                 }
                 _ => self.scratch.missing.push(stream.clone()),
             }
         }
-        if self.scratch.missing.is_empty() { Ok(()) } else { Err(Halt::Wait) }
+        match in_flight {
+            _ if !self.scratch.missing.is_empty() => Err(Halt::Wait),
+            Some(stream) => Err(Halt::Fence(stream)),
+            None => Ok(()),
+        }
     }
 
     fn state(&self, stream: &StreamId) -> Option<&StreamState> {
@@ -158,9 +174,9 @@ impl<'a> Workspace<'a> {
         self.require([stream])
     }
 
-    /// Whether the stream has any events, decided ones included.
-    pub(crate) fn exists(&mut self, stream: &StreamId) -> Result<bool, Halt> {
-        Ok(self.revision(stream)? > 0 || self.scratch.writes.iter().any(|write| write.stream == *stream))
+    /// When the last event of the stream was recorded.
+    pub(crate) fn recorded_at(&self, stream: &StreamId) -> Option<Timestamp> {
+        self.table.get(stream).and_then(|slot| slot.recorded_at)
     }
 
     /// The newest record of an idempotency key.
@@ -242,7 +258,7 @@ impl<'a> Workspace<'a> {
         let state = slot.state.as_mut().expect("a write is to a stream in memory");
         write.encoded.reserve(write.decided.len());
         for event in write.decided.drain(..) {
-            write.encoded.push(self.encoder.encode(&event));
+            write.encoded.push(self.encoder.encode(&event, &write.stream, write.encoded.len()));
             if let AnyEvent::Inventory(event) = &event {
                 let changes = &mut self.scratch.changes;
                 HoldChange::of(event, |change| changes.push((write.stream.clone(), change)));
@@ -297,7 +313,7 @@ impl<'a> Workspace<'a> {
 
 /// Names of streams.
 pub(crate) mod stream {
-    use super::{OrderId, StreamId, VariantId};
+    use super::{StreamId, VariantId};
 
     fn named(kind: &str, id: &str) -> StreamId {
         let mut name = String::with_capacity(kind.len() + 1 + id.len());
@@ -317,10 +333,6 @@ pub(crate) mod stream {
 
     pub(crate) fn inventory(id: &VariantId) -> StreamId {
         named("inventory", id.as_str())
-    }
-
-    pub(crate) fn order(id: &OrderId) -> StreamId {
-        named("order", id.as_str())
     }
 
     pub(crate) fn claim(kind: daybook_schemas::claim::Kind, key: &str) -> StreamId {
@@ -344,9 +356,5 @@ impl Workspace<'_> {
 
     pub(crate) fn inventory(&mut self, id: &VariantId) -> Result<&Inventory, Halt> {
         self.peek(&stream::inventory(id))
-    }
-
-    pub(crate) fn order(&mut self, id: &OrderId) -> Result<&Order, Halt> {
-        self.peek(&stream::order(id))
     }
 }

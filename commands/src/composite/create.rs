@@ -10,7 +10,9 @@ use daybook_aggregates::variant::sku::{self, SkuPlan};
 use daybook_aggregates::variant::{self, Create, Variant, configuration};
 use daybook_aggregates::{Command, Kind, Refusal};
 use daybook_eventlog::StreamId;
+use daybook_schemas::claim::{Event as ClaimEvent, Released, Taken};
 use daybook_schemas::sequence::{Advanced, Event as SequenceEvent};
+use daybook_schemas::variant::Lifecycle;
 use daybook_schemas::{Sku, Token, VariantId};
 
 use super::refusal;
@@ -32,8 +34,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, create: &Cr
         .clone()
         .ok_or_else(|| refusal("invalid_request", Kind::Invalid, "no variant id"))?;
     workspace.require([main, &config])?;
-    let take = ClaimAction::Take { kind: What::Config, key: hash, owner: owner.clone() };
-    claim(workspace, &config, take)?;
+    claim(workspace, &config, What::Config, hash, &owner)?;
     let (sku, number) = match sku::plan(create).map_err(Refusal::from)? {
         SkuPlan::Fixed(sku) => (free_or_longer(workspace, create, sku, &owner)?, None),
         SkuPlan::NeedsSequence(name) => {
@@ -41,8 +42,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, create: &Cr
             (sku, Some((name, number)))
         }
     };
-    let take = ClaimAction::Take { kind: What::Sku, key: sku.to_string(), owner };
-    claim(workspace, &stream::claim(What::Sku, sku.as_str()), take)?;
+    claim(workspace, &stream::claim(What::Sku, sku.as_str()), What::Sku, sku.to_string(), &owner)?;
     if let Some((name, number)) = number {
         draw(workspace, name, number)?;
     }
@@ -61,9 +61,46 @@ fn variant(
     workspace.decide::<Variant>(main, &command).map(|_| ())
 }
 
-fn claim(workspace: &mut Workspace<'_>, claim: &StreamId, action: ClaimAction) -> Result<(), Halt> {
-    let command = workspace.context.command(action);
+/// Takes the claim. One whose owner never came to be, or that an archived owner should have given back, passes on.
+fn claim(
+    workspace: &mut Workspace<'_>,
+    claim: &StreamId,
+    kind: What,
+    key: String,
+    owner: &VariantId,
+) -> Result<(), Halt> {
+    let present = workspace.peek::<Claim>(claim)?.owner.clone();
+    if let Some(present) = present
+        && present != *owner
+        && is_void(workspace, claim, kind, &present)?
+    {
+        let released = Released { kind, key: key.clone(), owner: present };
+        let taken = Taken { kind, key, owner: owner.clone() };
+        workspace.note(claim, [ClaimEvent::from(released).into(), ClaimEvent::from(taken).into()]);
+        return Ok(());
+    }
+    let command = workspace.context.command(ClaimAction::Take { kind, key, owner: owner.clone() });
     workspace.decide::<Claim>(claim, &command).map(|_| ())
+}
+
+/// Whether a claim stands without reason. This only comes about where the log writes one stream at a time: elsewhere
+/// claim and variant are one append.
+fn is_void(
+    workspace: &mut Workspace<'_>,
+    claim: &StreamId,
+    kind: What,
+    owner: &VariantId,
+) -> Result<bool, Halt> {
+    if !workspace.context.sequential {
+        return Ok(false);
+    }
+    let lifecycle = workspace.variant(owner)?.existing().map(|existing| existing.lifecycle);
+    let now = workspace.context.now.as_micros();
+    let timeout = i64::try_from(workspace.context.claim_timeout.as_micros()).unwrap_or(i64::MAX);
+    Ok(match lifecycle {
+        Some(lifecycle) => kind == What::Config && lifecycle == Lifecycle::Archived,
+        None => workspace.recorded_at(claim).is_some_and(|at| now.saturating_sub(at.as_micros()) >= timeout),
+    })
 }
 
 /// The SKU that the variant has, if the strategy may have led to it: then the command may be a repeat.
@@ -83,8 +120,11 @@ fn may_have_become(create: &Create, has: &Sku) -> Option<Sku> {
 }
 
 fn is_free(workspace: &mut Workspace<'_>, sku: &Sku, owner: &VariantId) -> Result<bool, Halt> {
-    let claim = workspace.peek::<Claim>(&stream::claim(What::Sku, sku.as_str()))?;
-    Ok(claim.owner.as_ref().is_none_or(|present| present == owner))
+    let claim = stream::claim(What::Sku, sku.as_str());
+    match workspace.peek::<Claim>(&claim)?.owner.clone() {
+        Some(present) if present != *owner => is_void(workspace, &claim, What::Sku, &present),
+        Some(_) | None => Ok(true),
+    }
 }
 
 /// The planned SKU; where an automatic one is taken, the next longer one that is not. A taken one that is not

@@ -16,6 +16,8 @@ pub(crate) mod lines;
 pub(crate) mod pay;
 pub(crate) mod place;
 pub(crate) mod record;
+#[cfg(test)]
+mod tests;
 
 use daybook_aggregates::{Kind, Refusal, RefusalItem};
 
@@ -28,7 +30,7 @@ fn refusal(code: &'static str, kind: Kind, detail: impl Into<String>) -> Refusal
 
 /// Reasons against a command, each about a line or a variant; all are reported together.
 #[derive(Default)]
-struct Reasons {
+pub(crate) struct Reasons {
     items: Vec<RefusalItem>,
     kind: Option<Kind>,
     mixed: bool,

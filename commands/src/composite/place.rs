@@ -57,7 +57,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
             let command = workspace.context.command(reserve(need));
             workspace.decide::<Inventory>(&need.stream, &command).map(|_| ())
         } else {
-            take_over(workspace, need, body.customer_id.as_ref())
+            take_over(workspace, need, body.customer_id.as_ref(), &reservation)
         };
         reasons.collect(first, need.variant_id.as_str())?;
     }
@@ -162,9 +162,18 @@ fn check_open_orders(workspace: &Workspace<'_>, asked: &PlaceOrder) -> Result<()
 
 /// Releases the customer's own holds, provided that the order then finds enough: the hold for the order is decided
 /// after that release is in the state, where it must not be refused any more.
-fn take_over(workspace: &mut Workspace<'_>, need: &Need, customer: Option<&CustomerId>) -> Result<(), Halt> {
-    let now = workspace.context.now;
+fn take_over(
+    workspace: &mut Workspace<'_>,
+    need: &Need,
+    customer: Option<&CustomerId>,
+    reservation: &ReservationId,
+) -> Result<(), Halt> {
+    let (now, sequential) = (workspace.context.now, workspace.context.sequential);
     let state = workspace.inventory(&need.variant_id)?;
+    if sequential && state.hold(reservation).is_some_and(|hold| !hold.is_due(now)) {
+        // An earlier attempt came this far; the hold for the order is compared when it is decided.
+        return Ok(());
+    }
     let totals = state.totals();
     let mut available = totals.available + (totals.reserved - state.reserved_at(now));
     for id in &need.taken_over {

@@ -1,16 +1,18 @@
 //! `order/record`: an order of the past, as importers know it: placed, reserved, paid, shipped and delivered at its own
 //! time, in one append. Its goods leave the stock by way of a hold like those of any order, so nothing is ever oversold.
 
-use daybook_aggregates::inventory::{self, Inventory};
+use daybook_aggregates::inventory::{self, Inventory, Outcome};
 use daybook_aggregates::order::{self, Deliver, Order, Pay, Place, Ship};
 use daybook_aggregates::{Kind, Role};
 use daybook_eventlog::StreamId;
 use daybook_schemas::order::Address;
-use daybook_schemas::{CustomerId, Label, Money, OrderId, Quantity, Timestamp, Token, VariantId};
+use daybook_schemas::{
+    CustomerId, Label, Money, OrderId, Quantity, ReservationId, Timestamp, Token, VariantId,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lines::{self, Asked, When};
+use super::lines::{self, Asked, Need, When};
 use super::place::{check_count, mark_reserved, repeat, reservation_of, reserve};
 use super::{Reasons, refusal};
 use crate::workspace::{Halt, Workspace};
@@ -94,8 +96,9 @@ pub(crate) fn decide(
     let snapshots = lines::snapshots(workspace, &lines, When::Past, &mut reasons)?;
     let needs = lines::needs(&lines)?;
     let reservation = reservation_of(&asked.order_id);
+    let open = not_sold_yet(workspace, &needs, &reservation)?;
     let ttl = inventory::DEFAULT_TTL_SECONDS;
-    for need in &needs {
+    for need in &open {
         if reasons.is_against(need.variant_id.as_str()) {
             continue;
         }
@@ -108,7 +111,7 @@ pub(crate) fn decide(
     let command = workspace.context.command(order::Action::Place(Box::new(place(asked, snapshots))));
     workspace.decide::<Order>(main, &command)?;
     // From here on decisions see the ones before, and none is refused.
-    for need in &needs {
+    for need in &open {
         let confirm = inventory::Confirm { reservation_id: reservation.clone(), quantity: None };
         let command = workspace.context.command(inventory::Action::Confirm(confirm));
         workspace.decide::<Inventory>(&need.stream, &command)?;
@@ -124,6 +127,23 @@ pub(crate) fn decide(
         workspace.decide::<Order>(main, &command)?;
     }
     Ok(())
+}
+
+/// The needs that an earlier attempt has not met already, where the log writes one stream at a time.
+fn not_sold_yet<'n>(
+    workspace: &mut Workspace<'_>,
+    needs: &'n [Need],
+    reservation: &ReservationId,
+) -> Result<Vec<&'n Need>, Halt> {
+    let sequential = workspace.context.sequential;
+    let mut open = Vec::with_capacity(needs.len());
+    for need in needs {
+        let outcome = workspace.inventory(&need.variant_id)?.outcome(reservation);
+        if !sequential || outcome != Some(Outcome::Confirmed) {
+            open.push(need);
+        }
+    }
+    Ok(open)
 }
 
 fn place(asked: &RecordOrder, lines: Vec<order::NewLine>) -> Place {

@@ -54,12 +54,19 @@ impl Engine {
     fn decide(&mut self, task: &mut Task) -> Verdict {
         let encoder = Encoder {
             command: task.command,
+            main: task.main.clone(),
             first_event_id: task.first_event_id,
-            next: 0,
             recorded_at: self.now,
             metadata: task.metadata.clone(),
         };
-        let context = Context { now: self.now, fresh_id: task.fresh_id.clone(), roles: task.roles };
+        let context = Context {
+            now: self.now,
+            fresh_id: task.fresh_id.clone(),
+            roles: task.roles,
+            sequential: self.sequential,
+            shared: self.options.shared_log,
+            claim_timeout: self.options.claim_timeout,
+        };
         let durable = self.commits.durable();
         let (holds, scratch) = (&self.holds, &mut self.scratch);
         let mut workspace =
@@ -110,12 +117,20 @@ impl Engine {
             replayed: false,
         };
         let mut trace = None;
-        // The aggregate after its claims and holds, the record of the key after everything.
-        let main_last = |stream: &StreamId| match &task.key {
-            Some(key) if key.stream == *stream => 2,
-            _ => u8::from(*stream == task.main),
+        // The aggregate after its claims and holds, the record of the key after everything; see `sequential` for the other.
+        let (key_rank, main_rank) = match (self.sequential, task.op.main_first()) {
+            (false, _) => (3, 2),
+            (true, false) => (0, 2),
+            (true, true) => (0, 0),
         };
-        writes.sort_by_key(|write| main_last(&write.stream));
+        let rank = |stream: &StreamId| match &task.key {
+            Some(key) if key.stream == *stream => key_rank,
+            _ if *stream == task.main => main_rank,
+            _ => 1,
+        };
+        if writes.len() > 1 {
+            writes.sort_by_key(|write| rank(&write.stream));
+        }
         for write in writes.drain(..) {
             let count = write.encoded.len();
             events += count;
@@ -160,11 +175,23 @@ impl Engine {
         let Some(slot) = self.table.get_mut(stream) else { return };
         slot.revision += count as u64;
         slot.pending = group;
+        slot.recorded_at = Some(now);
+        let snapshot = (slot.revision >= slot.snapshot_due).then_some(slot.revision);
         let deadline = slot.state.as_ref().and_then(super::next_deadline);
         if let Some(deadline) = deadline {
             self.timers.arm(stream, deadline.max(now));
         }
-        self.table.resize(stream);
+        let size = self.table.resize(stream);
+        if let Some(revision) = snapshot
+            && self.options.snapshots.is_some()
+        {
+            self.loaders.push([Job::Snapshot(stream.clone(), None)]);
+            // A large state is worth a snapshot after more events: so many that it costs some hundred bytes each.
+            let every = self.options.snapshot_every.max(size as u64 / 100);
+            if let Some(slot) = self.table.get_mut(stream) {
+                slot.snapshot_due = revision + every;
+            }
+        }
     }
 
     fn accept_unchanged(&mut self, mut task: Box<Task>, revision: Revision, after: GroupNo) {
@@ -208,7 +235,10 @@ fn decide_in(
 ) -> Result<Option<Box<Recorded>>, Halt> {
     workspace.require([&task.main].into_iter().chain(task.key.as_ref().map(|key| &key.stream)))?;
     if let Some(key) = &task.key {
-        if let Some(record) = workspace.key_record(&key.stream)? {
+        let revision = workspace.revision(&key.stream)?;
+        if let Some(record) = workspace.key_record(&key.stream)?
+            && task.void_record != Some(revision)
+        {
             return if record.request_hash == key.request_hash {
                 Ok(Some(Box::new(record.clone())))
             } else {

@@ -18,6 +18,8 @@ pub(crate) enum Signal {
     Loaded(Vec<Loaded>),
     /// Whether the events of a task were found after an append of unknown outcome; the reply if so.
     Probed(TaskId, Result<Option<crate::Reply>, CommandError>),
+    /// The record of the task's key, at this revision of its stream, speaks of events that are not there.
+    Void(Box<Task>, Revision),
     /// Streams that another writer brought to these revisions.
     Foreign(Vec<(StreamId, Revision)>),
 }

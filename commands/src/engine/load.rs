@@ -10,17 +10,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
-use daybook_eventlog::{EventLog, ReadError, Revision, StreamId};
+use daybook_eventlog::{EventLog, ReadError, Revision, Snapshot, SnapshotStore, StreamId};
 use daybook_schemas::idempotency::Recorded;
-use daybook_schemas::{AnyEvent, catalogue};
+use daybook_schemas::{AnyEvent, Timestamp, catalogue};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
 use super::inbox::{Inbox, Signal};
-use super::task::{Key, Task, TaskId, Trace};
+use super::task::{Task, TaskId, Trace};
 use crate::error::CommandError;
+use crate::ids;
+use crate::options::Options;
 use crate::request::{Reply, ReplyEvent};
-use crate::state::StreamState;
+use crate::state::{SNAPSHOT_VERSION, StreamState};
 use crate::stats::Stats;
 
 /// Events a page.
@@ -31,13 +33,25 @@ const BATCH: usize = 64;
 /// A stream that was read, or could not be.
 pub(crate) struct Loaded {
     pub(crate) stream: StreamId,
-    pub(crate) result: Result<(StreamState, Revision), CommandError>,
+    pub(crate) result: Result<Read, CommandError>,
+}
+
+/// A stream as far as it was read.
+pub(crate) struct Read {
+    pub(crate) state: StreamState,
+    pub(crate) revision: Revision,
+    /// When the last event was recorded; `None`: there is none, or it is in the snapshot.
+    pub(crate) recorded_at: Option<Timestamp>,
+    /// The revision of the snapshot that the read began with, 0 without one.
+    pub(crate) snapshot: Revision,
 }
 
 /// A piece of work.
 pub(crate) enum Job {
     /// Read a stream, on from what was read so far.
-    Stream(StreamId, Option<(StreamState, Revision)>),
+    Stream(StreamId, Option<Read>),
+    /// Read a stream, and keep a snapshot of it.
+    Snapshot(StreamId, Option<Read>),
     /// Look whether the events of a task are in the log.
     Probe(TaskId, Trace, Reply),
     /// Answer a task with the outcome that its key recorded.
@@ -63,7 +77,7 @@ pub(crate) struct Loaders {
 
 impl Loaders {
     pub(crate) fn start(
-        count: usize,
+        options: &Options,
         log: &Arc<dyn EventLog>,
         runtime: &Handle,
         inbox: &Arc<Inbox>,
@@ -71,13 +85,15 @@ impl Loaders {
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut threads = Vec::new();
-        for number in 0..count.max(1) {
+        for number in 0..options.loaders.max(1) {
             let loader = Loader {
                 log: log.clone(),
                 runtime: runtime.clone(),
                 inbox: inbox.clone(),
                 stats: stats.clone(),
                 shared: shared.clone(),
+                snapshots: options.snapshots.clone(),
+                snapshot_every: options.snapshot_every,
             };
             threads.push(
                 std::thread::Builder::new().name(format!("load-{number}")).spawn(move || loader.run())?,
@@ -117,6 +133,8 @@ struct Loader {
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     shared: Arc<Shared>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
+    snapshot_every: u64,
 }
 
 impl Loader {
@@ -128,23 +146,27 @@ impl Loader {
             for job in jobs {
                 match job {
                     Job::Stream(stream, so_far) => match self.read_page(&stream, so_far) {
-                        Ok((state, revision, true)) => {
-                            loaded.push(Loaded { stream, result: Ok((state, revision)) });
+                        Ok((read, true)) => {
+                            if read.revision >= read.snapshot + self.snapshot_every {
+                                self.keep(&stream, &read);
+                            }
+                            loaded.push(Loaded { stream, result: Ok(read) });
                         }
-                        Ok((state, revision, false)) => {
-                            unfinished.push(Job::Stream(stream, Some((state, revision))));
-                        }
+                        Ok((read, false)) => unfinished.push(Job::Stream(stream, Some(read))),
                         Err(error) => loaded.push(Loaded { stream, result: Err(error) }),
+                    },
+                    Job::Snapshot(stream, so_far) => match self.read_page(&stream, so_far) {
+                        Ok((read, true)) => self.keep(&stream, &read),
+                        Ok((read, false)) => unfinished.push(Job::Snapshot(stream, Some(read))),
+                        Err(error) => {
+                            tracing::warn!(%stream, %error, "a stream could not be read for its snapshot")
+                        }
                     },
                     Job::Probe(task, trace, reply) => {
                         let found = self.probe(&trace, reply);
                         self.inbox.signal(Signal::Probed(task, found));
                     }
-                    Job::Replay(task, record) => {
-                        let answer = self.replay(task.key.as_ref(), &record);
-                        Stats::add(&self.stats.replays, 1);
-                        task.answer(answer);
-                    }
+                    Job::Replay(task, record) => self.answer_again(task, &record),
                 }
             }
             if !loaded.is_empty() {
@@ -169,37 +191,58 @@ impl Loader {
         Some(queue.jobs.drain(..count).collect())
     }
 
-    /// Reads the next page; the last part says whether the stream is at its end.
-    fn read_page(
-        &self,
-        stream: &StreamId,
-        so_far: Option<(StreamState, Revision)>,
-    ) -> Result<(StreamState, Revision, bool), CommandError> {
-        let (mut state, mut revision) = match so_far {
-            Some(so_far) => so_far,
-            None => (
-                StreamState::initial(stream.as_str())
-                    .ok_or_else(|| CommandError::Internal(format!("{stream} is no stream to decide on")))?,
-                0,
-            ),
+    /// Where a read begins: at the snapshot, if there is one that fits the log.
+    fn beginning(&self, stream: &StreamId) -> Result<Read, CommandError> {
+        let initial = StreamState::initial(stream.as_str())
+            .ok_or_else(|| CommandError::Internal(format!("{stream} is no stream to decide on")))?;
+        let from_start = Read { state: initial, revision: 0, recorded_at: None, snapshot: 0 };
+        let Some(snapshot) = self.snapshots.as_ref().and_then(|kept| kept.load(stream, SNAPSHOT_VERSION))
+        else {
+            return Ok(from_start);
         };
-        let events = self.block_on(self.log.read_stream(stream, revision + 1, PAGE))?;
+        // A log that was put back to an earlier state is shorter than its snapshots.
+        if self.block_on(self.log.stream_revision(stream))? < snapshot.revision {
+            return Ok(from_start);
+        }
+        let (revision, state) = (snapshot.revision, serde_json::from_slice(&snapshot.bytes));
+        Ok(state.map_or(from_start, |state| Read { state, revision, recorded_at: None, snapshot: revision }))
+    }
+
+    fn keep(&self, stream: &StreamId, read: &Read) {
+        let Some(snapshots) = &self.snapshots else { return };
+        let kept = serde_json::to_vec(&read.state).map_err(std::io::Error::other).and_then(|bytes| {
+            let (revision, bytes) = (read.revision, bytes.into());
+            snapshots.save(stream, &Snapshot { revision, code_version: SNAPSHOT_VERSION, bytes })
+        });
+        match kept {
+            Ok(()) => Stats::add(&self.stats.snapshots, 1),
+            Err(error) => tracing::warn!(%stream, %error, "a snapshot could not be kept"),
+        }
+    }
+
+    /// Reads the next page; the last part says whether the stream is at its end.
+    fn read_page(&self, stream: &StreamId, so_far: Option<Read>) -> Result<(Read, bool), CommandError> {
+        let mut read = match so_far {
+            Some(so_far) => so_far,
+            None => self.beginning(stream)?,
+        };
+        let events = self.block_on(self.log.read_stream(stream, read.revision + 1, PAGE))?;
         let at_end = events.len() < PAGE;
         for recorded in events {
             let damaged = |what: String| {
                 CommandError::Internal(format!("{stream} at revision {}: {what}", recorded.revision))
             };
-            if recorded.revision != revision + 1 {
-                return Err(damaged(format!("revision {} was expected", revision + 1)));
+            if recorded.revision != read.revision + 1 {
+                return Err(damaged(format!("revision {} was expected", read.revision + 1)));
             }
             let event = AnyEvent::decode(recorded.event_type(), recorded.version, recorded.data())
                 .map_err(|error| damaged(error.to_string()))?;
-            state
-                .apply(event)
-                .map_err(|event| damaged(format!("{} does not belong here", event.wire_name())))?;
-            revision = recorded.revision;
+            let foreign = |name: &str| damaged(format!("{name} does not belong here"));
+            read.state.apply(event).map_err(foreign)?;
+            read.revision = recorded.revision;
+            read.recorded_at = Some(Timestamp::from_micros(recorded.recorded_at));
         }
-        Ok((state, revision, at_end))
+        Ok((read, at_end))
     }
 
     /// The reply with its position, if the event is where the append would have put it.
@@ -211,9 +254,22 @@ impl Loader {
         }))
     }
 
-    /// Builds the recorded outcome from the log once more.
-    fn replay(&self, key: Option<&Key>, record: &Recorded) -> Result<Reply, CommandError> {
-        let key = key.expect("only commands with a key are replayed");
+    /// Answers with the recorded outcome. If the events that the record speaks of are not there, it was an intent that
+    /// came to nothing (see `sequential`), and the command is decided after all.
+    fn answer_again(&self, task: Box<Task>, record: &Recorded) {
+        match self.replay(&task, record) {
+            Ok(Ok(reply)) => {
+                Stats::add(&self.stats.replays, 1);
+                task.answer(Ok(reply));
+            }
+            Ok(Err(void)) => self.inbox.signal(Signal::Void(task, void)),
+            Err(error) => task.answer(Err(error)),
+        }
+    }
+
+    /// Builds the recorded outcome from the log once more. `Err`: the record at that revision counts for nothing.
+    fn replay(&self, task: &Task, record: &Recorded) -> Result<Result<Reply, Revision>, CommandError> {
+        let key = task.key.as_ref().expect("only commands with a key are replayed");
         let lost = |what: &str| CommandError::Internal(format!("the record {} speaks of {what}", key.stream));
         let stream = StreamId::new(&record.stream).map_err(|_| lost("no stream"))?;
         let first = (record.revision + 1).saturating_sub(u64::from(record.events));
@@ -222,12 +278,14 @@ impl Loader {
         } else {
             self.block_on(self.log.read_stream(&stream, first, record.events as usize))?
         };
-        if events.len() != record.events as usize {
-            return Err(lost("events that are not there"));
-        }
-        // The record is the last event of its append, so its position is the position of the outcome.
         let records = self.block_on(self.log.read_stream(&key.stream, 1, PAGE))?;
-        let position = records.last().ok_or_else(|| lost("nothing"))?.position;
+        let newest = records.last().ok_or_else(|| lost("nothing"))?;
+        let last = record.events.checked_sub(1).map(|number| ids::of_event(task.command, number));
+        if events.len() != record.events as usize || events.last().map(|event| event.event_id) != last {
+            return Ok(Err(newest.revision));
+        }
+        // Of an atomic append the record is the last event.
+        let position = events.last().map_or(0, |event| event.position).max(newest.position);
         let events: Option<Vec<ReplyEvent>> = events
             .iter()
             .map(|event| {
@@ -238,14 +296,14 @@ impl Loader {
                 })
             })
             .collect();
-        Ok(Reply {
+        Ok(Ok(Reply {
             stream,
             revision: record.revision,
             position,
             events: events.ok_or_else(|| lost("unknown events"))?,
             created: record.events > 0 && record.revision == u64::from(record.events),
             replayed: true,
-        })
+        }))
     }
 
     /// Embedded logs answer at the first poll, which spares the machinery for those that do not.

@@ -35,7 +35,7 @@ use tokio::runtime::Handle;
 
 use self::commit::Commits;
 use self::inbox::{Inbox, Signal};
-use self::load::{Job, Loaded, Loaders};
+use self::load::{Job, Loaded, Loaders, Read};
 use self::park::Parked;
 use self::table::{GroupNo, Table};
 use self::task::Task;
@@ -78,6 +78,8 @@ pub(crate) struct Engine {
     pub(crate) load_when_durable: Vec<(GroupNo, StreamId)>,
     /// Commands that were taken from the inbox and not tried yet.
     pub(crate) batch: VecDeque<Box<Task>>,
+    /// Whether the log writes one stream at a time.
+    pub(crate) sequential: bool,
     /// Why nothing can be written any more.
     pub(crate) stopped: Option<String>,
 }
@@ -137,6 +139,10 @@ impl Engine {
         match signal {
             Signal::Loaded(loaded) => loaded.into_iter().for_each(|loaded| self.take_loaded(loaded)),
             Signal::Probed(task, found) => self.take_probed(task, found),
+            Signal::Void(mut task, revision) => {
+                task.void_record = Some(revision);
+                self.park_ready(task);
+            }
             Signal::Foreign(streams) => {
                 for (stream, revision) in streams {
                     self.take_foreign(&stream, revision);
@@ -147,12 +153,14 @@ impl Engine {
 
     fn take_loaded(&mut self, Loaded { stream, result }: Loaded) {
         match result {
-            Ok((state, revision)) => {
+            Ok(Read { state, revision, recorded_at, snapshot }) => {
                 self.arm(&stream, &state, self.now);
                 if let StreamState::Inventory(inventory) = &state {
                     self.holds.enter(&stream, inventory.holds(), self.now);
                 }
-                self.table.put(&stream, state, revision);
+                let slot = self.table.put(&stream, state, revision);
+                slot.recorded_at = recorded_at;
+                slot.snapshot_due = snapshot + self.options.snapshot_every;
                 self.wake_waiters(&stream);
             }
             Err(error) => self.fail_waiters(&stream, &error),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use daybook_eventlog::{Revision, StreamId};
+use daybook_schemas::Timestamp;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
@@ -27,6 +28,10 @@ pub(crate) struct Slot {
     pub(crate) pending: GroupNo,
     /// Whether a read is under way.
     pub(crate) loading: bool,
+    /// When the last event was recorded.
+    pub(crate) recorded_at: Option<Timestamp>,
+    /// The revision from which on a new snapshot is due.
+    pub(crate) snapshot_due: Revision,
     pub(crate) line: Option<Box<Line>>,
     size: usize,
     used: bool,
@@ -82,9 +87,12 @@ impl Table {
     }
 
     /// A stream was read.
-    pub(crate) fn put(&mut self, stream: &StreamId, state: StreamState, revision: Revision) {
+    pub(crate) fn put(&mut self, stream: &StreamId, state: StreamState, revision: Revision) -> &mut Slot {
         let size = state.size_bytes() + OVERHEAD;
-        let slot = self.slot(stream);
+        let slot = match self.slots.entry(stream.clone()) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(place) => place.insert(Slot::default()),
+        };
         let on_ring = slot.state.is_some();
         let was = std::mem::replace(&mut slot.size, size);
         slot.state = Some(state);
@@ -95,18 +103,18 @@ impl Table {
         if !on_ring {
             self.ring.push_back(stream.clone());
         }
+        slot
     }
 
     /// A decision changed the state: take its new size into account.
-    pub(crate) fn resize(&mut self, stream: &StreamId) {
-        if let Some(slot) = self.slots.get_mut(stream)
-            && let Some(state) = &slot.state
-        {
-            let size = state.size_bytes() + OVERHEAD;
-            let was = std::mem::replace(&mut slot.size, size);
-            slot.used = true;
-            self.bytes = self.bytes + size - was;
-        }
+    pub(crate) fn resize(&mut self, stream: &StreamId) -> usize {
+        let Some(slot) = self.slots.get_mut(stream) else { return 0 };
+        let Some(state) = &slot.state else { return 0 };
+        let size = state.size_bytes() + OVERHEAD;
+        let was = std::mem::replace(&mut slot.size, size);
+        slot.used = true;
+        self.bytes = self.bytes + size - was;
+        size
     }
 
     /// Drops the state, which is not what the log says. Waiters and places stay.

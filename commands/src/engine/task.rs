@@ -54,6 +54,8 @@ pub(crate) struct Task {
     pub(crate) metadata: Bytes,
     /// `None` for the dispatcher's own commands.
     pub(crate) reply: Option<ReplySlot>,
+    /// The revision of the key's stream whose record counts for nothing: the events it speaks of are not there.
+    pub(crate) void_record: Option<Revision>,
     /// How often an append of this command failed.
     pub(crate) attempt: u32,
     /// Streams in whose line the task holds a place.

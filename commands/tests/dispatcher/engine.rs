@@ -139,3 +139,24 @@ async fn a_shutdown_finishes_what_was_queued() {
         answer.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_long_stream_is_read_from_its_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Arc::new(daybook_eventlog::FileSnapshots::open(folder.path()).unwrap());
+    let options = Options { snapshots: Some(snapshots), snapshot_every: 500, ..Options::default() };
+    let log = FaultyLog::new(MemoryLog::new());
+    let shop = Shop::with(Arc::new(log.clone()), options.clone()).await;
+    shop.ok("inventory/1/receive", json!({"quantity": 3_000})).await;
+    let answers: Vec<_> = (0..3_000).map(|_| shop.send("inventory/1/sell", json!({"quantity": 1}))).collect();
+    for answer in answers {
+        answer.await.unwrap();
+    }
+    until("a snapshot", async || shop.dispatcher.stats().snapshot().snapshots >= 1).await;
+    let shop = shop.restarted(options).await;
+    log.count_reads();
+    assert_eq!(shop.no("inventory/1/sell", json!({"quantity": 1})).await, "insufficient_stock");
+    assert!(log.count_reads() < 3_000, "the whole stream was read");
+    let reply = shop.ok("inventory/1/receive", json!({"quantity": 1})).await;
+    assert_eq!(reply.revision, 3_005);
+}

@@ -1,10 +1,17 @@
 //! The dispatcher from outside, over a log in memory that can be made to fail.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test stops at the first thing that goes wrong"
+)]
+
 mod engine;
 mod faults;
 mod keys;
 mod model;
 mod orders;
+mod sequential;
 mod support;
 mod timers;
 mod variants;

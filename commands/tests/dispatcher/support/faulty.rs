@@ -17,7 +17,7 @@ type Gate = Arc<dyn Fn(&StreamId) -> bool + Send + Sync>;
 
 /// Wraps a log. Clones share their faults.
 #[derive(Clone)]
-pub struct FaultyLog {
+pub(crate) struct FaultyLog {
     inner: Arc<dyn EventLog>,
     fault: Arc<Mutex<Option<Fault>>>,
     /// Commits wait while this is true; the appends themselves are done, as by a slow disk.
@@ -25,12 +25,13 @@ pub struct FaultyLog {
     /// Reads of streams for which this says true wait.
     gate: Arc<Mutex<Option<Gate>>>,
     gate_changed: Arc<watch::Sender<u64>>,
-    pub groups: Arc<AtomicUsize>,
+    pub(crate) groups: Arc<AtomicUsize>,
+    read: Arc<AtomicUsize>,
     multi_stream: bool,
 }
 
 impl FaultyLog {
-    pub fn new(inner: impl EventLog) -> Self {
+    pub(crate) fn new(inner: impl EventLog) -> Self {
         Self {
             inner: Arc::new(inner),
             fault: Arc::default(),
@@ -38,36 +39,50 @@ impl FaultyLog {
             gate: Arc::default(),
             gate_changed: Arc::new(watch::channel(0).0),
             groups: Arc::default(),
+            read: Arc::default(),
             multi_stream: true,
         }
     }
 
     /// The same log without atomic appends over several streams.
-    pub fn single_stream(mut self) -> Self {
+    pub(crate) fn single_stream(mut self) -> Self {
         self.multi_stream = false;
         self
     }
 
+    /// An append by another writer, done at once.
+    pub(crate) fn write_behind(&self, append: Append) {
+        self.inner.append(append).now_or_never().expect("a log in memory answers at once").unwrap();
+    }
+
+    /// Events of streams that were read since the last call.
+    pub(crate) fn count_reads(&self) -> usize {
+        self.read.swap(0, Ordering::SeqCst)
+    }
+
     /// From now on the function says which appends fail, and whether they are done all the same.
-    pub fn fail(&self, fault: impl Fn(&Append) -> Option<(AppendError, bool)> + Send + Sync + 'static) {
+    pub(crate) fn fail(
+        &self,
+        fault: impl Fn(&Append) -> Option<(AppendError, bool)> + Send + Sync + 'static,
+    ) {
         *self.fault.lock() = Some(Arc::new(fault));
     }
 
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         *self.fault.lock() = None;
     }
 
     /// Holds commits back, or lets them go.
-    pub fn hold(&self, hold: bool) {
+    pub(crate) fn hold(&self, hold: bool) {
         self.held.send_replace(hold);
     }
 
     /// Reads of these streams wait until [`Self::open_gate`].
-    pub fn gate(&self, gate: impl Fn(&StreamId) -> bool + Send + Sync + 'static) {
+    pub(crate) fn gate(&self, gate: impl Fn(&StreamId) -> bool + Send + Sync + 'static) {
         *self.gate.lock() = Some(Arc::new(gate));
     }
 
-    pub fn open_gate(&self) {
+    pub(crate) fn open_gate(&self) {
         *self.gate.lock() = None;
         self.gate_changed.send_modify(|n| *n += 1);
     }
@@ -128,7 +143,9 @@ impl EventLog for FaultyLog {
             while self.gate.lock().as_ref().is_some_and(|gate| gate(stream)) {
                 let _ = changed.changed().await;
             }
-            self.inner.read_stream(stream, from, limit).await
+            let events = self.inner.read_stream(stream, from, limit).await?;
+            self.read.fetch_add(events.len(), Ordering::SeqCst);
+            Ok(events)
         }
         .boxed()
     }

@@ -1,0 +1,223 @@
+//! Given / when / then without any log: states in a table, decided on by one command after the other.
+
+use std::time::Duration;
+
+use daybook_aggregates::{Role, Roles};
+use daybook_eventlog::StreamId;
+use daybook_schemas::{Timestamp, Token};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::encode::Encoder;
+use crate::engine::table::Table;
+use crate::error::CommandError;
+use crate::holds::HoldIndex;
+use crate::op::Op;
+use crate::state::StreamState;
+use crate::workspace::{Context, Halt, Scratch, Workspace, stream};
+
+struct World {
+    table: Table,
+    holds: HoldIndex,
+    now: Timestamp,
+    sequential: bool,
+    commands: u128,
+}
+
+/// `stream type` of every event, or the refusal.
+type Outcome = Result<Vec<String>, CommandError>;
+
+impl World {
+    fn given(commands: &[(&str, Value)]) -> Self {
+        let mut world = Self {
+            table: Table::new(usize::MAX),
+            holds: HoldIndex::default(),
+            now: Timestamp::from_secs(1_000_000),
+            sequential: false,
+            commands: 0,
+        };
+        for (path, body) in commands {
+            world.when(path, body).unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        }
+        world
+    }
+
+    fn when(&mut self, path: &str, body: &Value) -> Outcome {
+        self.by(Roles::ALL, path, body)
+    }
+
+    /// Decides; streams that are asked for and not there are absent.
+    fn by(&mut self, roles: Roles, path: &str, body: &Value) -> Outcome {
+        let parts: Vec<&str> = path.split('/').collect();
+        let id = Token::new(parts[1]).unwrap();
+        self.commands += 1;
+        let fresh_id = Token::new(format!("fresh-{}", self.commands)).unwrap();
+        let body = body.to_string();
+        let mut op = Op::parse(parts[0], &id, parts[2], body.as_bytes(), &fresh_id, roles, 5)?;
+        let main = stream::of(parts[0], &id);
+        loop {
+            let mut scratch = Scratch::default();
+            let context = Context {
+                now: self.now,
+                fresh_id: fresh_id.clone(),
+                roles,
+                sequential: self.sequential,
+                shared: false,
+                claim_timeout: Duration::from_secs(60),
+            };
+            let command = Uuid::from_u128(self.commands);
+            let encoder = Encoder {
+                command,
+                main: main.clone(),
+                first_event_id: command,
+                recorded_at: self.now,
+                metadata: bytes::Bytes::new(),
+            };
+            let mut workspace =
+                Workspace::new(&mut self.table, &self.holds, &mut scratch, encoder, context, 1, 0);
+            match op.decide(&mut workspace, &main) {
+                Ok(()) => workspace.finish(),
+                Err(Halt::Refused(error)) => return Err(error),
+                Err(Halt::Fence(stream)) => panic!("nothing is in flight, but {stream} was to be durable"),
+                Err(Halt::Wait) => {
+                    for missing in scratch.missing {
+                        let state = StreamState::initial(missing.as_str()).unwrap();
+                        self.table.put(&missing, state, 0);
+                    }
+                    continue;
+                }
+            }
+            return Ok(self.keep(scratch));
+        }
+    }
+
+    fn keep(&mut self, scratch: Scratch) -> Vec<String> {
+        let mut events = Vec::new();
+        for write in scratch.writes {
+            let slot = self.table.get_mut(&write.stream).unwrap();
+            slot.revision += write.encoded.len() as u64;
+            slot.recorded_at = Some(self.now);
+            events.extend(write.encoded.iter().map(|event| format!("{} {}", write.stream, event.event_type)));
+        }
+        for (stream, change) in scratch.changes {
+            self.holds.change(&stream, change, self.now);
+        }
+        events
+    }
+}
+
+fn code(outcome: Outcome) -> &'static str {
+    outcome.unwrap_err().code()
+}
+
+fn create(product: &str) -> Value {
+    json!({"product_id": product, "name": product, "brand": "Acme", "category": "Shirts",
+           "price": {"amount": "10.00", "currency": "GBP"}})
+}
+
+fn on_sale(variant: &str, units: u32) -> [(String, Value); 4] {
+    [
+        (format!("variant/{variant}/create"), create(variant)),
+        (format!("variant/{variant}/submit"), json!({})),
+        (format!("variant/{variant}/activate"), json!({})),
+        (format!("inventory/{variant}/receive"), json!({"quantity": units})),
+    ]
+}
+
+fn shop(variants: &[(&str, u32)]) -> World {
+    let commands: Vec<_> = variants.iter().flat_map(|(variant, units)| on_sale(variant, *units)).collect();
+    let commands: Vec<(&str, Value)> =
+        commands.iter().map(|(path, body)| (path.as_str(), body.clone())).collect();
+    World::given(&commands)
+}
+
+fn order(lines: &Value) -> Value {
+    json!({"customer_id": "c", "payment_method": "card", "lines": lines})
+}
+
+#[test]
+fn a_variant_takes_its_claims() {
+    let events = World::given(&[]).when("variant/v/create", &create("p")).unwrap();
+    assert_eq!(events.len(), 3);
+    assert!(events[0].starts_with("claim-config-") && events[1].starts_with("claim-sku-V-"));
+    assert_eq!(events[2], "variant-v variant.created");
+}
+
+#[test]
+fn a_claim_without_its_variant_passes_on_only_where_streams_are_written_one_by_one() {
+    for (sequential, secs, expected) in [(false, 60, false), (true, 59, false), (true, 60, true)] {
+        let mut world = World::given(&[("variant/v/create", create("p"))]);
+        // As if the last stream had never been written.
+        let variant = StreamId::new("variant-v").unwrap();
+        world.table.put(&variant, StreamState::initial("variant-v").unwrap(), 0);
+        (world.sequential, world.now) = (sequential, world.now.plus_secs(secs));
+        assert_eq!(world.when("variant/w/create", &create("p")).is_ok(), expected, "{sequential} {secs}");
+    }
+}
+
+#[test]
+fn archiving_looks_at_the_stock_and_gives_the_configuration_back() {
+    let mut world =
+        World::given(&[("variant/v/create", create("p")), ("inventory/v/receive", json!({"quantity": 1}))]);
+    assert_eq!(code(world.when("variant/v/archive", &json!({}))), "stock_left");
+    world.when("inventory/v/sell", &json!({"quantity": 1})).unwrap();
+    let events = world.when("variant/v/archive", &json!({})).unwrap();
+    assert_eq!(events[0], "variant-v variant.archived");
+    assert!(events[1].ends_with("claim.released"));
+    assert_eq!(world.when("variant/v/archive", &json!({})).unwrap(), [""; 0]);
+}
+
+#[test]
+fn only_operators_set_prices_and_record_the_past() {
+    let mut world = shop(&[("a", 5)]);
+    let priced =
+        json!([{"variant_id": "a", "quantity": 1, "unit_price": {"amount": "1.00", "currency": "GBP"}}]);
+    let storefront = Roles::of([Role::Storefront]);
+    assert_eq!(code(world.by(storefront, "order/1/place", &order(&priced))), "forbidden");
+    assert!(world.by(Roles::of([Role::Operator]), "order/1/place", &order(&priced)).is_ok());
+    let past = json!({"payment_method": "card", "placed_at": "2011-11-04T10:00:00Z", "lines": priced});
+    assert_eq!(code(world.by(storefront, "order/2/record", &past)), "forbidden");
+}
+
+#[test]
+fn a_refused_line_changes_nothing_anywhere() {
+    let mut world = shop(&[("a", 5), ("b", 1)]);
+    let lines = json!([{"variant_id": "a", "quantity": 5}, {"variant_id": "b", "quantity": 2}]);
+    assert_eq!(code(world.when("order/1/place", &order(&lines))), "insufficient_stock");
+    assert!(world.when("inventory/a/sell", &json!({"quantity": 5})).is_ok());
+}
+
+#[test]
+fn a_payment_after_the_deadline_takes_the_goods_anew_or_calls_the_order_off() {
+    for (sold_meanwhile, last) in [(2, "order-1 order.paid"), (3, "order-1 order.refunded")] {
+        let mut world = shop(&[("a", 5)]);
+        let lines = json!([{"variant_id": "a", "quantity": 3}]);
+        world.when("order/1/place", &order(&lines)).unwrap();
+        world.now = world.now.plus_secs(60);
+        world.when("inventory/a/sell", &json!({"quantity": sold_meanwhile})).unwrap();
+        let events = world.when("order/1/pay", &json!({})).unwrap();
+        assert!(events.contains(&last.to_owned()), "{events:?}");
+        assert_eq!(events.contains(&"inventory-a inventory.confirmed".to_owned()), sold_meanwhile == 2);
+        let left = 5 - sold_meanwhile - if sold_meanwhile == 2 { 3 } else { 0 };
+        assert_eq!(world.when("inventory/a/sell", &json!({"quantity": 1})).is_ok(), left > 0);
+    }
+}
+
+#[test]
+fn goods_of_a_cancelled_or_returned_order_go_back() {
+    let mut world = shop(&[("a", 5)]);
+    let lines = json!([{"variant_id": "a", "quantity": 3}, {"variant_id": "a", "quantity": 2}]);
+    world.when("order/1/place", &order(&lines)).unwrap();
+    world.when("order/1/pay", &json!({})).unwrap();
+    let events = world.when("order/1/cancel", &json!({})).unwrap();
+    assert!(events.contains(&"inventory-a inventory.returned".to_owned()), "{events:?}");
+    world.when("order/2/place", &order(&lines)).unwrap();
+    world.when("order/2/pay", &json!({})).unwrap();
+    world.when("order/2/ship", &json!({})).unwrap();
+    let part =
+        json!({"return_id": "r", "lines": [{"line_id": 1, "quantity": 1}, {"line_id": 2, "quantity": 1}]});
+    world.when("order/2/request-return", &part).unwrap();
+    world.when("order/2/receive-return", &json!({"return_id": "r"})).unwrap();
+    assert!(world.when("inventory/a/sell", &json!({"quantity": 2})).is_ok());
+    assert_eq!(code(world.when("inventory/a/sell", &json!({"quantity": 1}))), "insufficient_stock");
+}

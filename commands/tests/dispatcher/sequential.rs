@@ -1,0 +1,115 @@
+//! A log that writes one stream at a time, and attempts that break off between two streams.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use daybook_commands::Options;
+use daybook_eventlog::AppendError;
+use daybook_eventlog::memory::MemoryLog;
+use serde_json::{Value, json};
+
+use crate::support::faulty::FaultyLog;
+use crate::support::{Shop, code, request};
+
+async fn open() -> (FaultyLog, Shop) {
+    let log = FaultyLog::new(MemoryLog::new()).single_stream();
+    let shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
+    (log, shop)
+}
+
+/// Lets so many appends through, then fails one.
+fn fail_after(log: &FaultyLog, count: usize) {
+    let seen = AtomicUsize::new(0);
+    log.fail(move |_| {
+        (seen.fetch_add(1, Ordering::SeqCst) == count)
+            .then(|| (AppendError::DiskFull("no room".into()), false))
+    });
+}
+
+fn shirt() -> Value {
+    json!({"product_id": "shirt", "name": "Shirt", "brand": "Acme", "category": "Shirts",
+           "sku": {"strategy": "manual", "value": "A"}, "price": {"amount": "1.00", "currency": "GBP"}})
+}
+
+#[tokio::test]
+async fn a_create_goes_on_where_it_broke_off() {
+    for broken in 0..3 {
+        let (log, shop) = open().await;
+        fail_after(&log, broken);
+        assert_eq!(shop.no("variant/v1/create", shirt()).await, "disk_full");
+        log.heal();
+        shop.ok("variant/v1/create", shirt()).await;
+        let mut history = shop.history().await;
+        assert_eq!(history.len(), 3, "{history:?}");
+        assert_eq!(history.pop().unwrap(), "variant-v1 variant.created");
+    }
+}
+
+#[tokio::test]
+async fn claims_of_a_create_that_never_came_run_out() {
+    let (log, shop) = open().await;
+    fail_after(&log, 2);
+    assert_eq!(shop.no("variant/v1/create", shirt()).await, "disk_full");
+    log.heal();
+    assert_eq!(shop.no("variant/v2/create", shirt()).await, "duplicate_configuration");
+    shop.clock.advance_secs(60);
+    shop.ok("variant/v2/create", shirt()).await;
+    assert_eq!(shop.no("variant/v1/create", shirt()).await, "duplicate_configuration");
+    shop.clock.advance_secs(3_600);
+    assert_eq!(shop.no("variant/v3/create", shirt()).await, "duplicate_configuration");
+}
+
+#[tokio::test]
+async fn an_order_goes_on_where_it_broke_off_and_nothing_is_held_twice() {
+    for broken in 0..4 {
+        let (log, shop) = open().await;
+        shop.stock("a", 3).await;
+        shop.stock("b", 3).await;
+        let order = json!({"customer_id": "c", "payment_method": "card",
+                           "lines": [{"variant_id": "a", "quantity": 3}, {"variant_id": "b", "quantity": 3}]});
+        let place = || request("order/1/place", &order).with_key("k");
+        fail_after(&log, broken);
+        assert_eq!(code(shop.dispatcher.dispatch(place()).await), "disk_full", "{broken}");
+        log.heal();
+        let reply = shop.dispatcher.dispatch(place()).await.unwrap();
+        assert!(!reply.replayed);
+        assert_eq!(reply.events.len(), 2);
+        let again = shop.dispatcher.dispatch(place()).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(again.events, reply.events);
+        let history = shop.history().await;
+        assert_eq!(history.iter().filter(|event| event.ends_with("inventory.reserved")).count(), 2);
+        shop.ok("order/1/pay", json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_counts_only_with_its_events() {
+    let (log, shop) = open().await;
+    let receive = || request("inventory/1/receive", &json!({"quantity": 5})).with_key("k");
+    fail_after(&log, 1);
+    assert_eq!(code(shop.dispatcher.dispatch(receive()).await), "disk_full");
+    log.heal();
+    let shop = shop.restarted(Options::default()).await;
+    assert!(!shop.dispatcher.dispatch(receive()).await.unwrap().replayed);
+    assert!(shop.dispatcher.dispatch(receive()).await.unwrap().replayed);
+    shop.ok("inventory/1/sell", json!({"quantity": 5})).await;
+    assert_eq!(shop.no("inventory/1/sell", json!({"quantity": 1})).await, "insufficient_stock");
+}
+
+#[tokio::test]
+async fn an_order_of_the_past_goes_on_where_it_broke_off() {
+    for broken in 0..3 {
+        let (log, shop) = open().await;
+        shop.stock("a", 3).await;
+        shop.stock("b", 3).await;
+        let order = json!({"payment_method": "card", "placed_at": "2011-11-04T10:00:00Z",
+                           "lines": [{"variant_id": "a", "quantity": 3}, {"variant_id": "b", "quantity": 3}]});
+        fail_after(&log, broken);
+        assert_eq!(shop.no("order/1/record", order.clone()).await, "disk_full");
+        log.heal();
+        assert_eq!(shop.ok("order/1/record", order).await.events.len(), 5);
+        let history = shop.history().await;
+        assert_eq!(history.iter().filter(|event| event.ends_with("inventory.confirmed")).count(), 2);
+    }
+}
