@@ -8,8 +8,8 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use cqrs_es::event_sink::EventSink;
@@ -25,8 +25,16 @@ use uuid::Uuid;
 
 const CLIENTS: u64 = 64;
 const STREAMS: u64 = 10_000;
-const ROUNDS: usize = 3;
-const ROUND: Duration = Duration::from_secs(3);
+
+/// `DAYBOOK_BENCH_ROUNDS`, by default 3.
+static ROUNDS: LazyLock<u64> = LazyLock::new(|| from_environment("DAYBOOK_BENCH_ROUNDS", 3));
+/// `DAYBOOK_BENCH_SECONDS` of each round, by default 3.
+static ROUND: LazyLock<Duration> =
+    LazyLock::new(|| Duration::from_secs(from_environment("DAYBOOK_BENCH_SECONDS", 3)));
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().expect("a whole number"))
+}
 
 /// With its wrapper 490 bytes in the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,12 +150,12 @@ async fn measure<F: Future<Output = ()> + Send>(
             let (done, command) = (done.clone(), command.clone());
             tokio::spawn(async move {
                 let mut dice = (client + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                while start.elapsed() < ROUND {
+                while start.elapsed() < *ROUND {
                     dice ^= dice << 13;
                     dice ^= dice >> 7;
                     dice ^= dice << 17;
                     command(client, dice).await;
-                    if start.elapsed() < ROUND {
+                    if start.elapsed() < *ROUND {
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -235,11 +243,11 @@ async fn bench(url: String) {
     println!(
         "PostgreSQL {server}; {cores} cores shared by server and clients; {CLIENTS} clients; 490-byte events"
     );
-    println!("commands/s, median of {ROUNDS} rounds of {} s", ROUND.as_secs());
+    println!("commands/s, median of {} rounds of {} s", *ROUNDS, ROUND.as_secs());
 
     for (name, streams) in [("10,000 streams", STREAMS), ("one hot stream", 1)] {
         let (mut ours, mut ten, mut sixty_four, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
+        for round in 0..*ROUNDS {
             let run = format!("{streams}-{round}");
             ours.push(our_round(Ours::new(first.clone(), &run, 0..streams), streams).await);
             ten.push(stock_round(&few, format!("ten-{run}"), streams).await);
