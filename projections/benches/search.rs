@@ -220,9 +220,11 @@ fn per_second(count: u64, time: Duration) -> f64 {
 }
 
 type Pairs = Vec<(&'static str, String)>;
+/// Makes another query of a kind.
+type Make = fn(&mut Random) -> Pairs;
 
 /// Kinds of queries; each call makes another one of its kind.
-fn kinds() -> Vec<(&'static str, fn(&mut Random) -> Pairs)> {
+fn kinds() -> Vec<(&'static str, Make)> {
     vec![
         ("category + colour, facets", |r| {
             vec![
@@ -263,7 +265,7 @@ fn kinds() -> Vec<(&'static str, fn(&mut Random) -> Pairs)> {
     ]
 }
 
-fn measure(reader: &SearchReader, name: &str, make: fn(&mut Random) -> Pairs, queries: u64) {
+fn measure(reader: &SearchReader, name: &str, make: Make, queries: u64) {
     let mut random = Random(42);
     let (mut times, mut hits) = (Vec::new(), 0);
     let cpu = cpu_ms();
