@@ -257,13 +257,10 @@ impl Reading<'_> {
     async fn next(&mut self) -> Result<Option<eventstore::RecordedEvent>, Fault> {
         loop {
             let next = self.connection.call(&self.lease, self.stream.next()).await?;
-            match next {
-                None => return Ok(None),
-                // A link whose event is gone has none; it is the server's own.
-                Some(resolved) => match resolved.link.or(resolved.event) {
-                    Some(event) => return Ok(Some(event)),
-                    None => {}
-                },
+            let Some(resolved) = next else { return Ok(None) };
+            // A link whose event is gone has none; it is the server's own.
+            if let Some(event) = resolved.link.or(resolved.event) {
+                return Ok(Some(event));
             }
         }
     }

@@ -5,17 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daybook_eventlog::StreamId;
 use daybook_eventlog::rules::MAX_APPEND_BYTES;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use prost::Message;
 use prost_types::Any;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
-use crate::event::{Proposed, parse_id, parse_stream, stream_to_proto, wire_revision};
+use crate::event::{Proposed, parse_id, parse_stream, wire_revision};
 use crate::proto::streams::batch_append_req::options::{DeadlineOption, ExpectedStreamPosition as Asked};
 use crate::proto::streams::batch_append_req::{Options, ProposedMessage};
 use crate::proto::streams::batch_append_resp::{ExpectedStreamPosition, Result as Outcome, Success, success};
@@ -27,7 +26,8 @@ use crate::write::{Expectation, Refusal, Written};
 /// How many writes may wait for the log; further ones wait in the connection.
 const MAX_IN_FLIGHT: usize = 256;
 
-/// How many bytes of unfinished writes a call may hold.
+/// How many unfinished writes, and how many bytes of them, a call may hold.
+const MAX_UNFINISHED: usize = 1024;
 const MAX_UNFINISHED_BYTES: usize = 8 * MAX_APPEND_BYTES;
 
 /// A longer time limit is none: some clients send a point in time where the protocol wants a span.
@@ -95,14 +95,14 @@ async fn take_writes(
                 write.events.clear();
             }
         }
-        if held > MAX_UNFINISHED_BYTES {
-            return Err(Status::resource_exhausted("too many bytes of unfinished writes in one call"));
+        if held > MAX_UNFINISHED_BYTES || unfinished.len() > MAX_UNFINISHED {
+            return Err(Status::resource_exhausted("too many unfinished writes in one call"));
         }
         if request.is_final
             && let Some(write) = unfinished.remove(&id)
         {
             held -= write.bytes;
-            if tried.send(write.begin(context).await?).await.is_err() {
+            if tried.send(write.begin(context).await).await.is_err() {
                 return Ok(());
             }
         }
@@ -129,34 +129,63 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    /// Queues the write and gives the future of its reply. An error ends the call: such a request has no place to
-    /// reply to.
-    async fn begin(self, context: &Context) -> Result<BoxFuture<'static, BatchAppendResp>, Status> {
-        let Some(options) = self.options else {
-            return Err(Status::invalid_argument("a write of a batch begins with its options"));
+    /// Queues the write and gives the future of its reply.
+    async fn begin(self, context: &Context) -> BoxFuture<'static, BatchAppendResp> {
+        let options = self.options.unwrap_or_default();
+        let address = Address {
+            correlation: self.correlation,
+            stream: options.stream_identifier.clone().unwrap_or_default(),
+            asked: options.expected_stream_position,
         };
-        let stream = parse_stream(options.stream_identifier.as_ref())?;
-        let expectation = expectation(options.expected_stream_position)?;
+        let stream = parse_stream(options.stream_identifier.as_ref());
+        let (stream, expectation) = match (stream, expectation(options.expected_stream_position)) {
+            (Ok(stream), Ok(expectation)) => (stream, expectation),
+            (Err(status), _) | (_, Err(status)) => {
+                return ready(address.reply(Err(failed(&status)))).boxed();
+            }
+        };
         let outcome = if self.bytes > MAX_APPEND_BYTES {
-            futures::future::ready(Err(Refusal::TooLarge)).boxed()
+            ready(Err(Refusal::TooLarge)).boxed()
         } else {
-            context.writer.begin(stream.clone(), expectation, self.events, context.now_us()).await
+            context.writer.begin(stream, expectation, self.events, context.now_us()).await
         };
-        let deadline = time_limit(options.deadline_option.as_ref());
-        let correlation = self.correlation;
-        Ok(async move {
-            let outcome = match deadline {
-                Some(limit) => match tokio::time::timeout(limit, outcome).await {
-                    Ok(outcome) => outcome.map_err(|refusal| refused(refusal, expectation)),
-                    Err(_) => {
-                        Err(with_details(Code::DeadlineExceeded, "Timeout", "Timeout", &shared::Timeout {}))
-                    }
-                },
-                None => outcome.await.map_err(|refusal| refused(refusal, expectation)),
+        let limit = time_limit(options.deadline_option.as_ref()).unwrap_or(LONGEST_DEADLINE);
+        async move {
+            let outcome = match tokio::time::timeout(limit, outcome).await {
+                Ok(outcome) => outcome.map_err(|refusal| refused(refusal, expectation)),
+                Err(_) => Err(with_details(Code::DeadlineExceeded, "Timeout", "Timeout", &shared::Timeout {})),
             };
-            reply(correlation, &stream, expectation, outcome)
+            address.reply(outcome)
         }
-        .boxed())
+        .boxed()
+    }
+}
+
+/// What a reply repeats of the request.
+struct Address {
+    correlation: Option<shared::Uuid>,
+    stream: shared::StreamIdentifier,
+    asked: Option<Asked>,
+}
+
+impl Address {
+    fn reply(self, outcome: Result<Written, rpc::Status>) -> BatchAppendResp {
+        let result = match outcome {
+            Ok(written) => Outcome::Success(succeeded(written)),
+            Err(status) => Outcome::Error(status),
+        };
+        let expected = self.asked.map(|asked| match asked {
+            Asked::StreamPosition(last) => ExpectedStreamPosition::StreamPosition(last),
+            Asked::NoStream(()) => ExpectedStreamPosition::NoStream(()),
+            Asked::Any(()) => ExpectedStreamPosition::Any(()),
+            Asked::StreamExists(()) => ExpectedStreamPosition::StreamExists(()),
+        });
+        BatchAppendResp {
+            correlation_id: self.correlation,
+            result: Some(result),
+            stream_identifier: Some(self.stream),
+            expected_stream_position: expected,
+        }
     }
 }
 
@@ -177,30 +206,6 @@ fn expectation(asked: Option<Asked>) -> Result<Expectation, Status> {
         Some(Asked::Any(())) => Ok(Expectation::Any),
         Some(Asked::StreamExists(())) => Ok(Expectation::StreamExists),
         None => Err(Status::invalid_argument("an append says which revision it expects")),
-    }
-}
-
-fn reply(
-    correlation_id: Option<shared::Uuid>,
-    stream: &StreamId,
-    expectation: Expectation,
-    outcome: Result<Written, rpc::Status>,
-) -> BatchAppendResp {
-    let result = match outcome {
-        Ok(written) => Outcome::Success(succeeded(written)),
-        Err(status) => Outcome::Error(status),
-    };
-    let expected = match expectation {
-        Expectation::Exact(last) => ExpectedStreamPosition::StreamPosition(last),
-        Expectation::NoStream => ExpectedStreamPosition::NoStream(()),
-        Expectation::Any => ExpectedStreamPosition::Any(()),
-        Expectation::StreamExists => ExpectedStreamPosition::StreamExists(()),
-    };
-    BatchAppendResp {
-        correlation_id,
-        result: Some(result),
-        stream_identifier: Some(stream_to_proto(stream)),
-        expected_stream_position: Some(expected),
     }
 }
 
@@ -236,14 +241,16 @@ fn refused(refusal: Refusal, expectation: Expectation) -> rpc::Status {
                 &details,
             )
         }
-        Refusal::Failed(status) if status.code() == Code::InvalidArgument => {
-            let details = shared::BadRequest { message: status.message().to_owned() };
-            with_details(Code::InvalidArgument, status.message(), "BadRequest", &details)
-        }
-        Refusal::Failed(status) => {
-            with_details(status.code(), status.message(), "Unknown", &shared::Unknown {})
-        }
+        Refusal::Failed(status) => failed(&status),
     }
+}
+
+fn failed(status: &Status) -> rpc::Status {
+    if status.code() == Code::InvalidArgument {
+        let details = shared::BadRequest { message: status.message().to_owned() };
+        return with_details(Code::InvalidArgument, status.message(), "BadRequest", &details);
+    }
+    with_details(status.code(), status.message(), "Unknown", &shared::Unknown {})
 }
 
 fn wrong_expectation(expectation: Expectation, current: u64) -> shared::WrongExpectedVersion {

@@ -46,6 +46,17 @@ await assert.rejects(client.appendToStream("node-1", happened(9), { streamState:
   return true;
 });
 
+// A refused write of the client's one batch call leaves the others alone.
+const mixed = await Promise.allSettled([
+  client.appendToStream("node-mixed", happened(1), { streamState: NO_STREAM }),
+  client.appendToStream("with space", happened(2)),
+  client.appendToStream("node-mixed", happened(3), { streamState: 7n }),
+  client.appendToStream("node-mixed", happened(4), { streamState: 0n }),
+]);
+assert.deepEqual(mixed.map(({ status }) => status), ["fulfilled", "rejected", "rejected", "fulfilled"]);
+assert.match(String(mixed[1].reason), /stream name/);
+assert.ok(mixed[2].reason instanceof WrongExpectedVersionError);
+
 // Reading, both ways.
 const events = await collect(client.readStream("node-1"));
 assert.deepEqual(events.map((event) => event.revision), [0n, 1n, 2n, 3n]);
@@ -64,7 +75,7 @@ await assert.rejects(collect(client.readStream("node-none")), StreamNotFoundErro
 const many = Array.from({ length: 1500 }, (_, n) => happened(n));
 await client.appendToStream("node-many", many, { streamState: NO_STREAM });
 const all = (await collect(client.readAll())).filter((event) => event.streamId.startsWith("node-"));
-assert.equal(all.length, 1504);
+assert.equal(all.length, 1506);
 const last = await collect(client.readAll({ direction: BACKWARDS, fromPosition: END, maxCount: 3 }));
 assert.deepEqual(last.map((event) => event.data.n), [1499, 1498, 1497]);
 const fifth = await collect(client.readAll({ fromPosition: all[4].position, maxCount: 1 }));
@@ -80,8 +91,8 @@ assert.deepEqual((await following).map((event) => event.revision), [2n, 3n, 4n])
 const filter = streamNameFilter({ prefixes: ["node-1"] });
 const ofAll = await collect(client.subscribeToAll({ fromPosition: START, filter }), 5);
 assert.deepEqual(ofAll.map((event) => event.revision), [0n, 1n, 2n, 3n, 4n]);
-const users = await collect(client.subscribeToAll({ filter: excludeSystemEvents() }), 1505);
-assert.equal(users.length, 1505);
+const users = await collect(client.subscribeToAll({ filter: excludeSystemEvents() }), 1507);
+assert.equal(users.length, 1507);
 
 // Metadata of streams is kept; nothing is deleted.
 await client.setStreamMetadata("node-1", { maxCount: 100 });
