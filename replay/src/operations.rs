@@ -64,10 +64,15 @@ pub async fn record_import(
     log: &Arc<dyn EventLog>,
     report: &crate::import::online_retail::Report,
 ) -> Result<Position, RecordError> {
+    let mut stored = serde_json::to_value(report).expect("a report serializes");
+    // How often the import was interrupted is no fact about the file.
+    if let Some(fields) = stored.as_object_mut() {
+        fields.remove("replayed");
+    }
     let event = ImportCompleted {
         source: report.source.clone(),
         file_sha256: report.file_sha256.clone(),
-        report: serde_json::to_value(report).expect("a report serializes"),
+        report: stored,
     };
     record(log, &format!("import-{}", report.source), &report.file_sha256, &event.into()).await
 }

@@ -115,6 +115,9 @@ pub struct Create {
     pub regions: Vec<Token>,
     #[serde(default)]
     pub description: Option<Text>,
+    /// When it came to be, for imported histories; now unless given. Not in the future.
+    #[serde(default)]
+    pub created_at: Option<Timestamp>,
     /// A fact: the id in the route; the command's fresh id unless given.
     #[serde(skip)]
     pub variant_id: Option<VariantId>,

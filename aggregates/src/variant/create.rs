@@ -123,7 +123,7 @@ impl Variant {
             channels: segments(&create.channels)?,
             regions: segments(&create.regions)?,
             price: create.price.as_ref().map(checked).transpose()?,
-            created_at: command.now,
+            created_at: create.created_at.map_or(command.now, |given| given.min(command.now)),
         };
         match self {
             Self::Absent => Ok(vec![created.into()]),

@@ -77,7 +77,7 @@ pub struct Report {
     pub opening_units: u64,
     pub not_goods: Vec<NotGoods>,
     pub commands: u64,
-    /// Commands that an earlier run of this import had carried out already.
+    /// Commands that an earlier run of this import had carried out already; not part of the stored report.
     pub replayed: u64,
 }
 
