@@ -52,6 +52,20 @@ impl Drop for Shared {
     }
 }
 
+/// Tells that the decision thread is gone, also if it panicked: then nobody must wait for it.
+struct Finish {
+    inbox: Arc<Inbox>,
+    finish: watch::Sender<bool>,
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.inbox.abandon();
+        // Nobody may be left to hear it.
+        let _ = self.finish.send(true);
+    }
+}
+
 impl Dispatcher {
     /// Starts a dispatcher. Returns once deadlines and holds are known from the log, so that the first command is
     /// decided as exactly as any other. To be called in a tokio runtime, which must outlive the dispatcher.
@@ -129,12 +143,11 @@ impl Dispatcher {
         std::thread::Builder::new()
             .name("decide".to_owned())
             .spawn(move || {
+                let _finish = Finish { inbox: engine.inbox.clone(), finish };
                 engine.run();
                 if let Some(checkpointer) = checkpointer {
                     checkpointer.finish();
                 }
-                // Nobody may be left to hear it.
-                let _ = finish.send(true);
             })
             .map_err(StartError::Thread)?;
         Ok(Self { shared: Arc::new(Shared { inbox, stats, clock, max_open_orders, finished }) })

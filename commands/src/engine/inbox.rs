@@ -114,6 +114,17 @@ impl Inbox {
         self.queue.lock().closed
     }
 
+    /// Nobody takes from the queue any more: refuses further commands, and drops what is queued, which tells those who
+    /// wait for it.
+    pub(crate) fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        let dropped = (std::mem::take(&mut queue.tasks), std::mem::take(&mut queue.signals));
+        // Dropping wakes those who wait; not under the lock.
+        drop(queue);
+        drop(dropped);
+    }
+
     /// Whether nothing is queued and nothing will be.
     pub(crate) fn is_closed_and_empty(&self) -> bool {
         let queue = self.queue.lock();

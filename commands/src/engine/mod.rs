@@ -53,6 +53,10 @@ use crate::workspace::Scratch;
 const SLICE: usize = 256;
 /// Streams whose deadlines fire between two looks: a storm of deadlines must not hold up commands.
 const TIMERS_A_TURN: usize = 64;
+/// No deadline fires while more commands than this wait for something.
+const MAX_PARKED_FOR_TIMERS: usize = 4_096;
+/// Shortest sleep for a deadline: one that can't fire yet must not keep the thread busy.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
 /// Longest sleep: after that the clock is read again, in case it jumped.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -153,6 +157,12 @@ impl Engine {
 
     fn take_loaded(&mut self, Loaded { stream, result }: Loaded) {
         match result {
+            Ok(Read { revision, .. })
+                if self.table.get(&stream).is_some_and(|slot| slot.foreign > revision) =>
+            {
+                // Another writer went on while the stream was being read.
+                self.to_load.push(stream);
+            }
             Ok(Read { state, revision, recorded_at, snapshot }) => {
                 self.arm(&stream, &state, self.now);
                 if let StreamState::Inventory(inventory) = &state {
@@ -170,6 +180,9 @@ impl Engine {
     /// Another writer brought the stream further than this node knows: what is in memory is old.
     fn take_foreign(&mut self, stream: &StreamId, revision: u64) {
         let durable = self.commits.durable();
+        if let Some(slot) = self.table.get_mut(stream) {
+            slot.foreign = slot.foreign.max(revision);
+        }
         // With writes in flight the log will answer with a conflict, and recovery reads the stream again.
         let old = |slot: &&mut table::Slot| {
             slot.state.is_some() && slot.pending <= durable && slot.revision < revision
@@ -236,6 +249,10 @@ impl Engine {
 
     fn fire_timers(&mut self) {
         for _ in 0..TIMERS_A_TURN {
+            // Streams that must be read first come back as fast as they are read.
+            if self.parked.len() > MAX_PARKED_FOR_TIMERS {
+                break;
+            }
             let Some(stream) = self.timers.fire(self.now) else { break };
             Stats::add(&self.stats.timers_fired, 1);
             if let Some(task) = crate::op::deadline_task(&stream, self.inbox.next_seq(), self.now) {
@@ -277,7 +294,7 @@ impl Engine {
         if let Some(due) = self.parked.next_delayed() {
             timeout = timeout.min(due.saturating_duration_since(Instant::now()));
         }
-        timeout
+        timeout.max(SHORTEST_SLEEP)
     }
 
     fn report(&self) {

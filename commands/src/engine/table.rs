@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) pending: GroupNo,
     /// Whether a read is under way.
     pub(crate) loading: bool,
+    /// The revision that another writer is known to have brought the stream to.
+    pub(crate) foreign: Revision,
     /// When the last event was recorded.
     pub(crate) recorded_at: Option<Timestamp>,
     /// The revision from which on a new snapshot is due.
