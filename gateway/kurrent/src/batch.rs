@@ -153,7 +153,9 @@ impl Unfinished {
         async move {
             let outcome = match tokio::time::timeout(limit, outcome).await {
                 Ok(outcome) => outcome.map_err(|refusal| refused(refusal, expectation)),
-                Err(_) => Err(with_details(Code::DeadlineExceeded, "Timeout", "Timeout", &shared::Timeout {})),
+                Err(_) => {
+                    Err(with_details(Code::DeadlineExceeded, "Timeout", "Timeout", &shared::Timeout {}))
+                }
             };
             address.reply(outcome)
         }

@@ -24,6 +24,11 @@
 //!
 //! What it deliberately does not do: persistent subscriptions, projections, users, clusters.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "the service's calls give tonic's `Status`, made once a refused call"
+)]
+
 mod append;
 mod auth;
 mod backwards;

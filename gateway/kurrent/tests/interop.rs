@@ -84,11 +84,8 @@ async fn an_append_of_another_client_conflicts_with_ours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_kept_and_named() {
     let server = Server::start(Arc::new(MemoryLog::new()));
-    let options = KurrentOptions {
-        max_append_bytes: 1000,
-        max_queued_bytes: 2000,
-        ..impatient(server.url())
-    };
+    let options =
+        KurrentOptions { max_append_bytes: 1000, max_queued_bytes: 2000, ..impatient(server.url()) };
     let log = connect(options).await;
     let sized = |id, bytes: usize| -> Append {
         one("s", Expected::Any, vec![NewEvent { data: vec![b'1'; bytes].into(), ..event(id) }])
