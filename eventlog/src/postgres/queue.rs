@@ -1,13 +1,16 @@
 //! The bounded queue between the callers and the writer task.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::resolve::Prepared;
 use crate::log::{AppendError, Appended};
+
+/// Shorter waits than the runtime's timer can measure are spent yielding to other tasks.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// One append on its way.
 pub(super) struct Job {
@@ -101,6 +104,28 @@ impl Queue {
             // A notification between the look and the wait is kept as a permit.
             self.wake.notified().await;
         }
+    }
+
+    /// Waits until this many appends are queued, but not longer than `wait`.
+    pub(super) async fn gather(&self, appends: usize, wait: Duration) {
+        let start = Instant::now();
+        let enough = || {
+            let state = self.state.lock();
+            state.closed || state.jobs.len() >= appends
+        };
+        if wait < TIMER_STEP {
+            while !enough() && start.elapsed() < wait {
+                tokio::task::yield_now().await;
+            }
+            return;
+        }
+        let gathered = async {
+            while !enough() {
+                self.wake.notified().await;
+            }
+        };
+        // Those who are late make the next group.
+        let _ = tokio::time::timeout(wait, gathered).await;
     }
 
     /// Refuses further appends; what is queued is still done.

@@ -23,6 +23,12 @@ const REMEMBERED_STREAMS: usize = 200_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Groups from this size on are a sign of many callers.
+const FULL_GROUP: usize = 4;
+
+/// The longest pause in which the callers of one group may come back to make the next.
+const LONGEST_GATHERING: Duration = Duration::from_millis(2);
+
 type Results = Vec<Result<Appended, AppendError>>;
 
 pub(super) struct Writer {
@@ -80,7 +86,13 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         while let Some(jobs) = self.next().await {
+            let (appends, start) = (jobs.len(), Instant::now());
             self.process(jobs).await;
+            if appends >= FULL_GROUP {
+                // Callers that wait for each answer come back at once: without this pause the first of them would make a
+                // group of its own, and all others wait for two disk flushes instead of one.
+                self.queue.gather(appends, (start.elapsed() / 8).min(LONGEST_GATHERING)).await;
+            }
         }
         if let Some(connection) = self.connection.take() {
             // A farewell that fails changes nothing: the server notices.

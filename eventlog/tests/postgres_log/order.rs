@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cqrs_es::AggregateError;
-use daybook_eventlog::postgres::PostgresLog;
+use daybook_eventlog::postgres::{PostgresLog, PostgresOptions};
 use daybook_eventlog::{AppendError, EventLog, Expected, Filter, RecordedEvent};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 
 use crate::stock::{Command, cqrs};
-use crate::support::{Database, append, eventually, happened, stream, whole_log};
+use crate::support::{DEADLINE, Database, append, eventually, happened, stream, whole_log};
 
 /// Rounds of every writer.
 const ROUNDS: u64 = 10;
@@ -163,8 +163,11 @@ fn tail_by_sql(pool: PgPool, race: Arc<Race>) -> JoinHandle<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_reader_ever_misses_an_event_whoever_writes() {
     let Some(database) = Database::fresh() else { return };
-    // Two Daybooks on one database.
-    let (first, second) = (database.log().await, database.log().await);
+    // Two Daybooks on one database. On a busy machine the queue for the lock is long: nobody may give up.
+    let patient =
+        || PostgresOptions { statement_timeout: DEADLINE, append_timeout: DEADLINE, ..database.options() };
+    let first = PostgresLog::connect(patient()).await.unwrap();
+    let second = PostgresLog::connect(patient()).await.unwrap();
     database.run(SLOW_WRITERS).await;
     let race = Arc::new(Race::default());
     let readers: Vec<_> = [(&first, 1), (&first, 7), (&second, 1_000)]
