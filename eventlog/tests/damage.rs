@@ -161,3 +161,45 @@ fn verify_finds_damage_and_goes_on() {
     let report = log.verify(|finding| panic!("{finding:?}")).unwrap();
     assert_eq!((report.events, report.findings), (events.len() as u64, 0));
 }
+
+/// The bytes of one group of two appends of which a crash kept the second and lost the first.
+#[test]
+fn what_a_tear_left_behind_never_comes_back_to_life() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let append = |id: u128, stream: &str, data_len: usize| {
+        let event = NewEvent {
+            event_id: Uuid::from_u128(id),
+            event_type: "stock.moved",
+            version: 1,
+            recorded_at: 5,
+            data: Bytes::from(vec![b' '; data_len]),
+            metadata: Bytes::new(),
+        };
+        let stream = StreamId::new(stream).unwrap();
+        Append { streams: vec![StreamAppend { stream, expected: Expected::Exact(0), events: vec![event] }] }
+    };
+    let ids = |log: &SegmentLog| read_positions(log).iter().map(|e| e.event_id.as_u128()).collect::<Vec<_>>();
+    let disk = FaultStorage::from_files(&[]);
+    let log = SegmentLog::open_on(Arc::new(disk.clone()), options()).unwrap();
+    runtime.block_on(log.append_group(vec![append(1, "lost", 96), append(2, "kept", 96)]));
+    // The files as they are before the close adds its marker.
+    let mut files = disk.files();
+    drop(log);
+    let segment = files.iter_mut().find(|(name, _)| name.ends_with(".log")).unwrap();
+    let frame = segment.1[4096..].windows(4).position(|w| w == b"lost").unwrap() + 4096 - 44 - 32;
+    segment.1[frame..frame + 160].fill(0);
+
+    let disk = FaultStorage::from_files(&files);
+    let log = SegmentLog::open_on(Arc::new(disk.clone()), options()).unwrap();
+    assert!(log.open_report().cut.is_some(), "neither was acknowledged to anyone: both are cut");
+    assert_eq!(ids(&log), []);
+    // With the marker of the close this ends exactly where the second frame of the torn group began.
+    runtime.block_on(log.append(append(3, "new1", 64))).unwrap();
+    drop(log);
+    let log = SegmentLog::open_on(Arc::new(FaultStorage::from_files(&disk.files())), options()).unwrap();
+    assert_eq!(ids(&log), [3]);
+}
+
+fn read_positions(log: &SegmentLog) -> Vec<RecordedEvent> {
+    log.read_all_blocking(0, &Filter::default(), 100, usize::MAX).unwrap().events
+}
