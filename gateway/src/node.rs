@@ -3,9 +3,11 @@
 //! ```text
 //! DATA/log/                 segment log
 //! DATA/projections/         one store a projection and generation, projections.json
+//! DATA/snapshots/           states of long streams, disposable
 //! DATA/deadlines.checkpoint what the dispatcher knows of deadlines, disposable
 //! ```
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use daybook_commands::clock::{Clock, SystemClock};
 use daybook_commands::{Dispatcher, Options};
-use daybook_eventlog::{EventLog, SegmentLog, SegmentOptions};
+use daybook_eventlog::segment::Transfer;
+use daybook_eventlog::{EventLog, FileSnapshots, Position, SegmentLog, SegmentOptions};
 use daybook_projections::generations::{Projections, Registry, RowKind};
 use daybook_projections::runner::ProjectionStatus;
 use daybook_projections::search::{SearchKind, SearchOptions};
@@ -46,6 +49,7 @@ impl Node {
             max_outstanding: config.limits.queued_commands,
             cache_bytes: config.memory.state_cache_mib << 20,
             checkpoint: Some(config.data.join("deadlines.checkpoint")),
+            snapshots: Some(Arc::new(FileSnapshots::open(config.data.join("snapshots")).context("the folder of snapshots")?)),
             ..Options::default()
         };
         let dispatcher = Dispatcher::start(Arc::clone(&log), options, Arc::clone(&clock))
@@ -63,6 +67,24 @@ impl Node {
             bail!("there is no Daybook data in {}; name the folder with --data, or make one with `daybook serve` or `daybook import`", config.data.display());
         }
         open_segments(&config.data)
+    }
+
+    /// Brings in an exported copy: a whole one into a folder without a log, or one that continues the folder's log. Blocks.
+    pub fn import_log(config: &Config, input: &mut dyn Read) -> anyhow::Result<Transfer> {
+        check_folder(&config.data)?;
+        let folder = config.data.join("log");
+        if folder.is_dir() {
+            return Ok(open_segments(&config.data)?.import(input)?);
+        }
+        std::fs::create_dir_all(&config.data).with_context(|| format!("data folder {}", config.data.display()))?;
+        let log = SegmentLog::restore(&folder, SegmentOptions::default(), input)?;
+        let events = log.head_position();
+        Ok(Transfer { first: 1, last: events, events })
+    }
+
+    /// Writes a consistent copy of the log while it runs. Blocks.
+    pub fn export_log(&self, out: &mut dyn Write, after: Position) -> anyhow::Result<Transfer> {
+        Ok(self.segments.export(out, after)?)
     }
 
     pub fn log(&self) -> &Arc<dyn EventLog> {

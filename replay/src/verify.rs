@@ -8,6 +8,7 @@
 //! | `undecodable` | the type is unknown, or the payload does not fit its schema |
 //! | `metadata` | the metadata do not fit their schema |
 //! | `configuration_hash` | a variant's hash is not that of its product and attribute values |
+//! | `index_mismatch`, `malformed` | the backend's own files do not agree with the events (embedded log at rest) |
 //! | `order_total` | an order's lines do not add up to its total |
 //!
 //! The root is one SHA-256 over all events in order, so that two copies of a log can be compared by 64 characters.
@@ -38,6 +39,22 @@ pub struct Report {
     /// Failures beyond those listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_failures: u64,
+}
+
+impl Report {
+    /// Adds what the log's backend found by itself, unless it is known already.
+    pub fn add(&mut self, failure: Failure) {
+        let known = |f: &Failure| f.position == failure.position && f.code == failure.code;
+        if self.failures.iter().any(known) {
+            return;
+        }
+        self.ok = false;
+        if self.failures.len() < MAX_FAILURES {
+            self.failures.push(failure);
+        } else {
+            self.more_failures += 1;
+        }
+    }
 }
 
 /// One thing that is wrong.

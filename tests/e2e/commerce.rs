@@ -129,10 +129,11 @@ async fn expectations_expiry_and_limits() {
 
     let hold = client.command("inventory/v6/reserve", json!({"reservation_id": "h", "customer_id": "eve", "quantity": 1, "ttl_seconds": 1})).await;
     assert_eq!(hold["events"][0]["type"], "inventory.reserved");
+    let position = hold["position"].as_str().unwrap().to_owned();
     assert_eq!(client.refused("inventory/v6/reserve", json!({"customer_id": "bob", "quantity": 1})).await.1, "insufficient_stock");
     let began = std::time::Instant::now();
     loop {
-        let stock = client.get("/v1/inventory/v6").await;
+        let stock = client.get(&format!("/v1/inventory/v6?min_position={position}")).await;
         if stock["available"] == 1 {
             break;
         }

@@ -119,6 +119,19 @@ pub(super) enum Log {
         #[arg(long)]
         limit: Option<u64>,
     },
+    /// Write a consistent copy of the log, while it runs
+    Export {
+        /// Where to write; must not exist
+        file: PathBuf,
+        /// Only what follows this position, for incremental backups
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+    /// Bring an exported copy into an empty log, or one that ends where the copy begins
+    Import {
+        /// The exported copy
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

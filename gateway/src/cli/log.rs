@@ -1,8 +1,11 @@
 //! `log …` and `state`.
 
-use std::io::{BufWriter, Write};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use daybook_eventlog::segment::Transfer;
 use daybook_eventlog::{EventLog, Filter, RecordedEvent, StreamId};
 use daybook_replay::time_travel::{self, AsOf};
 use serde_json::json;
@@ -36,7 +39,55 @@ pub(super) async fn run(global: &Global, config: Config, command: Log) -> anyhow
             log.close().await;
             read
         }
+        Log::Export { file, from } => export(global, &config, file, from).await,
+        Log::Import { file } => import(global, config, file).await,
     }
+}
+
+/// Writes beside the file and renames, so that a cut-off export is never taken for a whole one.
+async fn export(global: &Global, config: &Config, file: PathBuf, after: u64) -> anyhow::Result<Outcome> {
+    if let Some(url) = &global.server {
+        bail!("a running server gives its copy at {url}/v1/operations/export?from={after}");
+    }
+    if file.exists() {
+        bail!("{} exists; name a new file", file.display());
+    }
+    let log = Node::open_log(config)?;
+    let copy = move || -> anyhow::Result<Transfer> {
+        let part = part_of(&file);
+        let mut out = BufWriter::new(File::create(&part).with_context(|| format!("cannot write {}", part.display()))?);
+        let transfer = log.export(&mut out, after)?;
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        std::fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(transfer)
+    };
+    print_transfer(global, "exported", tokio::task::spawn_blocking(copy).await??)
+}
+
+fn part_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+async fn import(global: &Global, config: Config, file: PathBuf) -> anyhow::Result<Outcome> {
+    if global.server.is_some() {
+        bail!("a log is imported at rest: stop the server first");
+    }
+    let copy = move || -> anyhow::Result<Transfer> {
+        let input = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+        Node::import_log(&config, &mut BufReader::new(input)).with_context(|| format!("{} was not imported", file.display()))
+    };
+    print_transfer(global, "imported", tokio::task::spawn_blocking(copy).await??)
+}
+
+fn print_transfer(global: &Global, what: &str, transfer: Transfer) -> anyhow::Result<Outcome> {
+    let Transfer { first, last, events } = transfer;
+    if global.format == Format::Json {
+        return print_json(&json!({"first": first.to_string(), "last": last.to_string(), "events": events}));
+    }
+    print_line(format_args!("{what} {events} events, positions {first} to {last}"))?;
+    Ok(Outcome::Done)
 }
 
 fn local_only(global: &Global) -> anyhow::Result<()> {

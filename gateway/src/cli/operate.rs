@@ -1,7 +1,9 @@
 //! `projections`, `reconcile`, `verify`: on a data folder at rest, or on a running server. Both give the same reports.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
-use daybook_eventlog::EventLog;
+use daybook_eventlog::{EventLog, ReadError};
 use daybook_replay::{rebuild, reconcile, verify};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -99,8 +101,24 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
             let mut bar = Progress::new("Verifying", "positions");
             let report = verify::verify(&*log, |done, total| bar.update(done, total)).await;
             bar.finish();
+            let mut report = report?;
+            let files = Arc::clone(&log);
+            let check = move || -> Result<Vec<verify::Failure>, ReadError> {
+                let mut found = Vec::new();
+                files.verify(|finding| {
+                    found.push(verify::Failure {
+                        position: finding.position,
+                        stream: finding.stream.unwrap_or_default(),
+                        revision: finding.revision.unwrap_or_default(),
+                        code: finding.code.to_owned(),
+                        detail: finding.detail,
+                    });
+                })?;
+                Ok(found)
+            };
+            tokio::task::spawn_blocking(check).await??.into_iter().for_each(|failure| report.add(failure));
             log.close().await;
-            report?
+            report
         }
     };
     if global.format == Format::Json {

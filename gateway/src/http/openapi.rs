@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use daybook_aggregates::{CommandSpec, credit, inventory, order, variant};
+use daybook_aggregates::CommandSpec;
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -17,19 +17,11 @@ pub async fn document(State(app): State<App>) -> Response {
 pub fn build() -> Value {
     let mut components = Map::new();
     let mut paths = Map::new();
-    let aggregates: [(&str, Vec<CommandSpec>); 4] = [
-        ("variant", variant::Action::specs()),
-        ("inventory", inventory::Action::specs()),
-        ("order", order::Action::specs()),
-        ("credit", credit::Action::specs()),
-    ];
-    for (aggregate, specs) in aggregates {
-        for spec in specs.into_iter().filter(|spec| !spec.internal) {
-            let name = format!("{aggregate}_{}", spec.name.replace('-', "_"));
-            let schema = hoist((spec.schema)().to_value(), &mut components);
-            components.insert(name.clone(), schema);
-            paths.insert(format!("/v1/commands/{aggregate}/{{id}}/{}", spec.name), command_path(aggregate, &spec, &name));
-        }
+    for (aggregate, spec) in daybook_commands::specs().into_iter().filter(|(_, spec)| !spec.internal) {
+        let name = format!("{aggregate}_{}", spec.name.replace('-', "_"));
+        let schema = hoist((spec.schema)().to_value(), &mut components);
+        components.insert(name.clone(), schema);
+        paths.insert(format!("/v1/commands/{aggregate}/{{id}}/{}", spec.name), command_path(aggregate, &spec, &name));
     }
     paths.extend(batch_path());
     paths.extend(QUERIES.iter().map(query_path));

@@ -37,6 +37,7 @@ pub fn routes() -> Router<App> {
         .route("/v1/operations/reconcile", post(reconcile_all))
         .route("/v1/operations/verify", post(verify_log))
         .route("/v1/operations/head", get(head))
+        .route("/v1/operations/export", get(export))
         .route("/v1/state/{aggregate}/{id}", get(state))
 }
 
@@ -176,6 +177,43 @@ async fn verify_log(State(app): State<App>, headers: HeaderMap) -> Result<Respon
     let work = move || runtime.block_on(verify::verify(&*app.log, |_, _| {}));
     let report = tokio::task::spawn_blocking(work).await.map_err(Problem::internal)??;
     Ok(Json(report).into_response())
+}
+
+/// `GET /v1/operations/export?from=`: a consistent copy of the log, streamed. Ends early only by breaking the connection.
+async fn export(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+    operator(&app, &headers)?;
+    let mut params = Params::parse(query.as_deref())?;
+    let after = params.number("from")?.unwrap_or(0);
+    params.finish()?;
+    if after > app.log.head().await?.position {
+        return Err(Problem::invalid("from is beyond the head of the log"));
+    }
+    let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    tokio::task::spawn_blocking(move || {
+        let mut out = std::io::BufWriter::with_capacity(64 << 10, ChannelWriter(sender.clone()));
+        let copied = app.node.export_log(&mut out, after).and_then(|_| Ok(std::io::Write::flush(&mut out)?));
+        if let Err(error) = copied {
+            tracing::warn!(error = format!("{error:#}"), "an export ended early");
+            // An error item breaks the connection, so that nobody takes the part for the whole.
+            let _ = sender.blocking_send(Err(std::io::Error::other("the export ended early")));
+        }
+    });
+    let chunks = futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) });
+    Ok(([("content-type", "application/octet-stream")], axum::body::Body::from_stream(chunks)).into_response())
+}
+
+/// Hands written bytes to an async reader.
+struct ChannelWriter(tokio::sync::mpsc::Sender<std::io::Result<Bytes>>);
+
+impl std::io::Write for ChannelWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn head(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {

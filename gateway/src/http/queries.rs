@@ -1,6 +1,7 @@
 //! The query API. Every handler: wait for `min_position` if asked, read from the live generation, say how current it is.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -9,8 +10,10 @@ use daybook_eventlog::Position;
 use daybook_projections::model::StoreError;
 use daybook_projections::orders::query::{OrderCursor, OrderFilter};
 use daybook_projections::rows::ReadTransaction;
+use daybook_projections::runner::RunnerError;
 use daybook_projections::search::{SearchError, SearchReader, SearchRequest};
 use daybook_projections::analytics::Period;
+use daybook_projections::generations::Generation;
 use daybook_projections::{audit, catalogue, customers, inventory, orders, products, sales};
 use daybook_schemas::{Currency, Timestamp};
 use serde::Serialize;
@@ -47,6 +50,31 @@ fn begin(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<(Params,
     Ok((params, min_position))
 }
 
+/// The live generation of a projection, current to `min_position`. A generation that is swapped out while it is waited for
+/// is no error to the reader: the wait goes on with the one that took its place.
+async fn current(app: &App, projection: &str, min_position: Position) -> Result<Arc<Generation>, Problem> {
+    let deadline = Instant::now() + MAX_WAIT;
+    loop {
+        let live = app.node.projections().live(projection)?;
+        if min_position == 0 {
+            return Ok(live);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match live.handle.wait_for(min_position, left).await {
+            Ok(_) => return Ok(live),
+            Err(error) => {
+                let swapped = app.node.projections().live(projection)?.number != live.number;
+                // Between the stop of the old one and the swap there is a moment.
+                let stopping = matches!(error, RunnerError::Stopped(_)) && !*app.stopping.borrow();
+                if left.is_zero() || !(swapped || stopping) {
+                    return Err(error.into());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
 /// Reads rows of a projection on a thread that may block.
 async fn read<T: Send + 'static>(
     app: &App,
@@ -54,10 +82,7 @@ async fn read<T: Send + 'static>(
     min_position: Position,
     query: impl FnOnce(&dyn ReadTransaction) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<(T, Position), Problem> {
-    let live = app.node.projections().live(projection)?;
-    if min_position > 0 {
-        live.handle.wait_for(min_position, MAX_WAIT).await?;
-    }
+    let live = current(app, projection, min_position).await?;
     let reader = live.queries.rows().ok_or_else(|| Problem::internal(format!("projection {projection} has no rows")))?;
     let work = move || -> Result<(T, Position), StoreError> {
         let transaction = reader.begin()?;
@@ -134,10 +159,7 @@ fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
 pub async fn search(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
     let (params, min_position) = begin(&app, &headers, query.as_deref())?;
     let request = SearchRequest::parse(params.into_pairs())?;
-    let live = app.node.projections().live(daybook_projections::search::NAME)?;
-    if min_position > 0 {
-        live.handle.wait_for(min_position, MAX_WAIT).await?;
-    }
+    let live = current(&app, daybook_projections::search::NAME, min_position).await?;
     let reader = live.queries.other::<SearchReader>().ok_or_else(|| Problem::internal("the search projection has no reader"))?;
     let work = move || (reader.search(&request), reader.position());
     let (result, position) = tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?;

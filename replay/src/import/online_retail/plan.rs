@@ -60,6 +60,8 @@ pub(super) struct Planned {
     pub(super) command: &'static str,
     pub(super) body: Value,
     pub(super) key: String,
+    /// Variants (by index) whose stock it changes. Commands on different streams that share one must not overtake each other.
+    pub(super) stock_of: Vec<u32>,
 }
 
 /// One line of an earlier order that may cover a cancellation.
@@ -121,6 +123,7 @@ impl<'a> Plan<'a> {
                     command: "receive",
                     body: json!({"quantity": opening[index], "reference": "opening stock"}),
                     key: format!("online-retail:opening:{variant}"),
+                    stock_of: Vec::new(),
                 });
             }
         }
@@ -143,6 +146,7 @@ impl<'a> Plan<'a> {
             command,
             body,
             key: format!("online-retail:variant:{variant}:{command}"),
+            stock_of: Vec::new(),
         };
         let mut commands = vec![planned("create", create)];
         if first.price.is_some() {
@@ -194,6 +198,7 @@ impl<'a> Plan<'a> {
             command: "record",
             body,
             key: format!("online-retail:row:{}", first.number),
+            stock_of: rows.iter().map(|row| row.variant).collect(),
         }
     }
 
@@ -235,6 +240,7 @@ impl<'a> Plan<'a> {
         Planned {
             aggregate: "credit",
             id: format!("{invoice}-{}", row.number),
+            stock_of: Vec::new(),
             command: "adjust-bad-debt",
             body: json!({
                 "amount": gbp(row.price * Decimal::from(row.quantity)),
@@ -250,6 +256,7 @@ impl<'a> Plan<'a> {
         Planned {
             aggregate: "inventory",
             id: source.variants[row.variant as usize].to_string(),
+            stock_of: vec![row.variant],
             command: "adjust",
             body: json!({
                 "delta": row.quantity, "reason": reason(source, row),
@@ -270,6 +277,7 @@ fn refund(source: &Source, row: &Row, cover: &Cover, quantity: i64, part: u32) -
         command,
         body,
         key: format!("online-retail:row:{}:{part}:{command}", row.number),
+        stock_of: vec![row.variant],
     };
     let amount = gbp(row.price * Decimal::from(quantity));
     [
@@ -306,6 +314,7 @@ fn credit(source: &Source, row: &Row, quantity: i64) -> Vec<Planned> {
         aggregate: "credit",
         id: format!("{invoice}-{}", row.number),
         command: "issue",
+        stock_of: Vec::new(),
         body,
         key: format!("online-retail:row:{}:credit", row.number),
     }];
@@ -314,6 +323,7 @@ fn credit(source: &Source, row: &Row, quantity: i64) -> Vec<Planned> {
             aggregate: "inventory",
             id: variant.to_string(),
             command: "return",
+            stock_of: vec![row.variant],
             body: json!({"quantity": quantity, "reference": format!("invoice {invoice} row {}", row.number)}),
             key: format!("online-retail:row:{}:stock", row.number),
         });

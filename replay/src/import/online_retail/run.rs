@@ -7,6 +7,7 @@ use std::sync::Arc;
 use daybook_commands::{CommandError, Dispatcher, Principal, Reply, Request};
 use daybook_eventlog::EventLog;
 use futures::future::BoxFuture;
+use hashbrown::HashMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,7 @@ pub struct Report {
 }
 
 struct Sent {
+    number: u64,
     planned: Planned,
     reply: BoxFuture<'static, Result<Reply, CommandError>>,
 }
@@ -97,11 +99,21 @@ pub async fn import(
 ) -> Result<Report, ImportError> {
     let source = Source::read(file)?;
     let mut plan = Plan::new(&source);
-    let mut sender = Sender { dispatcher, principal, in_flight: VecDeque::new(), options, commands: 0, replayed: 0 };
+    let mut sender = Sender {
+        dispatcher,
+        principal,
+        in_flight: VecDeque::new(),
+        last_on_stock: HashMap::new(),
+        sent: 0,
+        options,
+        commands: 0,
+        replayed: 0,
+    };
     let total = source.rows.len() as u64;
     for planned in plan.prologue() {
         sender.send(planned).await?;
     }
+    sender.finish().await?;
     for (done, row) in (1_u64..).zip(&source.rows) {
         for planned in plan.commands(row) {
             sender.send(planned).await?;
@@ -120,6 +132,9 @@ struct Sender<'a> {
     dispatcher: &'a Dispatcher,
     principal: &'a Principal,
     in_flight: VecDeque<Sent>,
+    /// For each variant, the last command sent that changes its stock: its number and its own stream.
+    last_on_stock: HashMap<u32, (u64, (&'static str, String))>,
+    sent: u64,
     options: Options,
     commands: u64,
     replayed: u64,
@@ -131,8 +146,27 @@ impl Sender<'_> {
         while self.in_flight.len() >= self.options.in_flight {
             self.settle_oldest().await?;
         }
+        self.wait_for_turn(&planned).await?;
+        let number = self.sent;
+        self.sent += 1;
+        for variant in &planned.stock_of {
+            self.last_on_stock.insert(*variant, (number, (planned.aggregate, planned.id.clone())));
+        }
         let reply = self.dispatch(&planned);
-        self.in_flight.push_back(Sent { planned, reply });
+        self.in_flight.push_back(Sent { number, planned, reply });
+        Ok(())
+    }
+
+    /// Commands on one stream keep their order by themselves. One that changes the stock of a variant by way of another
+    /// stream (an order, a return) could overtake or be overtaken while the streams it needs are read, so it waits for
+    /// the last one before it: the history of every stream is then the same in every run.
+    async fn wait_for_turn(&mut self, planned: &Planned) -> Result<(), ImportError> {
+        let other_stream = |last: &&(u64, (&'static str, String))| last.1 != (planned.aggregate, planned.id.clone());
+        let before = planned.stock_of.iter().filter_map(|variant| self.last_on_stock.get(variant));
+        let Some(number) = before.filter(other_stream).map(|(number, _)| *number).max() else { return Ok(()) };
+        while self.in_flight.front().is_some_and(|oldest| oldest.number <= number) {
+            self.settle_oldest().await?;
+        }
         Ok(())
     }
 
@@ -144,7 +178,7 @@ impl Sender<'_> {
     }
 
     async fn settle_oldest(&mut self) -> Result<(), ImportError> {
-        let Some(Sent { planned, reply }) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some(Sent { planned, reply, .. }) = self.in_flight.pop_front() else { return Ok(()) };
         match reply.await {
             Ok(reply) => {
                 self.commands += 1;
