@@ -118,12 +118,22 @@ impl Config {
         let mut provenance = Vec::new();
         let mut pick = Pick { provenance: &mut provenance, from_file: &from_file };
 
-        let data = pick.one("data", flags.data.clone(), "--data", env_value(&env, "DAYBOOK_DATA")?, file.data, || {
-            PathBuf::from("daybook-data")
-        });
-        let listen = pick.one("listen", flags.listen, "--listen", env_value(&env, "DAYBOOK_LISTEN")?, file.listen, || {
-            SocketAddr::from(([127, 0, 0, 1], 7700))
-        });
+        let data = pick.one(
+            "data",
+            flags.data.clone(),
+            "--data",
+            env_value(&env, "DAYBOOK_DATA")?,
+            file.data,
+            || PathBuf::from("daybook-data"),
+        );
+        let listen = pick.one(
+            "listen",
+            flags.listen,
+            "--listen",
+            env_value(&env, "DAYBOOK_LISTEN")?,
+            file.listen,
+            || SocketAddr::from(([127, 0, 0, 1], 7700)),
+        );
         let currency = env("DAYBOOK_CURRENCY")
             .map(|text| Currency::new(&text).context("DAYBOOK_CURRENCY"))
             .transpose()?
@@ -177,9 +187,13 @@ fn is_loopback(ip: IpAddr) -> bool {
 }
 
 fn check_key(key: &ApiKey) -> anyhow::Result<()> {
-    let hex = key.sha256.len() == 64 && key.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let hex = key.sha256.len() == 64
+        && key.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if !hex {
-        bail!("api_keys {:?}: sha256 is 64 lower-case hexadecimal digits (printf %s TOKEN | sha256sum)", key.name);
+        bail!(
+            "api_keys {:?}: sha256 is 64 lower-case hexadecimal digits (printf %s TOKEN | sha256sum)",
+            key.name
+        );
     }
     if key.roles.is_empty() {
         bail!("api_keys {:?}: roles is empty; name at least one", key.name);
@@ -194,10 +208,13 @@ fn read_file(named: Option<&Path>) -> anyhow::Result<(File, PathBuf)> {
     let path = named.map_or_else(|| PathBuf::from("daybook.toml"), Path::to_path_buf);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let file = toml::from_str(&text).with_context(|| format!("configuration file {}", path.display()))?;
+            let file =
+                toml::from_str(&text).with_context(|| format!("configuration file {}", path.display()))?;
             Ok((file, path))
         }
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok((File::default(), path)),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok((File::default(), path))
+        }
         Err(error) => Err(error).with_context(|| format!("configuration file {}", path.display())),
     }
 }
@@ -210,7 +227,9 @@ where
     T::Err: fmt::Display,
 {
     env(name)
-        .map(|text| text.parse().map(|value| (name, value)).map_err(|e| anyhow::anyhow!("{name}={text:?}: {e}")))
+        .map(|text| {
+            text.parse().map(|value| (name, value)).map_err(|e| anyhow::anyhow!("{name}={text:?}: {e}"))
+        })
         .transpose()
 }
 
@@ -266,11 +285,13 @@ mod tests {
     fn flags_beat_environment_beats_file_beats_default() {
         let flags = Flags { data: Some("from-flag".into()), ..Flags::default() };
         let env = [("DAYBOOK_DATA", "from-env"), ("DAYBOOK_LISTEN", "127.0.0.1:1")];
-        let config = load("data = 'from-file'\nlisten = '127.0.0.1:2'\ncurrency = 'EUR'", &env, flags).unwrap();
+        let config =
+            load("data = 'from-file'\nlisten = '127.0.0.1:2'\ncurrency = 'EUR'", &env, flags).unwrap();
         assert_eq!(config.data, PathBuf::from("from-flag"));
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.currency.as_str(), "EUR");
-        let sources: Vec<_> = config.provenance.iter().map(|p| p.source.split(' ').next().unwrap().to_owned()).collect();
+        let sources: Vec<_> =
+            config.provenance.iter().map(|p| p.source.split(' ').next().unwrap().to_owned()).collect();
         assert_eq!(sources, ["flag", "environment", "file", "default", "default", "default", "default"]);
     }
 
@@ -295,7 +316,10 @@ mod tests {
     fn strangers_need_credentials() {
         assert!(load("listen = '0.0.0.0:1'", &[], Flags::default()).unwrap().check_exposure().is_err());
         assert!(load("listen = '[::1]:1'", &[], Flags::default()).unwrap().check_exposure().is_ok());
-        let key = format!("listen = '0.0.0.0:1'\n[[api_keys]]\nname = 'a'\nsha256 = '{}'\nroles = ['operator']", "0".repeat(64));
+        let key = format!(
+            "listen = '0.0.0.0:1'\n[[api_keys]]\nname = 'a'\nsha256 = '{}'\nroles = ['operator']",
+            "0".repeat(64)
+        );
         assert!(load(&key, &[], Flags::default()).unwrap().check_exposure().is_ok());
     }
 }

@@ -49,14 +49,21 @@ impl Node {
             max_outstanding: config.limits.queued_commands,
             cache_bytes: config.memory.state_cache_mib << 20,
             checkpoint: Some(config.data.join("deadlines.checkpoint")),
-            snapshots: Some(Arc::new(FileSnapshots::open(config.data.join("snapshots")).context("the folder of snapshots")?)),
+            snapshots: Some(Arc::new(
+                FileSnapshots::open(config.data.join("snapshots")).context("the folder of snapshots")?,
+            )),
             ..Options::default()
         };
         let dispatcher = Dispatcher::start(Arc::clone(&log), options, Arc::clone(&clock))
             .await
             .context("the dispatcher did not start; `daybook verify` says what is wrong with the log")?;
-        let projections = Projections::open(&config.data.join("projections"), &registry(config), Arc::clone(&log), Handle::current())
-            .context("the read models could not be opened")?;
+        let projections = Projections::open(
+            &config.data.join("projections"),
+            &registry(config),
+            Arc::clone(&log),
+            Handle::current(),
+        )
+        .context("the read models could not be opened")?;
         Ok(Self { log, segments, dispatcher, projections, clock })
     }
 
@@ -64,7 +71,10 @@ impl Node {
     pub fn open_log(config: &Config) -> anyhow::Result<Arc<SegmentLog>> {
         check_folder(&config.data)?;
         if !config.data.join("log").is_dir() {
-            bail!("there is no Daybook data in {}; name the folder with --data, or make one with `daybook serve` or `daybook import`", config.data.display());
+            bail!(
+                "there is no Daybook data in {}; name the folder with --data, or make one with `daybook serve` or `daybook import`",
+                config.data.display()
+            );
         }
         open_segments(&config.data)
     }
@@ -76,7 +86,8 @@ impl Node {
         if folder.is_dir() {
             return Ok(open_segments(&config.data)?.import(input)?);
         }
-        std::fs::create_dir_all(&config.data).with_context(|| format!("data folder {}", config.data.display()))?;
+        std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("data folder {}", config.data.display()))?;
         let log = SegmentLog::restore(&folder, SegmentOptions::default(), input)?;
         let events = log.head_position();
         Ok(Transfer { first: 1, last: events, events })
@@ -154,7 +165,8 @@ fn check_folder(data: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("data folder {}", data.display())),
     };
-    let names: Vec<_> = entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.file_name()).collect();
+    let names: Vec<_> =
+        entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.file_name()).collect();
     if names.is_empty() || names.iter().any(|name| name == "log") {
         return Ok(());
     }
@@ -169,7 +181,12 @@ fn open_segments(data: &Path) -> anyhow::Result<Arc<SegmentLog>> {
     std::fs::create_dir_all(data).with_context(|| format!("data folder {}", data.display()))?;
     let log = SegmentLog::open(data.join("log"), SegmentOptions::default())?;
     if let Some(cut) = &log.open_report().cut {
-        tracing::warn!(file = cut.file, offset = cut.offset, bytes = cut.bytes, "cut a torn tail that was never acknowledged");
+        tracing::warn!(
+            file = cut.file,
+            offset = cut.offset,
+            bytes = cut.bytes,
+            "cut a torn tail that was never acknowledged"
+        );
     }
     Ok(Arc::new(log))
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use daybook_commands::clock::{Clock, SystemClock};
-use daybook_eventlog::{Append, AppendError, EventLog, Expected, NewEvent, Position, ReadError, StreamAppend, StreamId};
+use daybook_eventlog::{
+    Append, AppendError, EventLog, Expected, NewEvent, Position, ReadError, StreamAppend, StreamId,
+};
 use daybook_schemas::operations::{Event, ImportCompleted};
 use daybook_schemas::{Actor, CommandId, Metadata};
 use uuid::Uuid;
@@ -19,8 +21,14 @@ pub enum RecordError {
 }
 
 /// Appends to `operations-{name}`. The event id follows from `cause`, so that a retry of one cause is one event.
-pub async fn record(log: &Arc<dyn EventLog>, name: &str, cause: &str, event: &Event) -> Result<Position, RecordError> {
-    let stream = StreamId::new(format!("operations-{name}")).expect("names of projections and imports are short ASCII");
+pub async fn record(
+    log: &Arc<dyn EventLog>,
+    name: &str,
+    cause: &str,
+    event: &Event,
+) -> Result<Position, RecordError> {
+    let stream = StreamId::new(format!("operations-{name}"))
+        .expect("names of projections and imports are short ASCII");
     let event_id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{stream}\n{cause}").as_bytes());
     let command_id = CommandId::new(event_id.to_string()).expect("a UUID is an id");
     let metadata = Metadata {

@@ -30,7 +30,11 @@ pub struct Report {
 }
 
 /// Builds, proves and swaps in a new generation. One that is not equal to a replay is removed, and the live one stays.
-pub async fn rebuild(projections: &Projections, name: &str, progress: Progress<'_>) -> Result<Report, ReconcileError> {
+pub async fn rebuild(
+    projections: &Projections,
+    name: &str,
+    progress: Progress<'_>,
+) -> Result<Report, ReconcileError> {
     let next = projections.begin_rebuild(name).await?;
     let head = projections.log().head().await?.position;
     let mut checkpoint = next.handle.watch_checkpoint();
@@ -66,7 +70,12 @@ pub async fn rollback(projections: &Projections, name: &str) -> Result<Report, R
     finish(projections, name, swapped, None).await
 }
 
-async fn finish(projections: &Projections, name: &str, swapped: Swapped, rows: Option<u64>) -> Result<Report, ReconcileError> {
+async fn finish(
+    projections: &Projections,
+    name: &str,
+    swapped: Swapped,
+    rows: Option<u64>,
+) -> Result<Report, ReconcileError> {
     let Swapped { from, to, position } = swapped;
     let event = Event::ProjectionSwapped(ProjectionSwapped {
         projection: name.to_owned(),
@@ -74,6 +83,7 @@ async fn finish(projections: &Projections, name: &str, swapped: Swapped, rows: O
         to_generation: to,
         position,
     });
-    operations::record(projections.log(), name, &format!("swap {from} to {to} at {position}"), &event).await?;
+    operations::record(projections.log(), name, &format!("swap {from} to {to} at {position}"), &event)
+        .await?;
     Ok(Report { name: name.to_owned(), from_generation: from, to_generation: to, position, rows })
 }

@@ -42,18 +42,48 @@ pub enum StateError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("event {revision} of {stream} cannot be read")]
-    Decode { stream: String, revision: u64, #[source] source: DecodeError },
+    Decode {
+        stream: String,
+        revision: u64,
+        #[source]
+        source: DecodeError,
+    },
     #[error("event {revision} of {stream} belongs to another aggregate")]
     Foreign { stream: String, revision: u64 },
 }
 
 /// Folds a stream as far as `as_of`.
-pub async fn state(log: &dyn EventLog, aggregate: &str, id: &str, as_of: AsOf) -> Result<StateReport, StateError> {
+pub async fn state(
+    log: &dyn EventLog,
+    aggregate: &str,
+    id: &str,
+    as_of: AsOf,
+) -> Result<StateReport, StateError> {
     match aggregate {
-        "variant" => fold::<variant::Variant>(log, aggregate, id, as_of, |e| if let AnyEvent::Variant(e) = e { Some(e) } else { None }).await,
-        "inventory" => fold::<inventory::Inventory>(log, aggregate, id, as_of, |e| if let AnyEvent::Inventory(e) = e { Some(e) } else { None }).await,
-        "order" => fold::<order::Order>(log, aggregate, id, as_of, |e| if let AnyEvent::Order(e) = e { Some(e) } else { None }).await,
-        "credit" => fold::<credit::Credit>(log, aggregate, id, as_of, |e| if let AnyEvent::Credit(e) = e { Some(e) } else { None }).await,
+        "variant" => {
+            fold::<variant::Variant>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Variant(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "inventory" => {
+            fold::<inventory::Inventory>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Inventory(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "order" => {
+            fold::<order::Order>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Order(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "credit" => {
+            fold::<credit::Credit>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Credit(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
         other => Err(StateError::UnknownAggregate(other.to_owned())),
     }
 }
@@ -82,10 +112,11 @@ async fn fold<A: Decider>(
                 break 'pages;
             }
             let at = || (stream.to_string(), event.revision);
-            let decoded = AnyEvent::decode(event.event_type(), event.version, event.data()).map_err(|source| {
-                let (stream, revision) = at();
-                StateError::Decode { stream, revision, source }
-            })?;
+            let decoded =
+                AnyEvent::decode(event.event_type(), event.version, event.data()).map_err(|source| {
+                    let (stream, revision) = at();
+                    StateError::Decode { stream, revision, source }
+                })?;
             let own = own(decoded).ok_or_else(|| {
                 let (stream, revision) = at();
                 StateError::Foreign { stream, revision }

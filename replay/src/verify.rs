@@ -166,14 +166,28 @@ impl Checker {
 
     fn broken(&mut self, position: Position, detail: String) {
         self.complete = false;
-        self.push(Failure { position, stream: String::new(), revision: 0, code: "damaged".to_owned(), detail });
+        self.push(Failure {
+            position,
+            stream: String::new(),
+            revision: 0,
+            code: "damaged".to_owned(),
+            detail,
+        });
     }
 
     fn event(&mut self, event: &RecordedEvent) {
         self.events += 1;
-        let wrong = if self.dense { event.position != self.last_position + 1 } else { event.position <= self.last_position };
+        let wrong = if self.dense {
+            event.position != self.last_position + 1
+        } else {
+            event.position <= self.last_position
+        };
         if wrong {
-            self.fail(event, "position_gap", format!("position {} follows {}", event.position, self.last_position));
+            self.fail(
+                event,
+                "position_gap",
+                format!("position {} follows {}", event.position, self.last_position),
+            );
         }
         self.last_position = event.position;
         let before = self.revisions.replace(event.stream(), event.revision);
@@ -195,15 +209,28 @@ impl Checker {
     fn configuration(&mut self, event: &RecordedEvent, created: &variant::Created) {
         let hash = configuration::hash(&created.product_id, created.attributes.iter().map(|a| &a.value_id));
         if hash != created.config_hash {
-            self.fail(event, "configuration_hash", format!("the event says {}, its content gives {hash}", created.config_hash));
+            self.fail(
+                event,
+                "configuration_hash",
+                format!("the event says {}, its content gives {hash}", created.config_hash),
+            );
         }
     }
 
     fn total(&mut self, event: &RecordedEvent, placed: &order::Placed) {
-        let sum = placed.lines.iter().try_fold(daybook_schemas::Money::zero(placed.total.currency()), |sum, line| sum.plus(line.total));
+        let sum = placed
+            .lines
+            .iter()
+            .try_fold(daybook_schemas::Money::zero(placed.total.currency()), |sum, line| {
+                sum.plus(line.total)
+            });
         match sum {
             Ok(sum) if sum == placed.total => {}
-            Ok(sum) => self.fail(event, "order_total", format!("the order says {}, its lines add up to {sum}", placed.total)),
+            Ok(sum) => self.fail(
+                event,
+                "order_total",
+                format!("the order says {}, its lines add up to {sum}", placed.total),
+            ),
             Err(error) => self.fail(event, "order_total", error.to_string()),
         }
     }

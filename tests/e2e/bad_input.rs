@@ -43,7 +43,8 @@ async fn every_mistake_is_a_problem_with_a_code() {
     let answer = client.send("POST", "/v1/commands/inventory/v/receive", &[], deep.as_bytes()).await;
     assert_eq!(answer.code().as_deref(), Some("invalid_request"));
     let large = vec![b' '; 3 << 20];
-    let answer = server.connect().await.try_send("POST", "/v1/commands/inventory/v/receive", &[], &large).await;
+    let answer =
+        server.connect().await.try_send("POST", "/v1/commands/inventory/v/receive", &[], &large).await;
     // The server may answer and close before the body is sent to its end.
     if let Ok(answer) = answer {
         assert_eq!((answer.status, answer.code().as_deref()), (413, Some("payload_too_large")));
@@ -76,7 +77,12 @@ async fn queries_refuse_what_they_do_not_know() {
         ("/v1/variants/x?min_position=999999999", 503, "projection_behind"),
     ] {
         let answer = client.send("GET", path, &[], &[]).await;
-        assert_eq!((answer.status, answer.code().as_deref()), (status, Some(code)), "{path}: {}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(
+            (answer.status, answer.code().as_deref()),
+            (status, Some(code)),
+            "{path}: {}",
+            String::from_utf8_lossy(&answer.body)
+        );
     }
     let answer = client.send("DELETE", "/v1/orders/x", &[], &[]).await;
     assert_eq!((answer.status, answer.code().as_deref()), (405, Some("method_not_allowed")));
@@ -90,11 +96,16 @@ async fn keys_guard_what_is_not_local() {
     // printf %s swordfish | sha256sum
     std::fs::write(&file, "[[api_keys]]\nname = \"shop\"\nsha256 = \"b9f195c5cc7ef6afadbfbc42892ad47d3b24c6bc94bb510c4564a90a14e8b799\"\nroles = [\"storefront\"]\n").unwrap();
     let data = folder.path().join("data");
-    let server = Server::start_with(&data, &["serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()]);
+    let server =
+        Server::start_with(&data, &["serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()]);
     let mut client = server.connect().await;
     let body = json!({"quantity": 1}).to_string();
     let path = "/v1/commands/inventory/v/receive";
-    for (header, status, code) in [(None, 401, "unauthenticated"), (Some("Bearer wrong"), 401, "unauthenticated"), (Some("Bearer swordfish"), 403, "forbidden")] {
+    for (header, status, code) in [
+        (None, 401, "unauthenticated"),
+        (Some("Bearer wrong"), 401, "unauthenticated"),
+        (Some("Bearer swordfish"), 403, "forbidden"),
+    ] {
         let headers: Vec<_> = header.map(|value| ("authorization", value)).into_iter().collect();
         let answer = client.send("POST", path, &headers, body.as_bytes()).await;
         assert_eq!((answer.status, answer.code().as_deref()), (status, Some(code)));

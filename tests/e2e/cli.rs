@@ -12,7 +12,12 @@ async fn state_log_and_projections_at_rest() {
     let server = Server::start(folder.path());
     let mut client = server.connect().await;
     client.command("inventory/v/receive", json!({"quantity": 5})).await;
-    client.command("inventory/v/reserve", json!({"reservation_id": "r", "customer_id": "c", "quantity": 2, "ttl_seconds": 3600})).await;
+    client
+        .command(
+            "inventory/v/reserve",
+            json!({"reservation_id": "r", "customer_id": "c", "quantity": 2, "ttl_seconds": 3600}),
+        )
+        .await;
     let running = run(folder.path(), &["log", "head"]);
     assert_eq!(running.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&running.stderr).contains("in use by another process"), "{running:?}");
@@ -22,7 +27,12 @@ async fn state_log_and_projections_at_rest() {
     let events = head["events"].as_u64().unwrap();
     assert_eq!(head["position"], events.to_string());
     let read = run(folder.path(), &["log", "read", "--format", "json"]);
-    let lines: Vec<Value> = read.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
+    let lines: Vec<Value> = read
+        .stdout
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect();
     assert_eq!(lines.len() as u64, events);
     assert_eq!(lines[0]["type"], "inventory.received");
     assert_eq!(lines[0]["metadata"]["actor"], "local");
@@ -68,9 +78,19 @@ fn the_configuration_says_where_each_value_came_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("daybook.toml");
     std::fs::write(&file, "currency = \"EUR\"\n").unwrap();
-    let output = binary().args(["config", "--format", "json", "--data", "somewhere", "--config"]).arg(&file).env("DAYBOOK_LISTEN", "127.0.0.1:9").output().unwrap();
+    let output = binary()
+        .args(["config", "--format", "json", "--data", "somewhere", "--config"])
+        .arg(&file)
+        .env("DAYBOOK_LISTEN", "127.0.0.1:9")
+        .output()
+        .unwrap();
     let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let source = |name: &str| settings.as_array().unwrap().iter().find(|s| s["setting"] == name).unwrap()["source"].as_str().unwrap().to_owned();
+    let source = |name: &str| {
+        settings.as_array().unwrap().iter().find(|s| s["setting"] == name).unwrap()["source"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     assert_eq!(source("data"), "flag --data");
     assert_eq!(source("listen"), "environment DAYBOOK_LISTEN");
     assert!(source("currency").starts_with("file "));
@@ -99,7 +119,10 @@ async fn a_damaged_log_is_refused_with_the_place() {
     let output = run(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("damaged event log") && text.contains("at byte") && text.contains("backup"), "{text}");
+    assert!(
+        text.contains("damaged event log") && text.contains("at byte") && text.contains("backup"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -131,7 +154,13 @@ async fn the_openapi_document_describes_every_command() {
     let mut client = server.connect().await;
     let document = client.get("/openapi.json").await;
     let paths = document["paths"].as_object().unwrap();
-    for path in ["variant/{id}/create", "inventory/{id}/reserve", "order/{id}/place", "order/{id}/record", "credit/{id}/issue"] {
+    for path in [
+        "variant/{id}/create",
+        "inventory/{id}/reserve",
+        "order/{id}/place",
+        "order/{id}/record",
+        "credit/{id}/issue",
+    ] {
         let operation = &paths[&format!("/v1/commands/{path}")]["post"];
         assert!(operation["summary"].as_str().is_some_and(|s| !s.is_empty()), "{path}");
     }

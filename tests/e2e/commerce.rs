@@ -28,21 +28,32 @@ async fn an_order_from_placing_to_refund() {
     sellable(&mut client, "navy-l", "Navy", "L", 1).await;
 
     let placed = client
-        .command("order/o-1/place", json!({
-            "customer_id": "ada", "payment_method": "card", "shipping_address": {"country": "Norway"},
-            "lines": [{"variant_id": "navy-m", "quantity": 2}, {"variant_id": "navy-l", "quantity": 1}],
-        }))
+        .command(
+            "order/o-1/place",
+            json!({
+                "customer_id": "ada", "payment_method": "card", "shipping_address": {"country": "Norway"},
+                "lines": [{"variant_id": "navy-m", "quantity": 2}, {"variant_id": "navy-l", "quantity": 1}],
+            }),
+        )
         .await;
     assert_eq!(placed["stream"], "order-o-1");
-    let stock = client.get(&format!("/v1/inventory/navy-m?min_position={}", placed["position"].as_str().unwrap())).await;
-    assert_eq!((&stock["on_hand"], &stock["reserved"], &stock["available"]), (&json!(10), &json!(2), &json!(8)));
+    let stock = client
+        .get(&format!("/v1/inventory/navy-m?min_position={}", placed["position"].as_str().unwrap()))
+        .await;
+    assert_eq!(
+        (&stock["on_hand"], &stock["reserved"], &stock["available"]),
+        (&json!(10), &json!(2), &json!(8))
+    );
 
     // One line too many: all lines are refused together, and nothing is held.
     let (status, code) = client
-        .refused("order/o-2/place", json!({
-            "customer_id": "bob", "payment_method": "card",
-            "lines": [{"variant_id": "navy-m", "quantity": 1}, {"variant_id": "navy-l", "quantity": 1}],
-        }))
+        .refused(
+            "order/o-2/place",
+            json!({
+                "customer_id": "bob", "payment_method": "card",
+                "lines": [{"variant_id": "navy-m", "quantity": 1}, {"variant_id": "navy-l", "quantity": 1}],
+            }),
+        )
         .await;
     assert_eq!((status, code.as_str()), (409, "insufficient_stock"));
     assert_eq!(client.get("/v1/inventory/navy-m").await["reserved"], 2);
@@ -50,7 +61,12 @@ async fn an_order_from_placing_to_refund() {
     for step in ["pay", "ship", "deliver", "complete"] {
         client.command(&format!("order/o-1/{step}"), json!({})).await;
     }
-    client.command("order/o-1/request-return", json!({"return_id": "r-1", "lines": [{"line_id": 1, "quantity": 1}]})).await;
+    client
+        .command(
+            "order/o-1/request-return",
+            json!({"return_id": "r-1", "lines": [{"line_id": 1, "quantity": 1}]}),
+        )
+        .await;
     client.command("order/o-1/receive-return", json!({"return_id": "r-1"})).await;
     let refund = client.command("order/o-1/refund", json!({"return_id": "r-1"})).await;
     let position = refund["position"].as_str().unwrap().to_owned();
@@ -85,7 +101,10 @@ async fn configuration_and_sku_are_unique_and_the_lifecycle_is_kept() {
     client.command("variant/c/create", other.clone()).await;
     other["attributes"][1]["value"] = json!("XS");
     assert_eq!(client.refused("variant/d/create", other).await, (409, "duplicate_sku".to_owned()));
-    assert_eq!(client.refused("variant/a/archive-everything", json!({})).await, (404, "not_found".to_owned()));
+    assert_eq!(
+        client.refused("variant/a/archive-everything", json!({})).await,
+        (404, "not_found".to_owned())
+    );
     assert_eq!(client.refused("variant/a/mature", json!({})).await, (409, "invalid_transition".to_owned()));
     assert_eq!(client.refused("variant/nobody/submit", json!({})).await, (404, "not_found".to_owned()));
     server.stop();
@@ -124,13 +143,23 @@ async fn expectations_expiry_and_limits() {
     for variant in 0..7 {
         client.command(&format!("inventory/v{variant}/receive"), json!({"quantity": 1})).await;
     }
-    let stale = client.send("POST", "/v1/commands/inventory/v0/receive", &[("if-match", "\"9\"")], br#"{"quantity":1}"#).await;
+    let stale = client
+        .send("POST", "/v1/commands/inventory/v0/receive", &[("if-match", "\"9\"")], br#"{"quantity":1}"#)
+        .await;
     assert_eq!((stale.status, stale.code().as_deref()), (412, Some("stale_revision")));
 
-    let hold = client.command("inventory/v6/reserve", json!({"reservation_id": "h", "customer_id": "eve", "quantity": 1, "ttl_seconds": 1})).await;
+    let hold = client
+        .command(
+            "inventory/v6/reserve",
+            json!({"reservation_id": "h", "customer_id": "eve", "quantity": 1, "ttl_seconds": 1}),
+        )
+        .await;
     assert_eq!(hold["events"][0]["type"], "inventory.reserved");
     let position = hold["position"].as_str().unwrap().to_owned();
-    assert_eq!(client.refused("inventory/v6/reserve", json!({"customer_id": "bob", "quantity": 1})).await.1, "insufficient_stock");
+    assert_eq!(
+        client.refused("inventory/v6/reserve", json!({"customer_id": "bob", "quantity": 1})).await.1,
+        "insufficient_stock"
+    );
     let began = std::time::Instant::now();
     loop {
         let stock = client.get(&format!("/v1/inventory/v6?min_position={position}")).await;
@@ -139,10 +168,15 @@ async fn expectations_expiry_and_limits() {
         }
         assert!(began.elapsed() < crate::harness::DEADLINE, "the hold never ran out: {stock}");
     }
-    assert_eq!(client.refused("inventory/v6/confirm", json!({"reservation_id": "h"})).await, (409, "reservation_expired".to_owned()));
+    assert_eq!(
+        client.refused("inventory/v6/confirm", json!({"reservation_id": "h"})).await,
+        (409, "reservation_expired".to_owned())
+    );
 
     for variant in 0..5 {
-        client.command(&format!("inventory/v{variant}/reserve"), json!({"customer_id": "eve", "quantity": 1})).await;
+        client
+            .command(&format!("inventory/v{variant}/reserve"), json!({"customer_id": "eve", "quantity": 1}))
+            .await;
     }
     let refused = client.refused("inventory/v5/reserve", json!({"customer_id": "eve", "quantity": 1})).await;
     assert_eq!(refused, (409, "too_many_reservations".to_owned()));
@@ -169,8 +203,24 @@ async fn batches_answer_line_by_line() {
         .output()
         .expect("python3 runs");
     assert!(output.status.success(), "{output:?}");
-    let results: Vec<Value> = output.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
-    let outcomes: Vec<_> = results.iter().map(|r| (r["line"].as_u64().unwrap(), r["status"].as_u64().unwrap(), r["code"].as_str())).collect();
-    assert_eq!(outcomes, [(1, 201, None), (2, 400, Some("invalid_request")), (3, 409, Some("insufficient_stock")), (4, 200, None)]);
+    let results: Vec<Value> = output
+        .stdout
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect();
+    let outcomes: Vec<_> = results
+        .iter()
+        .map(|r| (r["line"].as_u64().unwrap(), r["status"].as_u64().unwrap(), r["code"].as_str()))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            (1, 201, None),
+            (2, 400, Some("invalid_request")),
+            (3, 409, Some("insufficient_stock")),
+            (4, 200, None)
+        ]
+    );
     server.stop();
 }

@@ -12,7 +12,12 @@ fn a_flash_sale_sells_exactly_what_there_is() {
         &["simulate", "duplicate-config"],
     ] {
         let output = run(folder.path(), &[arguments, &["--server", &server.url()]].concat());
-        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     server.stop();
 }

@@ -128,7 +128,13 @@ impl Client {
         self.try_send(method, path, headers, body).await.expect("an answer")
     }
 
-    pub async fn try_send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
+    pub async fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         tokio::time::timeout(DEADLINE, self.0.send(&request(method, path, headers, body)))
             .await
             .unwrap_or_else(|_| panic!("{method} {path}: no answer"))
@@ -141,14 +147,24 @@ impl Client {
     /// A command that is to be accepted; gives the reply.
     pub async fn command(&mut self, path: &str, body: Value) -> Value {
         let answer = self.post(&format!("/v1/commands/{path}"), body).await;
-        assert!(answer.status == 200 || answer.status == 201, "{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        assert!(
+            answer.status == 200 || answer.status == 201,
+            "{path}: {} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
         answer.json().expect("JSON")
     }
 
     /// A command that is to be refused; gives status and code.
     pub async fn refused(&mut self, path: &str, body: Value) -> (u16, String) {
         let answer = self.post(&format!("/v1/commands/{path}"), body).await;
-        (answer.status, answer.code().unwrap_or_else(|| panic!("{path}: no problem code: {}", String::from_utf8_lossy(&answer.body))))
+        (
+            answer.status,
+            answer.code().unwrap_or_else(|| {
+                panic!("{path}: no problem code: {}", String::from_utf8_lossy(&answer.body))
+            }),
+        )
     }
 
     /// A query that is to succeed.

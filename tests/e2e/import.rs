@@ -76,16 +76,23 @@ async fn the_whole_file_gives_exactly_the_figures_of_an_independent_calculation(
     let rows: u64 = report["classes"].as_array().unwrap().iter().map(|c| c["rows"].as_u64().unwrap()).sum();
     assert_eq!(report["rows"], rows);
     if report["rows"] == 541_909 {
-        let class = |name: &str| report["classes"].as_array().unwrap().iter().find(|c| c["class"] == name).unwrap();
+        let class =
+            |name: &str| report["classes"].as_array().unwrap().iter().find(|c| c["class"] == name).unwrap();
         for (name, rows, amount) in [
             ("order_line", 530_143, "10655622.484"),
             ("credit", 9_288, "-896812.49"),
             ("bad_debt_adjustment", 3, "-11062.06"),
             ("stock_adjustment", 2_475, "0"),
         ] {
-            assert_eq!((class(name)["rows"].as_u64(), class(name)["amount"].as_str()), (Some(rows), Some(amount)));
+            assert_eq!(
+                (class(name)["rows"].as_u64(), class(name)["amount"].as_str()),
+                (Some(rows), Some(amount))
+            );
         }
-        assert_eq!((&report["net"], &report["orders"], &report["variants"]), (&"9747747.934".into(), &19_963.into(), &3_958.into()));
+        assert_eq!(
+            (&report["net"], &report["orders"], &report["variants"]),
+            (&"9747747.934".into(), &19_963.into(), &3_958.into())
+        );
     }
     let reconciled = run_json(&data, &["reconcile"]);
     assert_eq!(reconciled["clean"], true);
@@ -93,7 +100,8 @@ async fn the_whole_file_gives_exactly_the_figures_of_an_independent_calculation(
     assert_eq!(verified["ok"], true);
     let server = Server::start(&data);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/independent/online_retail.py");
-    let output = Command::new("python3").arg(script).arg(&file).arg(server.url()).output().expect("python3 runs");
+    let output =
+        Command::new("python3").arg(script).arg(&file).arg(server.url()).output().expect("python3 runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     server.stop();

@@ -31,7 +31,10 @@ async fn lane(server: std::net::SocketAddr, lane: u64, round: u64, acknowledged:
         let reference = format!("{round}-{lane}-{count}");
         let variant = dice.roll(8);
         let (path, body) = match dice.roll(4) {
-            0 => (format!("inventory/v{variant}/adjust"), json!({"delta": 3, "reason": "kill test", "reference": reference})),
+            0 => (
+                format!("inventory/v{variant}/adjust"),
+                json!({"delta": 3, "reason": "kill test", "reference": reference}),
+            ),
             1 => (
                 format!("inventory/v{variant}/reserve"),
                 json!({"reservation_id": reference, "customer_id": format!("c-{reference}"), "quantity": 1, "ttl_seconds": 1}),
@@ -69,8 +72,9 @@ async fn fifty_kills_lose_nothing_and_double_nothing() {
     let mut dice = Dice(20_261_121);
     for round in 0..KILLS {
         let server = Server::start(folder.path());
-        let lanes: Vec<_> =
-            (0..LANES).map(|n| tokio::spawn(lane(server.address, n, round, Arc::clone(&acknowledged)))).collect();
+        let lanes: Vec<_> = (0..LANES)
+            .map(|n| tokio::spawn(lane(server.address, n, round, Arc::clone(&acknowledged))))
+            .collect();
         // Not a wait for something: the moment of the kill is meant to be arbitrary.
         tokio::time::sleep(Duration::from_millis(5 + dice.roll(150))).await;
         server.kill();
@@ -115,7 +119,15 @@ async fn a_graceful_stop_under_load_loses_and_fails_nothing() {
         lanes.spawn(async move {
             let mut accepted = 0_u64;
             loop {
-                match client.try_send("POST", &format!("/v1/commands/inventory/lane-{lane}/receive"), &[], br#"{"quantity":1}"#).await {
+                match client
+                    .try_send(
+                        "POST",
+                        &format!("/v1/commands/inventory/lane-{lane}/receive"),
+                        &[],
+                        br#"{"quantity":1}"#,
+                    )
+                    .await
+                {
                     Ok(answer) => {
                         assert!(answer.status < 300, "{}", String::from_utf8_lossy(&answer.body));
                         accepted += 1;

@@ -15,9 +15,16 @@ const STORES: [&str; 7] = ["catalogue", "inventory", "orders", "audit", "sales",
 
 fn drift_of<'a>(report: &'a Value, projection: &str) -> Vec<(&'a str, &'a str)> {
     let projections = report["projections"].as_array().unwrap();
-    let found = projections.iter().find(|p| p["name"] == projection).unwrap_or_else(|| panic!("{projection} in {report}"));
-    let mut drift: Vec<_> =
-        found["drift"].as_array().unwrap().iter().map(|d| (d["key"].as_str().unwrap(), d["kind"].as_str().unwrap())).collect();
+    let found = projections
+        .iter()
+        .find(|p| p["name"] == projection)
+        .unwrap_or_else(|| panic!("{projection} in {report}"));
+    let mut drift: Vec<_> = found["drift"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| (d["key"].as_str().unwrap(), d["kind"].as_str().unwrap()))
+        .collect();
     drift.sort_unstable();
     drift
 }
@@ -59,11 +66,20 @@ fn damage(file: &Path) -> Vec<(String, &'static str)> {
         let columns = columns.join(", ");
         // A number or text inside the row becomes another, as a careless hand or a bad sector would have it.
         let execute = |sql: String| assert_eq!(store.execute(&sql, []).unwrap(), 1, "{sql}");
-        execute(format!("UPDATE {table} SET doc = replace(doc, ':', ': ') WHERE CAST(key AS TEXT) = '{changed}'"));
-        execute(format!("INSERT INTO {table} (key, {columns}) SELECT 999999999, {columns} FROM {table} WHERE CAST(key AS TEXT) = '{copied}'"));
+        execute(format!(
+            "UPDATE {table} SET doc = replace(doc, ':', ': ') WHERE CAST(key AS TEXT) = '{changed}'"
+        ));
+        execute(format!(
+            "INSERT INTO {table} (key, {columns}) SELECT 999999999, {columns} FROM {table} WHERE CAST(key AS TEXT) = '{copied}'"
+        ));
         execute(format!("DELETE FROM {table} WHERE CAST(key AS TEXT) = '{deleted}'"));
-        let integer = store.query_row(&format!("SELECT typeof(key) = 'integer' FROM {table} LIMIT 1"), [], |row| row.get::<_, bool>(0)).unwrap();
-        let shown = |key: &str| if integer { format!("{table}/{:0>20}", key) } else { format!("{table}/{key}") };
+        let integer = store
+            .query_row(&format!("SELECT typeof(key) = 'integer' FROM {table} LIMIT 1"), [], |row| {
+                row.get::<_, bool>(0)
+            })
+            .unwrap();
+        let shown =
+            |key: &str| if integer { format!("{table}/{:0>20}", key) } else { format!("{table}/{key}") };
         expected.push((shown(changed), "changed"));
         expected.push((shown(deleted), "missing"));
         expected.push((shown("999999999"), "extra"));
@@ -77,10 +93,12 @@ fn damage_search(place: &Path) -> Vec<(String, &'static str)> {
     let mut opened = kind.open(place, 1).unwrap();
     let rows = opened.model.snapshot().unwrap();
     let found = rows.scan("documents", None, 3).unwrap();
-    let [(stale, row), (deleted, _), (copied, copy)] = &found[..] else { panic!("fewer than three documents") };
+    let [(stale, row), (deleted, _), (copied, copy)] = &found[..] else {
+        panic!("fewer than three documents")
+    };
     let mut document: Value = serde_json::from_slice(row).unwrap();
-    let price = document.pointer_mut("/name").expect("a document has a name");
-    *price = json!("an old name");
+    let name = document.pointer_mut("/listing/name").expect("a document has a name");
+    *name = json!("an old name");
     let mut extra: Value = serde_json::from_slice(copy).unwrap();
     extra["variant_id"] = json!("zz-extra");
     let key = |key: &str| RowKey { table: "documents", key: key.to_owned() };
@@ -130,7 +148,8 @@ async fn every_damaged_row_is_named_and_repaired() {
 
     let repaired = reconcile(&data, &["--repair"], 3);
     for (projection, rows) in &expected {
-        let found = repaired["projections"].as_array().unwrap().iter().find(|p| p["name"] == *projection).unwrap();
+        let found =
+            repaired["projections"].as_array().unwrap().iter().find(|p| p["name"] == *projection).unwrap();
         assert_eq!(found["repaired"], rows.len(), "{projection}");
     }
     let clean = reconcile(&data, &[], 0);
@@ -163,7 +182,10 @@ async fn a_wrong_configuration_hash_and_a_wrong_quantity_are_found_on_a_running_
         assert_eq!(store.execute(sql, []).unwrap(), 1);
     };
     damage("catalogue@1.sqlite", "UPDATE variants SET config_hash = 'ff' WHERE key = 'v3'");
-    damage("inventory@1.sqlite", "UPDATE stock SET doc = replace(doc, '\"on_hand\":7', '\"on_hand\":9') WHERE key = 'v5'");
+    damage(
+        "inventory@1.sqlite",
+        "UPDATE stock SET doc = replace(doc, '\"on_hand\":7', '\"on_hand\":9') WHERE key = 'v5'",
+    );
     let found = run(folder.path(), &["reconcile", "--server", &url, "--repair", "--format", "json"]);
     assert_eq!(found.status.code(), Some(3));
     let report: Value = serde_json::from_slice(&found.stdout).unwrap();
@@ -190,7 +212,8 @@ async fn a_rebuild_under_load_swaps_without_an_error_to_any_reader() {
             let mut sent = 0_u64;
             while !*stopped.borrow() {
                 // Writes and reads its own write, through every swap.
-                let reply = client.command(&format!("inventory/lane-{lane}/receive"), json!({"quantity": 1})).await;
+                let reply =
+                    client.command(&format!("inventory/lane-{lane}/receive"), json!({"quantity": 1})).await;
                 let position = reply["position"].as_str().unwrap();
                 let stock = client.get(&format!("/v1/inventory/lane-{lane}?min_position={position}")).await;
                 sent += 1;
@@ -201,9 +224,24 @@ async fn a_rebuild_under_load_swaps_without_an_error_to_any_reader() {
     }
     let data = folder.path().to_owned();
     let rebuilt = tokio::task::spawn_blocking(move || {
-        let output = run(&data, &["projections", "rebuild", "inventory", "catalogue", "audit", "search", "--server", &url, "--format", "json"]);
+        let output = run(
+            &data,
+            &[
+                "projections",
+                "rebuild",
+                "inventory",
+                "catalogue",
+                "audit",
+                "search",
+                "--server",
+                &url,
+                "--format",
+                "json",
+            ],
+        );
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let rollback = run(&data, &["projections", "rollback", "audit", "--server", &url, "--format", "json"]);
+        let rollback =
+            run(&data, &["projections", "rollback", "audit", "--server", &url, "--format", "json"]);
         assert!(rollback.status.success(), "{}", String::from_utf8_lossy(&rollback.stderr));
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     })

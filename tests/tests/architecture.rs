@@ -12,11 +12,28 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("daybook-aggregates", &["daybook-schemas"]),
     ("daybook-commands", &["daybook-aggregates", "daybook-schemas", "daybook-eventlog"]),
     ("daybook-projections", &["daybook-schemas", "daybook-eventlog"]),
-    ("daybook-replay", &["daybook-eventlog", "daybook-schemas", "daybook-projections", "daybook-aggregates", "daybook-commands"]),
+    (
+        "daybook-replay",
+        &[
+            "daybook-eventlog",
+            "daybook-schemas",
+            "daybook-projections",
+            "daybook-aggregates",
+            "daybook-commands",
+        ],
+    ),
     ("daybook-kurrent", &["daybook-eventlog"]),
     (
         "daybook-gateway",
-        &["daybook-eventlog", "daybook-schemas", "daybook-projections", "daybook-aggregates", "daybook-commands", "daybook-replay", "daybook-kurrent"],
+        &[
+            "daybook-eventlog",
+            "daybook-schemas",
+            "daybook-projections",
+            "daybook-aggregates",
+            "daybook-commands",
+            "daybook-replay",
+            "daybook-kurrent",
+        ],
     ),
     ("daybook-tests", &[]),
 ];
@@ -42,9 +59,14 @@ fn workspace() -> BTreeMap<String, BTreeSet<String>> {
     let packages = metadata["packages"].as_array().expect("packages");
     let imports = |package: &Value| -> BTreeSet<String> {
         let all = package["dependencies"].as_array().expect("dependencies").iter();
-        all.filter(|d| d["kind"].as_str() != Some("dev")).map(|d| d["name"].as_str().expect("a name").to_owned()).collect()
+        all.filter(|d| d["kind"].as_str() != Some("dev"))
+            .map(|d| d["name"].as_str().expect("a name").to_owned())
+            .collect()
     };
-    packages.iter().map(|package| (package["name"].as_str().expect("a name").to_owned(), imports(package))).collect()
+    packages
+        .iter()
+        .map(|package| (package["name"].as_str().expect("a name").to_owned(), imports(package)))
+        .collect()
 }
 
 #[test]

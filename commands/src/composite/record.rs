@@ -92,11 +92,11 @@ pub(crate) fn decide(
         return repeat(workspace, main, place(asked, repeated.unwrap_or_default()));
     }
     workspace.require(&lines::streams(&lines))?;
+    let mut reasons = Reasons::default();
+    let snapshots = lines::snapshots(workspace, &lines, When::Past, &mut reasons)?;
     // Decided as of its own time: a history imported twice gives the same events, deadlines of holds included. Holds of
     // others that ran out since still count here, which can refuse an order but never oversell.
     workspace.context.now = workspace.context.now.min(body.placed_at);
-    let mut reasons = Reasons::default();
-    let snapshots = lines::snapshots(workspace, &lines, When::Past, &mut reasons)?;
     let needs = lines::needs(&lines)?;
     let reservation = reservation_of(&asked.order_id);
     let open = not_sold_yet(workspace, &needs, &reservation)?;

@@ -35,7 +35,9 @@ pub(super) async fn run(global: &Global, config: Config, import: Import) -> anyh
                 Ok(report) => report,
                 Err(error) => {
                     node.close().await;
-                    return Err(error).with_context(|| format!("{} was not imported to its end; start again to go on", file.display()));
+                    return Err(error).with_context(|| {
+                        format!("{} was not imported to its end; start again to go on", file.display())
+                    });
                 }
             };
             let mut progress = Progress::new("Projecting", "events");
@@ -55,13 +57,22 @@ fn print_report(global: &Global, report: &online_retail::Report) -> anyhow::Resu
     for class in &report.classes {
         print_line(format_args!("  {:<20} {:>8} rows  {:>16} GBP", class.class, class.rows, class.amount))?;
     }
-    print_line(format_args!("{} orders ({} of guests), {} variants, {} customers", report.orders, report.guest_orders, report.variants, report.customers))?;
-    print_line(format_args!("{} refunds of orders, {} credits without order", report.refunds, report.credits_without_order))?;
+    print_line(format_args!(
+        "{} orders ({} of guests), {} variants, {} customers",
+        report.orders, report.guest_orders, report.variants, report.customers
+    ))?;
+    print_line(format_args!(
+        "{} refunds of orders, {} credits without order",
+        report.refunds, report.credits_without_order
+    ))?;
     print_line(format_args!("{} units of opening stock", report.opening_units))?;
     print_line(format_args!("no goods, so nothing taken from stock:"))?;
     for code in &report.not_goods {
         print_line(format_args!("  {:<14} {}", code.variant_id, code.reason))?;
     }
-    print_line(format_args!("{} commands, {} of them carried out by an earlier run", report.commands, report.replayed))?;
+    print_line(format_args!(
+        "{} commands, {} of them carried out by an earlier run",
+        report.commands, report.replayed
+    ))?;
     Ok(Outcome::Done)
 }

@@ -55,7 +55,8 @@ async fn export(global: &Global, config: &Config, file: PathBuf, after: u64) -> 
     let log = Node::open_log(config)?;
     let copy = move || -> anyhow::Result<Transfer> {
         let part = part_of(&file);
-        let mut out = BufWriter::new(File::create(&part).with_context(|| format!("cannot write {}", part.display()))?);
+        let mut out =
+            BufWriter::new(File::create(&part).with_context(|| format!("cannot write {}", part.display()))?);
         let transfer = log.export(&mut out, after)?;
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))?;
@@ -76,7 +77,8 @@ async fn import(global: &Global, config: Config, file: PathBuf) -> anyhow::Resul
     }
     let copy = move || -> anyhow::Result<Transfer> {
         let input = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
-        Node::import_log(&config, &mut BufReader::new(input)).with_context(|| format!("{} was not imported", file.display()))
+        Node::import_log(&config, &mut BufReader::new(input))
+            .with_context(|| format!("{} was not imported", file.display()))
     };
     print_transfer(global, "imported", tokio::task::spawn_blocking(copy).await??)
 }
@@ -110,7 +112,11 @@ async fn head(global: &Global, config: &Config) -> anyhow::Result<Outcome> {
     if global.format == Format::Json {
         return print_json(&value);
     }
-    print_line(format_args!("position {}, {} events", value["position"].as_str().unwrap_or("?"), value["events"]))?;
+    print_line(format_args!(
+        "position {}, {} events",
+        value["position"].as_str().unwrap_or("?"),
+        value["events"]
+    ))?;
     Ok(Outcome::Done)
 }
 
@@ -132,7 +138,12 @@ async fn read(log: &dyn EventLog, mut after: u64, mut left: u64, filter: &Filter
     Ok(Outcome::Done)
 }
 
-async fn read_stream(log: &dyn EventLog, stream: &StreamId, mut from: u64, mut left: u64) -> anyhow::Result<Outcome> {
+async fn read_stream(
+    log: &dyn EventLog,
+    stream: &StreamId,
+    mut from: u64,
+    mut left: u64,
+) -> anyhow::Result<Outcome> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut found = false;
     while left > 0 {
@@ -154,7 +165,8 @@ async fn read_stream(log: &dyn EventLog, stream: &StreamId, mut from: u64, mut l
 }
 
 fn print_event(out: &mut impl Write, event: &RecordedEvent) -> anyhow::Result<()> {
-    let body = EventBody::new(event).map_err(|problem| anyhow::anyhow!("position {}: {}", event.position, problem.detail))?;
+    let body = EventBody::new(event)
+        .map_err(|problem| anyhow::anyhow!("position {}: {}", event.position, problem.detail))?;
     serde_json::to_writer(&mut *out, &body)?;
     Ok(out.write_all(b"\n")?)
 }

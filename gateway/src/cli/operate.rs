@@ -16,28 +16,52 @@ use crate::load::client::{Connection, address_of, request};
 use crate::node::Node;
 
 /// Asks a running server.
-pub(super) async fn ask(global: &Global, url: &str, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+pub(super) async fn ask(
+    global: &Global,
+    url: &str,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<Value> {
     let authorization = global.api_key.as_ref().map(|key| format!("Bearer {key}"));
     let mut headers = vec![("content-type", "application/json")];
     if let Some(authorization) = &authorization {
         headers.push(("authorization", authorization));
     }
     let body = body.map(Value::to_string).unwrap_or_default();
-    let mut connection = Connection::open(address_of(url)?).await.with_context(|| format!("no server answers at {url}"))?;
-    let answer = connection.send(&request(method, path, &headers, body.as_bytes())).await.context("the server's answer")?;
+    let mut connection =
+        Connection::open(address_of(url)?).await.with_context(|| format!("no server answers at {url}"))?;
+    let answer = connection
+        .send(&request(method, path, &headers, body.as_bytes()))
+        .await
+        .context("the server's answer")?;
     let value = answer.json().context("the server's answer is no JSON")?;
     if answer.status >= 400 {
-        bail!("the server refused: {} ({})", value["detail"].as_str().unwrap_or("no reason given"), value["code"].as_str().unwrap_or("no code"));
+        bail!(
+            "the server refused: {} ({})",
+            value["detail"].as_str().unwrap_or("no reason given"),
+            value["code"].as_str().unwrap_or("no code")
+        );
     }
     Ok(value)
 }
 
-async fn ask_for<T: DeserializeOwned>(global: &Global, url: &str, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<T> {
-    serde_json::from_value(ask(global, url, method, path, body).await?).context("the server's answer has another form; are the versions the same?")
+async fn ask_for<T: DeserializeOwned>(
+    global: &Global,
+    url: &str,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<T> {
+    serde_json::from_value(ask(global, url, method, path, body).await?)
+        .context("the server's answer has another form; are the versions the same?")
 }
 
 /// Opens the folder's node, does the work, closes it whatever came of it.
-async fn at_rest<T>(config: &Config, work: impl AsyncFnOnce(&Node) -> anyhow::Result<T>) -> anyhow::Result<T> {
+async fn at_rest<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Node) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let node = Node::open(config).await?;
     let result = work(&node).await;
     node.close().await;
@@ -55,7 +79,8 @@ pub(super) async fn reconcile(global: &Global, config: Config, args: Reconcile) 
             at_rest(&config, async |node| {
                 let mut bar = Progress::new("Replaying", "positions");
                 let mut progress = |_: &str, done: u64, total: u64| bar.update(done, total);
-                let report = reconcile::reconcile(node.projections(), &args.names, args.repair, &mut progress).await;
+                let report =
+                    reconcile::reconcile(node.projections(), &args.names, args.repair, &mut progress).await;
                 bar.finish();
                 Ok(report?)
             })
@@ -76,9 +101,16 @@ fn print_reconcile(report: &reconcile::Report) -> anyhow::Result<()> {
             0 => "clean".to_owned(),
             drifted => format!("{drifted} rows drifted, {} repaired", projection.repaired),
         };
-        print_line(format_args!("{:<12} generation {:<3} {:>9} rows at position {}: {verdict}", projection.name, projection.generation, projection.rows, projection.position))?;
+        print_line(format_args!(
+            "{:<12} generation {:<3} {:>9} rows at position {}: {verdict}",
+            projection.name, projection.generation, projection.rows, projection.position
+        ))?;
         for row in &projection.drift {
-            print_line(format_args!("  {} {}", serde_json::to_value(row.kind)?.as_str().unwrap_or("drift"), row.key))?;
+            print_line(format_args!(
+                "  {} {}",
+                serde_json::to_value(row.kind)?.as_str().unwrap_or("drift"),
+                row.key
+            ))?;
             for (what, value) in [("log", &row.expected), ("read model", &row.actual)] {
                 if let Some(value) = value {
                     print_line(format_args!("    {what}: {value}"))?;
@@ -124,12 +156,20 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
     if global.format == Format::Json {
         print_json(&report)?;
     } else {
-        print_line(format_args!("{} events up to position {}: {}", report.events, report.position, if report.ok { "sound" } else { "NOT SOUND" }))?;
+        print_line(format_args!(
+            "{} events up to position {}: {}",
+            report.events,
+            report.position,
+            if report.ok { "sound" } else { "NOT SOUND" }
+        ))?;
         if let Some(root) = &report.root {
             print_line(format_args!("root {root}"))?;
         }
         for failure in &report.failures {
-            print_line(format_args!("  position {} {} revision {}: {}: {}", failure.position, failure.stream, failure.revision, failure.code, failure.detail))?;
+            print_line(format_args!(
+                "  position {} {} revision {}: {}: {}",
+                failure.position, failure.stream, failure.revision, failure.code, failure.detail
+            ))?;
         }
         if report.more_failures > 0 {
             print_line(format_args!("  … and {} more", report.more_failures))?;
@@ -139,14 +179,23 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
 }
 
 /// `daybook projections …`.
-pub(super) async fn projections(global: &Global, config: Config, command: Projections) -> anyhow::Result<Outcome> {
+pub(super) async fn projections(
+    global: &Global,
+    config: Config,
+    command: Projections,
+) -> anyhow::Result<Outcome> {
     match command {
         Projections::List => list(global, &config).await,
         Projections::Rebuild { names } => rebuild(global, &config, names).await,
         Projections::Rollback { name } => {
             let report: rebuild::Report = match &global.server {
-                Some(url) => ask_for(global, url, "POST", &format!("/v1/projections/{name}/rollback"), None).await?,
-                None => at_rest(&config, async |node| Ok(rebuild::rollback(node.projections(), &name).await?)).await?,
+                Some(url) => {
+                    ask_for(global, url, "POST", &format!("/v1/projections/{name}/rollback"), None).await?
+                }
+                None => {
+                    at_rest(&config, async |node| Ok(rebuild::rollback(node.projections(), &name).await?))
+                        .await?
+                }
             };
             print_swaps(global, &[report])
         }
@@ -164,10 +213,21 @@ async fn list(global: &Global, config: &Config) -> anyhow::Result<Outcome> {
     if global.format == Format::Json {
         return print_json(&value);
     }
-    print_line(format_args!("{:<12} {:>10} {:>12} {:>12} {:>10}  state", "projection", "generation", "checkpoint", "head", "lag"))?;
+    print_line(format_args!(
+        "{:<12} {:>10} {:>12} {:>12} {:>10}  state",
+        "projection", "generation", "checkpoint", "head", "lag"
+    ))?;
     for row in value["projections"].as_array().into_iter().flatten() {
         let text = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned);
-        print_line(format_args!("{:<12} {:>10} {:>12} {:>12} {:>10}  {}", text("name"), text("generation"), text("checkpoint"), text("head"), text("lag"), text("state")))?;
+        print_line(format_args!(
+            "{:<12} {:>10} {:>12} {:>12} {:>10}  {}",
+            text("name"),
+            text("generation"),
+            text("checkpoint"),
+            text("head"),
+            text("lag"),
+            text("state")
+        ))?;
     }
     Ok(Outcome::Done)
 }
@@ -178,13 +238,19 @@ async fn rebuild(global: &Global, config: &Config, names: Vec<String>) -> anyhow
             let names = if names.is_empty() { names_on_server(global, url).await? } else { names };
             let mut reports = Vec::new();
             for name in names {
-                reports.push(ask_for(global, url, "POST", &format!("/v1/projections/{name}/rebuild"), None).await?);
+                reports.push(
+                    ask_for(global, url, "POST", &format!("/v1/projections/{name}/rebuild"), None).await?,
+                );
             }
             reports
         }
         None => {
             at_rest(config, async |node| {
-                let names = if names.is_empty() { node.projections().names().iter().map(ToString::to_string).collect() } else { names };
+                let names = if names.is_empty() {
+                    node.projections().names().iter().map(ToString::to_string).collect()
+                } else {
+                    names
+                };
                 let mut reports = Vec::new();
                 for name in names {
                     let mut bar = Progress::new(&format!("Rebuilding {name}"), "positions");
@@ -212,8 +278,12 @@ fn print_swaps(global: &Global, reports: &[rebuild::Report]) -> anyhow::Result<O
         return print_json(&json!({"projections": reports}));
     }
     for report in reports {
-        let proof = report.rows.map_or_else(String::new, |rows| format!(", {rows} rows proved equal to a replay"));
-        print_line(format_args!("{}: generation {} is live instead of {}, at position {}{proof}", report.name, report.to_generation, report.from_generation, report.position))?;
+        let proof =
+            report.rows.map_or_else(String::new, |rows| format!(", {rows} rows proved equal to a replay"));
+        print_line(format_args!(
+            "{}: generation {} is live instead of {}, at position {}{proof}",
+            report.name, report.to_generation, report.from_generation, report.position
+        ))?;
     }
     Ok(Outcome::Done)
 }
@@ -236,13 +306,17 @@ fn server_of(global: &Global) -> anyhow::Result<&str> {
 async fn dead_letters(global: &Global, command: DeadLetters) -> anyhow::Result<Outcome> {
     let url = server_of(global)?;
     let value = match command {
-        DeadLetters::List { name } => ask(global, url, "GET", &format!("/v1/projections/{name}/dead-letters"), None).await?,
-        DeadLetters::Retry { name } => ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/retry"), None).await?,
+        DeadLetters::List { name } => {
+            ask(global, url, "GET", &format!("/v1/projections/{name}/dead-letters"), None).await?
+        }
+        DeadLetters::Retry { name } => {
+            ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/retry"), None).await?
+        }
         DeadLetters::Discard { name, position, reason } => {
             let body = json!({"position": position, "reason": reason});
-            ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/discard"), Some(&body)).await?
+            ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/discard"), Some(&body))
+                .await?
         }
     };
     print_json(&value)
 }
-

@@ -20,7 +20,8 @@ impl Progress {
     #[must_use]
     pub fn new(what: &str, unit: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = format!("{what} {{bar:32}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
+            let style =
+                format!("{what} {{bar:32}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
             let style = ProgressStyle::with_template(&style).expect("a constant template");
             ProgressBar::new(0).with_style(style)
         });

@@ -54,19 +54,31 @@ pub(super) async fn demo(config: Config) -> anyhow::Result<Outcome> {
         }
     };
     progress.finish();
-    print_line(format_args!("{} orders and {} variants from {} rows, net {} GBP", report.orders, report.variants, report.rows, report.net))?;
+    print_line(format_args!(
+        "{} orders and {} variants from {} rows, net {} GBP",
+        report.orders, report.variants, report.rows, report.net
+    ))?;
     let mut progress = Progress::new("Projecting", "events");
     node.wait_until_current(|done, total| progress.update(done, total)).await?;
     progress.finish();
     run(listener, config, node, stop).await
 }
 
-async fn serve_until_stopped(listener: TcpListener, config: Config, node: Arc<Node>) -> anyhow::Result<Outcome> {
+async fn serve_until_stopped(
+    listener: TcpListener,
+    config: Config,
+    node: Arc<Node>,
+) -> anyhow::Result<Outcome> {
     let stop = stop_signal()?;
     run(listener, config, node, stop).await
 }
 
-async fn run(listener: TcpListener, config: Config, node: Arc<Node>, stop: watch::Receiver<bool>) -> anyhow::Result<Outcome> {
+async fn run(
+    listener: TcpListener,
+    config: Config,
+    node: Arc<Node>,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<Outcome> {
     let address = listener.local_addr().context("the listening address")?;
     let server = tokio::spawn(http::serve(listener, config, Arc::clone(&node), stop));
     print_line(format_args!("listening on http://{address}"))?;
@@ -79,7 +91,8 @@ async fn run(listener: TcpListener, config: Config, node: Arc<Node>, stop: watch
 }
 
 fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let socket = if config.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.context("opening a socket")?;
+    let socket = if config.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+        .context("opening a socket")?;
     socket.set_reuseaddr(true).context("opening a socket")?;
     socket
         .bind(config.listen)

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::args::{Format, Global, Simulate};
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
+use crate::http;
 use crate::load::{client, simulate};
 use crate::node::Node;
-use crate::http;
 
 pub(super) async fn run(global: &Global, config: Config, command: Simulate) -> anyhow::Result<Outcome> {
     let own = match &global.server {

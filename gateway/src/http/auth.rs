@@ -72,7 +72,10 @@ pub fn require(principal: &Principal, any_of: &[Role]) -> Result<(), Problem> {
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         "forbidden",
-        format!("this needs one of the roles {any_of:?}; give one to the API key {:?}", principal.name.as_str()),
+        format!(
+            "this needs one of the roles {any_of:?}; give one to the API key {:?}",
+            principal.name.as_str()
+        ),
     ))
 }
 

@@ -44,7 +44,9 @@ fn permit(principal: &Principal, aggregate: &str, command: &str) -> Result<(), P
     let roles: &[Role] = match (aggregate, command) {
         ("variant", _) => &[Role::Merchandiser, Role::Approver, Role::BrandOwner, Role::Operator],
         ("inventory", "reserve" | "confirm" | "release")
-        | ("order", "place" | "pay" | "fail-payment" | "cancel" | "request-return") => &[Role::Storefront, Role::Operator],
+        | ("order", "place" | "pay" | "fail-payment" | "cancel" | "request-return") => {
+            &[Role::Storefront, Role::Operator]
+        }
         _ => &[Role::Operator],
     };
     if principal.roles == Roles::ALL {
@@ -55,9 +57,14 @@ fn permit(principal: &Principal, aggregate: &str, command: &str) -> Result<(), P
 
 async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        let too_large = std::error::Error::source(&error)
+            .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         if too_large {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", format!("a request body is at most {limit} bytes"))
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                format!("a request body is at most {limit} bytes"),
+            )
         } else {
             Problem::invalid("the request body broke off")
         }
@@ -188,7 +195,8 @@ fn result_line(line: usize, outcome: Result<Reply, Problem>) -> Vec<u8> {
         Err(problem) => problem.to_value(),
     };
     document["line"] = line.into();
-    document["status"] = outcome.map_or_else(|problem| problem.status, |reply| status_of(&reply)).as_u16().into();
+    document["status"] =
+        outcome.map_or_else(|problem| problem.status, |reply| status_of(&reply)).as_u16().into();
     let mut bytes = serde_json::to_vec(&document).expect("plain data serializes");
     bytes.push(b'\n');
     bytes

@@ -41,8 +41,12 @@ impl<'a> EventBody<'a> {
     /// Payloads are JSON by the log's convention; one that is not stops the reader with a clear error.
     pub fn new(event: &'a RecordedEvent) -> Result<Self, Problem> {
         let raw = |bytes: &'a [u8], what: &str| {
-            serde_json::from_slice(bytes)
-                .map_err(|e| Problem::internal(format!("{what} of the event at position {} is no JSON: {e}", event.position)))
+            serde_json::from_slice(bytes).map_err(|e| {
+                Problem::internal(format!(
+                    "{what} of the event at position {} is no JSON: {e}",
+                    event.position
+                ))
+            })
         };
         Ok(Self {
             event_id: event.event_id.to_string(),
@@ -105,7 +109,11 @@ pub async fn stream(
 }
 
 /// `GET /v1/events`: a page, or server-sent events if the client accepts them.
-pub async fn events(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn events(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     app.authenticator.authenticate(&headers)?;
     let mut params = Params::parse(query.as_deref())?;
     let mut from = params.number("from")?.unwrap_or(0);
@@ -193,7 +201,9 @@ impl Follow {
             if !page.events.is_empty() {
                 let mut chunk = Vec::with_capacity(page.events.len() * 512);
                 for event in &page.events {
-                    chunk.extend_from_slice(format!("id: {}\nevent: {}\ndata: ", event.position, event.event_type()).as_bytes());
+                    chunk.extend_from_slice(
+                        format!("id: {}\nevent: {}\ndata: ", event.position, event.event_type()).as_bytes(),
+                    );
                     serde_json::to_writer(&mut chunk, &EventBody::new(event)?).map_err(Problem::internal)?;
                     chunk.extend_from_slice(b"\n\n");
                 }

@@ -26,6 +26,10 @@ pub async fn ready(State(app): State<App>) -> Response {
             failing.push(json!({"part": format!("projection {}", status.name), "reason": reason}));
         }
     }
-    let (code, word) = if failing.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "degraded") };
+    let (code, word) = if failing.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "degraded")
+    };
     (code, axum::Json(json!({"status": word, "failing": failing}))).into_response()
 }

@@ -82,7 +82,10 @@ mod tests {
 
     #[tokio::test]
     async fn lines_come_in_order_without_blank_ones() {
-        assert_eq!(collect("one\n\ntwo\r\nthree", 10).await, [Ok("one".into()), Ok("two\r".into()), Ok("three".into())]);
+        assert_eq!(
+            collect("one\n\ntwo\r\nthree", 10).await,
+            [Ok("one".into()), Ok("two\r".into()), Ok("three".into())]
+        );
         assert!(collect("", 10).await.is_empty());
     }
 

@@ -39,7 +39,10 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        Self { requests: Family::default(), latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)) }
+        Self {
+            requests: Family::default(),
+            latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+        }
     }
 }
 

@@ -18,12 +18,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use axum::Router;
 use bytes::Bytes;
 use daybook_commands::Dispatcher;
 use daybook_eventlog::EventLog;
@@ -63,7 +63,12 @@ impl Deref for App {
 }
 
 /// Serves until `stop` turns true, then finishes what is under way.
-pub async fn serve(listener: TcpListener, config: Config, node: Arc<Node>, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    node: Arc<Node>,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let app = App(Arc::new(Inner {
         authenticator: Authenticator::new(&config),
         log: Arc::clone(node.log()),

@@ -21,7 +21,10 @@ pub fn build() -> Value {
         let name = format!("{aggregate}_{}", spec.name.replace('-', "_"));
         let schema = hoist((spec.schema)().to_value(), &mut components);
         components.insert(name.clone(), schema);
-        paths.insert(format!("/v1/commands/{aggregate}/{{id}}/{}", spec.name), command_path(aggregate, &spec, &name));
+        paths.insert(
+            format!("/v1/commands/{aggregate}/{{id}}/{}", spec.name),
+            command_path(aggregate, &spec, &name),
+        );
     }
     paths.extend(batch_path());
     paths.extend(QUERIES.iter().map(query_path));
@@ -106,31 +109,136 @@ struct Query {
     parameters: &'static [(&'static str, &'static str)],
 }
 
-const PAGE: [(&str, &str); 2] = [("limit", "At most so many rows."), ("cursor", "Where the last page ended.")];
-const MIN_POSITION: (&str, &str) =
-    ("min_position", "Wait until the read model has this log position, at most 2 s; else 503 projection_behind.");
+const PAGE: [(&str, &str); 2] =
+    [("limit", "At most so many rows."), ("cursor", "Where the last page ended.")];
+const MIN_POSITION: (&str, &str) = (
+    "min_position",
+    "Wait until the read model has this log position, at most 2 s; else 503 projection_behind.",
+);
 const CURRENCY: (&str, &str) = ("currency", "Figures in this currency; the configured one by default.");
 
 const QUERIES: &[Query] = &[
     Query { path: "/v1/variants/{id}", tag: "catalogue", summary: "A variant", parameters: &[MIN_POSITION] },
-    Query { path: "/v1/variants", tag: "catalogue", summary: "Variants by one key", parameters: &[("sku", "The SKU."), ("config_hash", "The configuration hash."), ("product_group", "The product group."), PAGE[0], PAGE[1], MIN_POSITION] },
-    Query { path: "/v1/search", tag: "search", summary: "Full text, filters and facets", parameters: &[("q", "Words; the last may be a prefix."), ("category", "Repeatable: any of."), ("brand", "Repeatable: any of."), ("attr.color", "Any attribute type as attr.TYPE; repeatable: any of."), ("price_min", "Decimal."), ("price_max", "Decimal."), CURRENCY, ("in_stock", "true or false."), ("lifecycle", "Default: what can be bought."), ("channel", "Only what is sold there."), ("region", "Only what is sold there."), ("sort", "relevance, price_asc, price_desc, newest, popularity, discount"), ("facets", "Groups to count, or all."), PAGE[0], PAGE[1], MIN_POSITION] },
-    Query { path: "/v1/inventory/{variant_id}", tag: "inventory", summary: "The stock of a variant", parameters: &[MIN_POSITION] },
+    Query {
+        path: "/v1/variants",
+        tag: "catalogue",
+        summary: "Variants by one key",
+        parameters: &[
+            ("sku", "The SKU."),
+            ("config_hash", "The configuration hash."),
+            ("product_group", "The product group."),
+            PAGE[0],
+            PAGE[1],
+            MIN_POSITION,
+        ],
+    },
+    Query {
+        path: "/v1/search",
+        tag: "search",
+        summary: "Full text, filters and facets",
+        parameters: &[
+            ("q", "Words; the last may be a prefix."),
+            ("category", "Repeatable: any of."),
+            ("brand", "Repeatable: any of."),
+            ("attr.color", "Any attribute type as attr.TYPE; repeatable: any of."),
+            ("price_min", "Decimal."),
+            ("price_max", "Decimal."),
+            CURRENCY,
+            ("in_stock", "true or false."),
+            ("lifecycle", "Default: what can be bought."),
+            ("channel", "Only what is sold there."),
+            ("region", "Only what is sold there."),
+            ("sort", "relevance, price_asc, price_desc, newest, popularity, discount"),
+            ("facets", "Groups to count, or all."),
+            PAGE[0],
+            PAGE[1],
+            MIN_POSITION,
+        ],
+    },
+    Query {
+        path: "/v1/inventory/{variant_id}",
+        tag: "inventory",
+        summary: "The stock of a variant",
+        parameters: &[MIN_POSITION],
+    },
     Query { path: "/v1/orders/{id}", tag: "orders", summary: "An order", parameters: &[MIN_POSITION] },
-    Query { path: "/v1/orders", tag: "orders", summary: "Orders by customer or status, newest first", parameters: &[("customer_id", "The customer."), ("status", "The status."), ("number", "The order number."), PAGE[0], PAGE[1], MIN_POSITION] },
-    Query { path: "/v1/analytics/sales", tag: "analytics", summary: "Sales of a period", parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION] },
-    Query { path: "/v1/analytics/products/{variant_id}", tag: "analytics", summary: "A product's sales in a period", parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION] },
-    Query { path: "/v1/analytics/customers/{id}", tag: "analytics", summary: "A customer's lifetime figures", parameters: &[CURRENCY, MIN_POSITION] },
-    Query { path: "/v1/audit", tag: "log", summary: "Who did what, when", parameters: &[("actor", "The principal."), ("stream", "The stream."), ("since", "RFC 3339."), ("until", "RFC 3339."), PAGE[0], PAGE[1], MIN_POSITION] },
-    Query { path: "/v1/streams/{stream}", tag: "log", summary: "A stream's events", parameters: &[("from", "First revision, inclusive."), PAGE[0]] },
-    Query { path: "/v1/events", tag: "log", summary: "The log: JSON pages, or server-sent events with Accept: text/event-stream", parameters: &[("from", "The position after which to start; 0: all."), ("type", "Only this event type; repeatable."), ("stream_prefix", "Only streams that start so; repeatable."), PAGE[0]] },
-    Query { path: "/v1/projections", tag: "operations", summary: "Every projection: generation, checkpoint, lag, state", parameters: &[] },
+    Query {
+        path: "/v1/orders",
+        tag: "orders",
+        summary: "Orders by customer or status, newest first",
+        parameters: &[
+            ("customer_id", "The customer."),
+            ("status", "The status."),
+            ("number", "The order number."),
+            PAGE[0],
+            PAGE[1],
+            MIN_POSITION,
+        ],
+    },
+    Query {
+        path: "/v1/analytics/sales",
+        tag: "analytics",
+        summary: "Sales of a period",
+        parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION],
+    },
+    Query {
+        path: "/v1/analytics/products/{variant_id}",
+        tag: "analytics",
+        summary: "A product's sales in a period",
+        parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION],
+    },
+    Query {
+        path: "/v1/analytics/customers/{id}",
+        tag: "analytics",
+        summary: "A customer's lifetime figures",
+        parameters: &[CURRENCY, MIN_POSITION],
+    },
+    Query {
+        path: "/v1/audit",
+        tag: "log",
+        summary: "Who did what, when",
+        parameters: &[
+            ("actor", "The principal."),
+            ("stream", "The stream."),
+            ("since", "RFC 3339."),
+            ("until", "RFC 3339."),
+            PAGE[0],
+            PAGE[1],
+            MIN_POSITION,
+        ],
+    },
+    Query {
+        path: "/v1/streams/{stream}",
+        tag: "log",
+        summary: "A stream's events",
+        parameters: &[("from", "First revision, inclusive."), PAGE[0]],
+    },
+    Query {
+        path: "/v1/events",
+        tag: "log",
+        summary: "The log: JSON pages, or server-sent events with Accept: text/event-stream",
+        parameters: &[
+            ("from", "The position after which to start; 0: all."),
+            ("type", "Only this event type; repeatable."),
+            ("stream_prefix", "Only streams that start so; repeatable."),
+            PAGE[0],
+        ],
+    },
+    Query {
+        path: "/v1/projections",
+        tag: "operations",
+        summary: "Every projection: generation, checkpoint, lag, state",
+        parameters: &[],
+    },
 ];
 
 fn query_path(query: &Query) -> (String, Value) {
-    let in_path = query.path.split(['{', '}']).skip(1).step_by(2).map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
-    });
+    let in_path = query
+        .path
+        .split(['{', '}'])
+        .skip(1)
+        .step_by(2)
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let in_query = query.parameters.iter().map(|(name, description)| {
         json!({"name": name, "in": "query", "description": description, "schema": {"type": "string"}})
     });
@@ -164,7 +272,9 @@ fn describe(status: &str) -> &'static str {
         "401" => "unauthenticated: an API key is needed.",
         "403" => "forbidden: the principal lacks a role.",
         "404" => "not_found.",
-        "409" => "The state does not allow it: insufficient_stock, duplicate_configuration, duplicate_sku, invalid_transition, reservation_expired, too_many_reservations …",
+        "409" => {
+            "The state does not allow it: insufficient_stock, duplicate_configuration, duplicate_sku, invalid_transition, reservation_expired, too_many_reservations …"
+        }
         "412" => "stale_revision: the stream is not at the revision in If-Match.",
         "422" => "unprocessable: well formed, but it makes no sense here.",
         "423" => "locked: a governance lock covers it.",

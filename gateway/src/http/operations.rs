@@ -75,8 +75,12 @@ impl From<RunnerError> for Problem {
         match &error {
             RunnerError::Behind { .. } => Self::unavailable("projection_behind", error.to_string(), 1),
             RunnerError::Halted { .. } => Self::unavailable("projection_halted", error.to_string(), 60),
-            RunnerError::Stopped(_) | RunnerError::Unavailable { .. } => Self::unavailable("unavailable", error.to_string(), 1),
-            RunnerError::Letter(reason) => Self::new(axum::http::StatusCode::CONFLICT, "conflict", reason.clone()),
+            RunnerError::Stopped(_) | RunnerError::Unavailable { .. } => {
+                Self::unavailable("unavailable", error.to_string(), 1)
+            }
+            RunnerError::Letter(reason) => {
+                Self::new(axum::http::StatusCode::CONFLICT, "conflict", reason.clone())
+            }
         }
     }
 }
@@ -96,38 +100,62 @@ async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Response, Pr
     Ok(Json(json!({"projections": app.node.projection_statuses()})).into_response())
 }
 
-async fn rebuild_one(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn rebuild_one(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     operator(&app, &headers)?;
     let report = rebuild::rebuild(app.node.projections(), &name, &mut |_, _, _| {}).await?;
     Ok(Json(report).into_response())
 }
 
-async fn rollback(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn rollback(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     operator(&app, &headers)?;
     Ok(Json(rebuild::rollback(app.node.projections(), &name).await?).into_response())
 }
 
-async fn pause(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn pause(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     operator(&app, &headers)?;
     let live = app.node.projections().live(&name)?;
     live.handle.pause().await?;
     Ok(Json(live.handle.status()).into_response())
 }
 
-async fn resume(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn resume(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     operator(&app, &headers)?;
     let live = app.node.projections().live(&name)?;
     live.handle.resume().await?;
     Ok(Json(live.handle.status()).into_response())
 }
 
-async fn dead_letters(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn dead_letters(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     operator(&app, &headers)?;
     let letters = app.node.projections().live(&name)?.handle.dead_letters().await?;
     Ok(Json(json!({"dead_letters": letters})).into_response())
 }
 
-async fn retry_dead_letters(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn retry_dead_letters(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     operator(&app, &headers)?;
     let retried = app.node.projections().live(&name)?.handle.retry_dead_letters(None).await?;
     Ok(Json(retried).into_response())
@@ -149,7 +177,8 @@ async fn discard_dead_letter(
     operator(&app, &headers)?;
     let Discard { position, reason } = from_json(&body)?;
     let letter = app.node.projections().live(&name)?.handle.discard_dead_letter(position).await?;
-    let event = Event::DeadLetterDiscarded(DeadLetterDiscarded { projection: name.clone(), position, reason });
+    let event =
+        Event::DeadLetterDiscarded(DeadLetterDiscarded { projection: name.clone(), position, reason });
     operations::record(&app.log, &name, &format!("discard {position}"), &event)
         .await
         .map_err(|e| Problem::internal(error_chain(&e)))?;
@@ -180,7 +209,11 @@ async fn verify_log(State(app): State<App>, headers: HeaderMap) -> Result<Respon
 }
 
 /// `GET /v1/operations/export?from=`: a consistent copy of the log, streamed. Ends early only by breaking the connection.
-async fn export(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+async fn export(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     operator(&app, &headers)?;
     let mut params = Params::parse(query.as_deref())?;
     let after = params.number("from")?.unwrap_or(0);
@@ -198,8 +231,11 @@ async fn export(State(app): State<App>, RawQuery(query): RawQuery, headers: Head
             let _ = sender.blocking_send(Err(std::io::Error::other("the export ended early")));
         }
     });
-    let chunks = futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) });
-    Ok(([("content-type", "application/octet-stream")], axum::body::Body::from_stream(chunks)).into_response())
+    let chunks = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    });
+    Ok(([("content-type", "application/octet-stream")], axum::body::Body::from_stream(chunks))
+        .into_response())
 }
 
 /// Hands written bytes to an async reader.
@@ -230,7 +266,11 @@ async fn state(
 ) -> Result<Response, Problem> {
     app.authenticator.authenticate(&headers)?;
     let mut params = Params::parse(query.as_deref())?;
-    let at = params.one("at")?.map(|text| Timestamp::parse(&text)).transpose().map_err(|e| Problem::invalid(e.0))?;
+    let at = params
+        .one("at")?
+        .map(|text| Timestamp::parse(&text))
+        .transpose()
+        .map_err(|e| Problem::invalid(e.0))?;
     let revision = params.number("revision")?;
     params.finish()?;
     let as_of = match (revision, at) {
@@ -239,12 +279,15 @@ async fn state(
         (None, Some(time)) => AsOf::Time(time),
         (None, None) => AsOf::Now,
     };
-    let report = time_travel::state(&*app.log, &aggregate, &id, as_of).await.map_err(|error| match error {
-        StateError::UnknownAggregate(_) | StateError::NotFound { .. } => Problem::not_found(error.to_string()),
-        StateError::Id(_) => Problem::invalid(error.to_string()),
-        StateError::Read(error) => error.into(),
-        other => Problem::internal(error_chain(&other)),
-    })?;
+    let report =
+        time_travel::state(&*app.log, &aggregate, &id, as_of).await.map_err(|error| match error {
+            StateError::UnknownAggregate(_) | StateError::NotFound { .. } => {
+                Problem::not_found(error.to_string())
+            }
+            StateError::Id(_) => Problem::invalid(error.to_string()),
+            StateError::Read(error) => error.into(),
+            other => Problem::internal(error_chain(&other)),
+        })?;
     Ok(Json(report).into_response())
 }
 

@@ -53,7 +53,9 @@ impl Params {
     /// Takes a whole number.
     pub fn number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
         self.one(name)?
-            .map(|text| text.parse().map_err(|_| Problem::invalid(format!("{name} is a whole number, got {text:?}"))))
+            .map(|text| {
+                text.parse().map_err(|_| Problem::invalid(format!("{name} is a whole number, got {text:?}")))
+            })
             .transpose()
     }
 

@@ -49,7 +49,11 @@ impl Problem {
     /// 500 `internal`: logged here, once; the client gets fixed text.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(error = %error, "a request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on the server; quote the trace id")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong on the server; quote the trace id",
+        )
     }
 
     /// 503 with a hint when to come back.
@@ -109,7 +113,11 @@ impl From<CommandError> for Problem {
                 ErrorKind::Conflict => Self::new(StatusCode::CONFLICT, code, detail),
                 ErrorKind::Unavailable => Self::unavailable(code, detail, 1),
                 ErrorKind::Refused(kind) => Self::new(status_of(kind), code, detail),
-                ErrorKind::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, "something went wrong on the server; quote the trace id"),
+                ErrorKind::Internal => Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    code,
+                    "something went wrong on the server; quote the trace id",
+                ),
             },
         }
     }

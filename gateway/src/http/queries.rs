@@ -7,13 +7,13 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use daybook_eventlog::Position;
+use daybook_projections::analytics::Period;
+use daybook_projections::generations::Generation;
 use daybook_projections::model::StoreError;
 use daybook_projections::orders::query::{OrderCursor, OrderFilter};
 use daybook_projections::rows::ReadTransaction;
 use daybook_projections::runner::RunnerError;
 use daybook_projections::search::{SearchError, SearchReader, SearchRequest};
-use daybook_projections::analytics::Period;
-use daybook_projections::generations::Generation;
 use daybook_projections::{audit, catalogue, customers, inventory, orders, products, sales};
 use daybook_schemas::{Currency, Timestamp};
 use serde::Serialize;
@@ -83,7 +83,10 @@ async fn read<T: Send + 'static>(
     query: impl FnOnce(&dyn ReadTransaction) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<(T, Position), Problem> {
     let live = current(app, projection, min_position).await?;
-    let reader = live.queries.rows().ok_or_else(|| Problem::internal(format!("projection {projection} has no rows")))?;
+    let reader = live
+        .queries
+        .rows()
+        .ok_or_else(|| Problem::internal(format!("projection {projection} has no rows")))?;
     let work = move || -> Result<(T, Position), StoreError> {
         let transaction = reader.begin()?;
         let value = query(&*transaction)?;
@@ -101,7 +104,10 @@ fn respond(value: &impl Serialize, position: Position) -> Result<Response, Probl
     Ok((headers, body).into_response())
 }
 
-fn found<T: Serialize>((value, position): (Option<T>, Position), what: impl FnOnce() -> String) -> Result<Response, Problem> {
+fn found<T: Serialize>(
+    (value, position): (Option<T>, Position),
+    what: impl FnOnce() -> String,
+) -> Result<Response, Problem> {
     match value {
         Some(value) => respond(&value, position),
         None => Err(Problem::not_found(what())),
@@ -109,7 +115,12 @@ fn found<T: Serialize>((value, position): (Option<T>, Position), what: impl FnOn
 }
 
 /// `GET /v1/variants/{id}`.
-pub async fn variant(State(app): State<App>, Path(id): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn variant(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (params, min_position) = begin(&app, &headers, query.as_deref())?;
     params.finish()?;
     let key = id.clone();
@@ -118,7 +129,11 @@ pub async fn variant(State(app): State<App>, Path(id): Path<String>, RawQuery(qu
 }
 
 /// `GET /v1/variants?sku=|config_hash=|product_group=`.
-pub async fn variants(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn variants(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (mut params, min_position) = begin(&app, &headers, query.as_deref())?;
     let (sku, hash, group) = (params.one("sku")?, params.one("config_hash")?, params.one("product_group")?);
     let cursor = params.one("cursor")?;
@@ -156,27 +171,46 @@ fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
 }
 
 /// `GET /v1/search`.
-pub async fn search(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn search(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (params, min_position) = begin(&app, &headers, query.as_deref())?;
     let request = SearchRequest::parse(params.into_pairs())?;
     let live = current(&app, daybook_projections::search::NAME, min_position).await?;
-    let reader = live.queries.other::<SearchReader>().ok_or_else(|| Problem::internal("the search projection has no reader"))?;
+    let reader = live
+        .queries
+        .other::<SearchReader>()
+        .ok_or_else(|| Problem::internal("the search projection has no reader"))?;
     let work = move || (reader.search(&request), reader.position());
     let (result, position) = tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?;
     respond(&result?, position)
 }
 
 /// `GET /v1/inventory/{variant_id}`.
-pub async fn inventory(State(app): State<App>, Path(id): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn inventory(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (params, min_position) = begin(&app, &headers, query.as_deref())?;
     params.finish()?;
     let (key, now) = (id.clone(), app.node.now());
-    let row = read(&app, "inventory", min_position, move |rows| inventory::query::by_variant(rows, &key, now)).await?;
+    let row =
+        read(&app, "inventory", min_position, move |rows| inventory::query::by_variant(rows, &key, now))
+            .await?;
     found(row, || format!("there is no stock of variant {id}"))
 }
 
 /// `GET /v1/orders/{id}`.
-pub async fn order(State(app): State<App>, Path(id): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn order(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (params, min_position) = begin(&app, &headers, query.as_deref())?;
     params.finish()?;
     let key = id.clone();
@@ -185,7 +219,11 @@ pub async fn order(State(app): State<App>, Path(id): Path<String>, RawQuery(quer
 }
 
 /// `GET /v1/orders?customer_id=&status=&number=&placed_from=&placed_before=`.
-pub async fn orders(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn orders(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (mut params, min_position) = begin(&app, &headers, query.as_deref())?;
     let number = params.one("number")?;
     let filter = OrderFilter {
@@ -194,7 +232,11 @@ pub async fn orders(State(app): State<App>, RawQuery(query): RawQuery, headers: 
         placed_from: time(&mut params, "placed_from")?,
         placed_before: time(&mut params, "placed_before")?,
     };
-    let cursor = params.one("cursor")?.map(|text| OrderCursor::parse(&text)).transpose().map_err(|e| Problem::invalid(e.to_string()))?;
+    let cursor = params
+        .one("cursor")?
+        .map(|text| OrderCursor::parse(&text))
+        .transpose()
+        .map_err(|e| Problem::invalid(e.to_string()))?;
     let limit = params.limit(50, orders::query::MAX_PAGE)?;
     params.finish()?;
     let (page, position) = read(&app, "orders", min_position, move |rows| match &number {
@@ -206,15 +248,23 @@ pub async fn orders(State(app): State<App>, RawQuery(query): RawQuery, headers: 
 }
 
 fn parse_json_word<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<T, Problem> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|e| Problem::invalid(format!("{name}: {e}")))
+    serde_json::from_value(serde_json::Value::String(text.to_owned()))
+        .map_err(|e| Problem::invalid(format!("{name}: {e}")))
 }
 
 fn time(params: &mut Params, name: &str) -> Result<Option<Timestamp>, Problem> {
-    params.one(name)?.map(|text| Timestamp::parse(&text).map_err(|e| Problem::invalid(format!("{name}: {e}")))).transpose()
+    params
+        .one(name)?
+        .map(|text| Timestamp::parse(&text).map_err(|e| Problem::invalid(format!("{name}: {e}"))))
+        .transpose()
 }
 
 /// `GET /v1/audit?actor=&stream=&since=&until=`.
-pub async fn audit(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn audit(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (mut params, min_position) = begin(&app, &headers, query.as_deref())?;
     let filter = audit::query::AuditFilter {
         stream: params.one("stream")?,
@@ -225,11 +275,16 @@ pub async fn audit(State(app): State<App>, RawQuery(query): RawQuery, headers: H
     };
     let cursor = params
         .one("cursor")?
-        .map(|text| audit::query::AuditCursor::parse(&text).ok_or_else(|| Problem::invalid("cursor is what the last page gave")))
+        .map(|text| {
+            audit::query::AuditCursor::parse(&text)
+                .ok_or_else(|| Problem::invalid("cursor is what the last page gave"))
+        })
         .transpose()?;
     let limit = params.limit(100, audit::query::MAX_PAGE)?;
     params.finish()?;
-    let (page, position) = read(&app, "audit", min_position, move |rows| audit::query::list(rows, &filter, cursor, limit)).await?;
+    let (page, position) =
+        read(&app, "audit", min_position, move |rows| audit::query::list(rows, &filter, cursor, limit))
+            .await?;
     respond(&without_nulls(json!({"entries": page.entries, "cursor": page.next})), position)
 }
 
@@ -239,34 +294,58 @@ fn period(params: &mut Params) -> Result<Period, Problem> {
 }
 
 fn currency(params: &mut Params) -> Result<Option<Currency>, Problem> {
-    params.one("currency")?.map(|text| Currency::new(&text).map_err(|e| Problem::invalid(e.to_string()))).transpose()
+    params
+        .one("currency")?
+        .map(|text| Currency::new(&text).map_err(|e| Problem::invalid(e.to_string())))
+        .transpose()
 }
 
 /// `GET /v1/analytics/sales?period=&currency=`.
-pub async fn sales(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn sales(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (mut params, min_position) = begin(&app, &headers, query.as_deref())?;
     let (period, currency) = (period(&mut params)?, currency(&mut params)?);
     params.finish()?;
-    let (report, position) = read(&app, "sales", min_position, move |rows| sales::query::report(rows, &period, currency)).await?;
+    let (report, position) =
+        read(&app, "sales", min_position, move |rows| sales::query::report(rows, &period, currency)).await?;
     respond(&report, position)
 }
 
 /// `GET /v1/analytics/products/{variant_id}?period=&currency=`.
-pub async fn product(State(app): State<App>, Path(id): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn product(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (mut params, min_position) = begin(&app, &headers, query.as_deref())?;
     let (period, currency) = (period(&mut params)?, currency(&mut params)?);
     params.finish()?;
     let key = id.clone();
-    let row = read(&app, "products", min_position, move |rows| products::query::report(rows, &key, &period, currency)).await?;
+    let row = read(&app, "products", min_position, move |rows| {
+        products::query::report(rows, &key, &period, currency)
+    })
+    .await?;
     found(row, || format!("nothing of variant {id} was ever sold or given back"))
 }
 
 /// `GET /v1/analytics/customers/{id}?currency=`.
-pub async fn customer(State(app): State<App>, Path(id): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn customer(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (mut params, min_position) = begin(&app, &headers, query.as_deref())?;
     let currency = currency(&mut params)?;
     params.finish()?;
     let (key, now) = (id.clone(), app.node.now());
-    let row = read(&app, "customers", min_position, move |rows| customers::query::report(rows, &key, currency, now)).await?;
+    let row = read(&app, "customers", min_position, move |rows| {
+        customers::query::report(rows, &key, currency, now)
+    })
+    .await?;
     found(row, || format!("customer {id} has no orders, refunds or credits"))
 }

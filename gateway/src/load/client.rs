@@ -40,7 +40,9 @@ fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::E
 /// A whole request in wire form, to be sent as often as wanted.
 #[must_use]
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: daybook\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+    let mut bytes =
+        format!("{method} {path} HTTP/1.1\r\nhost: daybook\r\ncontent-length: {}\r\n", body.len())
+            .into_bytes();
     for (name, value) in headers {
         bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
@@ -72,7 +74,13 @@ impl Connection {
 
     /// `POST` of a JSON body.
     pub async fn post(&mut self, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
-        self.send(&request("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())).await
+        self.send(&request(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        ))
+        .await
     }
 
     /// `GET`.

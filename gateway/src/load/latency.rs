@@ -46,7 +46,8 @@ impl Latencies {
     /// The usual percentiles.
     #[must_use]
     pub fn percentiles(&self) -> Percentiles {
-        let at = |quantile: f64| Duration::from_micros(self.0.value_at_quantile(quantile)).as_secs_f64() * 1e3;
+        let at =
+            |quantile: f64| Duration::from_micros(self.0.value_at_quantile(quantile)).as_secs_f64() * 1e3;
         Percentiles {
             p50_ms: at(0.5),
             p90_ms: at(0.9),
@@ -68,7 +69,8 @@ impl Latencies {
             }
             let upper = Duration::from_micros(bucket.value_iterated_to() + 1).as_secs_f64() * 1e3;
             let bar = usize::try_from(count * 50 / total).unwrap_or(50);
-            writeln!(text, "  < {upper:9.1} ms {count:8}  {}", "█".repeat(bar.max(1))).expect("a String takes every write");
+            writeln!(text, "  < {upper:9.1} ms {count:8}  {}", "█".repeat(bar.max(1)))
+                .expect("a String takes every write");
         }
         text
     }

@@ -55,7 +55,10 @@ impl Report {
             line(format!("  {count:8}  {outcome}"));
         }
         let show = |p: &Percentiles| {
-            format!("p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms", p.p50_ms, p.p90_ms, p.p99_ms, p.p999_ms, p.max_ms)
+            format!(
+                "p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms",
+                p.p50_ms, p.p90_ms, p.p99_ms, p.p999_ms, p.max_ms
+            )
         };
         line(format!("  latency: {}", show(&self.latency)));
         if let Some(bystanders) = &self.bystanders {
@@ -80,7 +83,12 @@ pub async fn flash_sale(server: SocketAddr, buyers: u32, units: u32, run: &str) 
     let bystanders = tokio::spawn(bystanders(server, run.to_owned(), stopped));
     let path = format!("/v1/commands/inventory/{variant}/reserve");
     let bodies = (0..buyers)
-        .map(|buyer| (path.clone(), json!({"customer_id": format!("buyer-{run}-{buyer}"), "quantity": 1, "ttl_seconds": 600})))
+        .map(|buyer| {
+            (
+                path.clone(),
+                json!({"customer_id": format!("buyer-{run}-{buyer}"), "quantity": 1, "ttl_seconds": 600}),
+            )
+        })
         .collect();
     let rush = rush(server, bodies).await?;
     stop.send_replace(true);
@@ -91,10 +99,19 @@ pub async fn flash_sale(server: SocketAddr, buyers: u32, units: u32, run: &str) 
     let expected = u64::from(units.min(buyers));
     let checks = vec![
         check(format!("every one of {buyers} buyers was answered"), rush.answered == u64::from(buyers)),
-        check(format!("oversold = 0: {reserved} units held in the log, {units} in stock"), reserved <= u64::from(units)),
-        check(format!("exactly {expected} sold: {sold} by the replies, {reserved} by the log"), sold == expected && reserved == expected),
+        check(
+            format!("oversold = 0: {reserved} units held in the log, {units} in stock"),
+            reserved <= u64::from(units),
+        ),
+        check(
+            format!("exactly {expected} sold: {sold} by the replies, {reserved} by the log"),
+            sold == expected && reserved == expected,
+        ),
         check("no customer holds twice".to_owned(), duplicates == 0),
-        check(format!("the inventory view agrees: available {}", view["available"]), view["available"] == json!(u64::from(units) - reserved.min(u64::from(units)))),
+        check(
+            format!("the inventory view agrees: available {}", view["available"]),
+            view["available"] == json!(u64::from(units) - reserved.min(u64::from(units))),
+        ),
     ];
     Ok(rush.report("flash-sale", Some(bystanders.percentiles()), checks))
 }
@@ -109,14 +126,18 @@ pub async fn bots(server: SocketAddr, bots: u32, units: u32, run: &str) -> anyho
     for bot in 0..bots {
         let body = json!({"customer_id": format!("bot-{run}-{bot}"), "quantity": 1, "ttl_seconds": 600});
         let hoard = std::iter::repeat_n(&variants[0], 10).chain(&variants[1..]);
-        bodies.extend(hoard.map(|variant| (format!("/v1/commands/inventory/{variant}/reserve"), body.clone())));
+        bodies
+            .extend(hoard.map(|variant| (format!("/v1/commands/inventory/{variant}/reserve"), body.clone())));
     }
     let rush = rush(server, bodies).await?;
     let mut holds: BTreeMap<String, u32> = BTreeMap::new();
     let mut checks = Vec::new();
     for variant in &variants {
         let (reserved, duplicates) = reserved_in_log(server, variant).await?;
-        checks.push(check(format!("{variant}: {reserved} held of {units}, no bot twice"), reserved <= u64::from(units) && duplicates == 0));
+        checks.push(check(
+            format!("{variant}: {reserved} held of {units}, no bot twice"),
+            reserved <= u64::from(units) && duplicates == 0,
+        ));
         for customer in holders(server, variant).await? {
             *holds.entry(customer).or_default() += 1;
         }
@@ -124,8 +145,12 @@ pub async fn bots(server: SocketAddr, bots: u32, units: u32, run: &str) -> anyho
     let most = holds.values().copied().max().unwrap_or(0);
     checks.push(check(format!("no bot holds more than 5 reservations: the greediest has {most}"), most <= 5));
     let code = "too_many_reservations";
-    let refused = rush.outcomes.get(code).copied().unwrap_or(0) + rush.outcomes.get("rate_limited").copied().unwrap_or(0);
-    checks.push(check(format!("bots at their limits were refused ({code} or rate_limited): {refused} times"), refused > 0));
+    let refused = rush.outcomes.get(code).copied().unwrap_or(0)
+        + rush.outcomes.get("rate_limited").copied().unwrap_or(0);
+    checks.push(check(
+        format!("bots at their limits were refused ({code} or rate_limited): {refused} times"),
+        refused > 0,
+    ));
     Ok(rush.report("bots", None, checks))
 }
 
@@ -143,7 +168,10 @@ pub async fn duplicate_config(server: SocketAddr, clients: u32, run: &str) -> an
         .collect();
     let rush = rush(server, bodies).await?;
     let accepted = rush.outcomes.get("accepted").copied().unwrap_or(0);
-    let refused = ["duplicate_configuration", "duplicate_sku"].iter().filter_map(|code| rush.outcomes.get(*code)).sum::<u64>();
+    let refused = ["duplicate_configuration", "duplicate_sku"]
+        .iter()
+        .filter_map(|code| rush.outcomes.get(*code))
+        .sum::<u64>();
     let checks = vec![
         check(format!("one of {clients} won: {accepted}"), accepted == 1),
         check(format!("all others were told why: {refused}"), refused == u64::from(clients) - 1),
@@ -191,7 +219,8 @@ async fn rush(server: SocketAddr, requests: Vec<(String, serde_json::Value)>) ->
             drop(permit);
             // Everyone reaches the barrier, also those who found no connection.
             barrier.wait().await;
-            let wire = request("POST", &path, &[("content-type", "application/json")], body.to_string().as_bytes());
+            let wire =
+                request("POST", &path, &[("content-type", "application/json")], body.to_string().as_bytes());
             let answer = match connection {
                 Ok(mut connection) => connection.send(&wire).await,
                 Err(error) => Err(error),
@@ -206,7 +235,12 @@ async fn rush(server: SocketAddr, requests: Vec<(String, serde_json::Value)>) ->
     barrier.wait().await;
     let began = Instant::now();
     start_tx.send_replace(began);
-    let mut rush = Rush { outcomes: BTreeMap::new(), latencies: Latencies::default(), answered: 0, elapsed: Duration::ZERO };
+    let mut rush = Rush {
+        outcomes: BTreeMap::new(),
+        latencies: Latencies::default(),
+        answered: 0,
+        elapsed: Duration::ZERO,
+    };
     while let Some(done) = tasks.join_next().await {
         let (answer, latency) = done.context("a buyer's task failed")?;
         let outcome = match answer {
@@ -231,7 +265,11 @@ fn outcome_of(answer: &Answer) -> String {
 }
 
 /// Commands on other variants, one after the other on a few connections, until told to stop.
-async fn bystanders(server: SocketAddr, run: String, stopped: tokio::sync::watch::Receiver<bool>) -> anyhow::Result<Latencies> {
+async fn bystanders(
+    server: SocketAddr,
+    run: String,
+    stopped: tokio::sync::watch::Receiver<bool>,
+) -> anyhow::Result<Latencies> {
     let mut tasks = tokio::task::JoinSet::new();
     for lane in 0..4 {
         let (run, stopped) = (run.clone(), stopped.clone());
@@ -308,7 +346,10 @@ async fn reserved_in_log(server: SocketAddr, variant: &str) -> anyhow::Result<(u
 async fn inventory(server: SocketAddr, variant: &str) -> anyhow::Result<serde_json::Value> {
     let mut connection = Connection::open(server).await?;
     let head = connection.get(&format!("/v1/streams/inventory-{variant}?limit=1000")).await?.json()?;
-    let position = head["events"].as_array().and_then(|e| e.last()).map_or_else(|| json!("0"), |e| e["position"].clone());
+    let position = head["events"]
+        .as_array()
+        .and_then(|e| e.last())
+        .map_or_else(|| json!("0"), |e| e["position"].clone());
     let path = format!("/v1/inventory/{variant}?min_position={}", position.as_str().unwrap_or("0"));
     Ok(connection.get(&path).await?.json()?)
 }

@@ -94,14 +94,27 @@ fn compare_table(
 }
 
 impl Differences {
-    fn push(&mut self, table: &'static str, key: String, kind: DriftKind, expected: Option<&[u8]>, actual: Option<&[u8]>) {
+    fn push(
+        &mut self,
+        table: &'static str,
+        key: String,
+        kind: DriftKind,
+        expected: Option<&[u8]>,
+        actual: Option<&[u8]>,
+    ) {
         let key = RowKey { table, key };
         if self.listed.len() < MAX_LISTED {
             // A damaged row may be no JSON at all; then its text is shown.
             let value = |bytes: &[u8]| {
-                serde_json::from_slice(bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+                serde_json::from_slice(bytes)
+                    .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
             };
-            self.listed.push(Difference { key: shown(&key), kind, expected: expected.map(value), actual: actual.map(value) });
+            self.listed.push(Difference {
+                key: shown(&key),
+                kind,
+                expected: expected.map(value),
+                actual: actual.map(value),
+            });
         } else {
             self.more += 1;
         }
@@ -121,7 +134,8 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(table: &'static str, rows: &'a dyn RowAccess) -> Result<Self, StoreError> {
-        let mut cursor = Self { table, rows, page: Vec::new().into_iter(), current: None, last: None, ended: false };
+        let mut cursor =
+            Self { table, rows, page: Vec::new().into_iter(), current: None, last: None, ended: false };
         cursor.step()?;
         Ok(cursor)
     }
@@ -162,7 +176,12 @@ mod tests {
         fn tables(&self) -> Vec<&'static str> {
             vec!["t"]
         }
-        fn scan(&self, _: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        fn scan(
+            &self,
+            _: &str,
+            after: Option<&str>,
+            limit: usize,
+        ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
             let rows = self.0.iter().filter(|(key, _)| after.is_none_or(|after| *key > after)).take(limit);
             Ok(rows.map(|(key, row)| ((*key).to_owned(), row.as_bytes().to_vec())).collect())
         }
@@ -171,7 +190,10 @@ mod tests {
         }
     }
 
-    fn kinds(expected: Vec<(&'static str, &'static str)>, actual: Vec<(&'static str, &'static str)>) -> Vec<(String, DriftKind)> {
+    fn kinds(
+        expected: Vec<(&'static str, &'static str)>,
+        actual: Vec<(&'static str, &'static str)>,
+    ) -> Vec<(String, DriftKind)> {
         let found = compare(&Rows(expected), &Rows(actual)).unwrap();
         assert_eq!(found.keys.len(), found.listed.len());
         found.listed.into_iter().map(|d| (d.key, d.kind)).collect()
@@ -190,12 +212,20 @@ mod tests {
         let named = |key: &str, kind| (format!("t/{key}"), kind);
         assert_eq!(
             kinds(expected, actual),
-            [named("b", DriftKind::Changed), named("c", DriftKind::Extra), named("d", DriftKind::Missing), named("f", DriftKind::Extra)]
+            [
+                named("b", DriftKind::Changed),
+                named("c", DriftKind::Extra),
+                named("d", DriftKind::Missing),
+                named("f", DriftKind::Extra)
+            ]
         );
     }
 
     #[test]
     fn a_row_that_is_there_twice_is_drift() {
-        assert_eq!(kinds(vec![("a", "1"), ("b", "2")], vec![("a", "1"), ("a", "1"), ("b", "2")]), [("t/a".to_owned(), DriftKind::Changed)]);
+        assert_eq!(
+            kinds(vec![("a", "1"), ("b", "2")], vec![("a", "1"), ("a", "1"), ("b", "2")]),
+            [("t/a".to_owned(), DriftKind::Changed)]
+        );
     }
 }

@@ -84,7 +84,9 @@ pub enum ReconcileError {
     Record(#[from] operations::RecordError),
     #[error("the shadow's folder could not be made ready")]
     Files(#[source] std::io::Error),
-    #[error("projection {name}: the new generation differs from a replay in {rows} rows; it was not made live")]
+    #[error(
+        "projection {name}: the new generation differs from a replay in {rows} rows; it was not made live"
+    )]
     NotEqual { name: String, rows: u64 },
     #[error("the comparing thread failed")]
     Thread(#[from] tokio::task::JoinError),
@@ -100,8 +102,11 @@ pub async fn reconcile(
     repair: bool,
     progress: Progress<'_>,
 ) -> Result<Report, ReconcileError> {
-    let names: Vec<String> =
-        if names.is_empty() { projections.names().iter().map(|name| (*name).to_owned()).collect() } else { names.to_vec() };
+    let names: Vec<String> = if names.is_empty() {
+        projections.names().iter().map(|name| (*name).to_owned()).collect()
+    } else {
+        names.to_vec()
+    };
     // A misspelt name is known before hours of work.
     for name in &names {
         projections.kind(name)?;

@@ -48,7 +48,11 @@ impl Shadow {
     }
 
     /// Replays the log to exactly `until`; a shadow that is there or beyond stays as it is.
-    pub(crate) async fn advance(self, until: Position, progress: Progress<'_>) -> Result<Self, ReconcileError> {
+    pub(crate) async fn advance(
+        self,
+        until: Position,
+        progress: Progress<'_>,
+    ) -> Result<Self, ReconcileError> {
         if self.checkpoint() >= until {
             return Ok(self);
         }

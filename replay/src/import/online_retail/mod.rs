@@ -22,5 +22,5 @@ mod plan;
 mod run;
 mod source;
 
-pub use source::{SourceError, check};
 pub use run::{ClassReport, ImportError, Options, Report, import};
+pub use source::{SourceError, check};

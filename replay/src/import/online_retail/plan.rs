@@ -17,7 +17,8 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 4] = [Self::OrderLine, Self::Credit, Self::BadDebtAdjustment, Self::StockAdjustment];
+    pub(super) const ALL: [Self; 4] =
+        [Self::OrderLine, Self::Credit, Self::BadDebtAdjustment, Self::StockAdjustment];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -131,7 +132,9 @@ impl<'a> Plan<'a> {
     }
 
     fn variant_commands(&self, variant: &VariantId, first: &First) -> Vec<Planned> {
-        let name = first.description.map_or_else(|| variant.to_string(), |i| self.source.descriptions[i as usize].to_string());
+        let name = first
+            .description
+            .map_or_else(|| variant.to_string(), |i| self.source.descriptions[i as usize].to_string());
         let mut create = json!({
             "product_id": variant, "name": name, "brand": "Online Retail",
             "category": if is_goods(variant) { "Giftware" } else { "Services" },
@@ -159,7 +162,12 @@ impl<'a> Plan<'a> {
     /// The commands of one row; an order's come with its first line, and its further lines give none.
     pub(super) fn commands(&mut self, row: &Row) -> Vec<Planned> {
         match classify(self.source, row) {
-            Class::OrderLine => self.orders.remove(&row.invoice).map(|lines| self.order(row.invoice, &lines)).into_iter().collect(),
+            Class::OrderLine => self
+                .orders
+                .remove(&row.invoice)
+                .map(|lines| self.order(row.invoice, &lines))
+                .into_iter()
+                .collect(),
             Class::Credit => self.cancellation(row),
             Class::BadDebtAdjustment => vec![self.bad_debt(row)],
             Class::StockAdjustment => vec![self.adjustment(row)],
@@ -332,11 +340,15 @@ fn credit(source: &Source, row: &Row, quantity: i64) -> Vec<Planned> {
 }
 
 fn reason(source: &Source, row: &Row) -> String {
-    row.description.map_or_else(|| "no description".to_owned(), |i| source.descriptions[i as usize].to_string())
+    row.description
+        .map_or_else(|| "no description".to_owned(), |i| source.descriptions[i as usize].to_string())
 }
 
 fn gbp(amount: Decimal) -> Value {
-    json!(Money::new(amount, Currency::GBP).expect("prices of at most 15 + 6 digits times at most 10^9 were checked when the file was read"))
+    json!(
+        Money::new(amount, Currency::GBP)
+            .expect("prices of at most 15 + 6 digits times at most 10^9 were checked when the file was read")
+    )
 }
 
 /// Which class a row belongs to.
@@ -346,7 +358,9 @@ pub(super) fn classify(source: &Source, row: &Row) -> Class {
         Class::Credit
     } else if invoice.starts_with('A') {
         Class::BadDebtAdjustment
-    } else if row.quantity > 0 && (row.price > Decimal::ZERO || (row.price.is_zero() && row.customer.is_some())) {
+    } else if row.quantity > 0
+        && (row.price > Decimal::ZERO || (row.price.is_zero() && row.customer.is_some()))
+    {
         Class::OrderLine
     } else {
         Class::StockAdjustment

@@ -161,9 +161,12 @@ impl Sender<'_> {
     /// stream (an order, a return) could overtake or be overtaken while the streams it needs are read, so it waits for
     /// the last one before it: the history of every stream is then the same in every run.
     async fn wait_for_turn(&mut self, planned: &Planned) -> Result<(), ImportError> {
-        let other_stream = |last: &&(u64, (&'static str, String))| last.1 != (planned.aggregate, planned.id.clone());
+        let other_stream =
+            |last: &&(u64, (&'static str, String))| last.1 != (planned.aggregate, planned.id.clone());
         let before = planned.stock_of.iter().filter_map(|variant| self.last_on_stock.get(variant));
-        let Some(number) = before.filter(other_stream).map(|(number, _)| *number).max() else { return Ok(()) };
+        let Some(number) = before.filter(other_stream).map(|(number, _)| *number).max() else {
+            return Ok(());
+        };
         while self.in_flight.front().is_some_and(|oldest| oldest.number <= number) {
             self.settle_oldest().await?;
         }
@@ -172,7 +175,8 @@ impl Sender<'_> {
 
     fn dispatch(&self, planned: &Planned) -> BoxFuture<'static, Result<Reply, CommandError>> {
         let body = serde_json::to_vec(&planned.body).expect("a JSON value with string keys serializes");
-        let mut request = Request::new(planned.aggregate, &planned.id, planned.command, body, self.principal.clone());
+        let mut request =
+            Request::new(planned.aggregate, &planned.id, planned.command, body, self.principal.clone());
         request.idempotency_key = Some(planned.key.clone());
         Box::pin(self.dispatcher.dispatch(request))
     }

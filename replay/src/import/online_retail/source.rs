@@ -58,7 +58,12 @@ const MAX_QUANTITY: i64 = 1_000_000_000;
 struct Interner(HashMap<String, u32>);
 
 impl Interner {
-    fn intern<T>(&mut self, text: &str, table: &mut Vec<T>, make: impl FnOnce(&str) -> Result<T, String>) -> Result<u32, String> {
+    fn intern<T>(
+        &mut self,
+        text: &str,
+        table: &mut Vec<T>,
+        make: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<u32, String> {
         if let Some(&index) = self.0.get(text) {
             return Ok(index);
         }
@@ -112,7 +117,9 @@ impl Source {
         let mut record = csv::StringRecord::new();
         let mut number = 0_u32;
         while csv.read_record(&mut record)? {
-            number = number.checked_add(1).ok_or_else(|| SourceError::Row { row: number, reason: "too many rows".into() })?;
+            number = number
+                .checked_add(1)
+                .ok_or_else(|| SourceError::Row { row: number, reason: "too many rows".into() })?;
             let row = self
                 .parse_row(number, &record, &mut columns)
                 .map_err(|reason| SourceError::Row { row: number, reason })?;
@@ -121,9 +128,15 @@ impl Source {
         Ok(())
     }
 
-    fn parse_row(&mut self, number: u32, record: &csv::StringRecord, columns: &mut Columns) -> Result<Row, String> {
+    fn parse_row(
+        &mut self,
+        number: u32,
+        record: &csv::StringRecord,
+        columns: &mut Columns,
+    ) -> Result<Row, String> {
         let field = |index: usize| record.get(index).map(str::trim).unwrap_or_default();
-        let quantity: i64 = field(3).parse().map_err(|_| format!("quantity {:?} is no whole number", clip(field(3))))?;
+        let quantity: i64 =
+            field(3).parse().map_err(|_| format!("quantity {:?} is no whole number", clip(field(3))))?;
         if quantity == 0 || quantity.abs() > MAX_QUANTITY {
             return Err(format!("quantity {quantity} is zero or above {MAX_QUANTITY} in size"));
         }
@@ -148,9 +161,11 @@ impl Source {
             price: parse_price(field(5))?,
             customer: match field(6) {
                 "" => None,
-                text => Some(columns.customers.intern(text.strip_suffix(".0").unwrap_or(text), &mut self.customers, |text| {
-                    CustomerId::new(text).map_err(|e| format!("customer: {e}"))
-                })?),
+                text => Some(columns.customers.intern(
+                    text.strip_suffix(".0").unwrap_or(text),
+                    &mut self.customers,
+                    |text| CustomerId::new(text).map_err(|e| format!("customer: {e}")),
+                )?),
             },
             country: columns.countries.intern(field(7), &mut self.countries, |text| {
                 Label::new(text).map_err(|e| format!("country: {e}"))
