@@ -28,15 +28,13 @@ pub fn lines(body: Body, limit: usize) -> impl Stream<Item = Result<Vec<u8>, Pro
                 return None;
             }
             if state.buffer.len() > limit {
-                state.ended = true;
-                state.buffer.clear();
+                state.give_up();
                 return Some((Err(Problem::invalid(format!("a line is at most {limit} bytes"))), state));
             }
             match state.chunks.next().await {
                 Some(Ok(chunk)) => state.push(&chunk),
                 Some(Err(_)) => {
-                    state.ended = true;
-                    state.buffer.clear();
+                    state.give_up();
                     return Some((Err(Problem::invalid("the request body broke off")), state));
                 }
                 None => {
@@ -49,6 +47,13 @@ pub fn lines(body: Body, limit: usize) -> impl Stream<Item = Result<Vec<u8>, Pro
 }
 
 impl State {
+    /// Nothing more is read, and what was read is dropped.
+    fn give_up(&mut self) {
+        self.ended = true;
+        self.buffer.clear();
+        self.searched = 0;
+    }
+
     fn push(&mut self, chunk: &Bytes) {
         self.buffer.extend_from_slice(chunk);
     }
