@@ -49,7 +49,7 @@ function searchTab() {
       const rows = table([
         { title: "SKU", value: (h) => el("a", { href: `#stock/${h.variant_id}`, textContent: h.sku }) },
         { title: "Name", value: (h) => h.name }, { title: "Brand", value: (h) => h.brand },
-        { title: "Category", value: (h) => h.category }, { title: "Price", number: true, value: (h) => money(h.price) },
+        { title: "Category", value: (h) => h.category }, { title: "Price", number: true, value: (h) => money(h.price?.amount) },
         { title: "In stock", value: (h) => (h.in_stock ? "yes" : "no") }], found.hits);
       const more = found.cursor ? el("button", { textContent: "Next page", onclick: () => run(found.cursor) }) : null;
       results.replaceChildren(el("p", { className: "muted", textContent: `${found.total} found` }), rows, more ?? "");
