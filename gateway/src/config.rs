@@ -49,13 +49,11 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Commands waiting for a decision before new ones are refused with 503.
     pub queued_commands: usize,
-    /// Connections served at once.
-    pub connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 2 << 20, queued_commands: 65_536, connections: 20_000 }
+        Self { body_bytes: 2 << 20, queued_commands: 65_536 }
     }
 }
 

@@ -17,10 +17,10 @@ use daybook_commands::clock::{Clock, SystemClock};
 use daybook_commands::{Dispatcher, Options};
 use daybook_eventlog::segment::Transfer;
 use daybook_eventlog::{EventLog, FileSnapshots, Position, SegmentLog, SegmentOptions};
-use daybook_projections::generations::{Projections, Registry, RowKind};
+use daybook_projections::generations::{Projections, Registry};
 use daybook_projections::runner::ProjectionStatus;
 use daybook_projections::search::{SearchKind, SearchOptions};
-use daybook_projections::{audit, catalogue, customers, inventory, orders, products, sales};
+use daybook_projections::standard;
 use daybook_schemas::Timestamp;
 use tokio::runtime::Handle;
 
@@ -193,13 +193,6 @@ fn open_segments(data: &Path) -> anyhow::Result<Arc<SegmentLog>> {
 
 fn registry(config: &Config) -> Registry {
     let heap = config.memory.search_writer_mib << 20;
-    Registry::new()
-        .with(RowKind::new(catalogue::Catalogue::default))
-        .with(RowKind::new(inventory::Inventory::default))
-        .with(RowKind::new(orders::Orders::default))
-        .with(RowKind::new(audit::Audit::default))
-        .with(RowKind::new(sales::Sales::default))
-        .with(RowKind::new(products::Products::default))
-        .with(RowKind::new(customers::Customers::default))
+    standard::registry()
         .with(SearchKind::new(SearchOptions { writer_heap_bytes: heap, ..SearchOptions::default() }))
 }
