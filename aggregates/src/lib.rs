@@ -2,7 +2,7 @@
 //!
 //! Map of the crate: one folder an aggregate ([`variant`], [`inventory`], [`order`], [`credit`]), each with `command.rs`,
 //! `state.rs`, `decide.rs`, `rejection.rs` and `tests.rs`; the small machinery streams ([`claim`], [`sequence`]) in one file
-//! each; here, what they share: [`Command`], [`Decider`], [`Refusal`].
+//! each; [`lifecycle`]: the tables of states, steps, roles and rules that decide; here, what they share: [`Command`], [`Decider`], [`Refusal`].
 //!
 //! Everything is pure and synchronous: no IO, clock, randomness or float money. Time, ids and looked-up facts arrive in the
 //! command. Every aggregate is a `cqrs_es::Aggregate`, so that it also runs under the stock framework.
@@ -13,6 +13,7 @@ mod actions;
 pub mod claim;
 pub mod credit;
 pub mod inventory;
+pub mod lifecycle;
 pub mod order;
 pub mod sequence;
 #[cfg(test)]
@@ -60,6 +61,33 @@ pub enum Role {
     Operator,
     /// Daybook itself.
     System,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 7] = [
+        Self::Viewer,
+        Self::Storefront,
+        Self::Merchandiser,
+        Self::Approver,
+        Self::BrandOwner,
+        Self::Operator,
+        Self::System,
+    ];
+
+    /// The name in JSON and in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Storefront => "storefront",
+            Self::Merchandiser => "merchandiser",
+            Self::Approver => "approver",
+            Self::BrandOwner => "brand_owner",
+            Self::Operator => "operator",
+            Self::System => "system",
+        }
+    }
 }
 
 /// A set of roles.

@@ -13,6 +13,7 @@ pub(crate) struct Scene<D: Decider> {
     pub(crate) state: D,
     pub(crate) now: Timestamp,
     pub(crate) commands: u32,
+    pub(crate) roles: Roles,
     parse: Parse<D::Action>,
 }
 
@@ -25,7 +26,7 @@ where
     D::Error: Reject,
 {
     pub(crate) fn new(parse: Parse<D::Action>) -> Self {
-        Self { state: D::default(), now: Timestamp::from_secs(1_000), commands: 0, parse }
+        Self { state: D::default(), now: Timestamp::from_secs(1_000), commands: 0, roles: Roles::ALL, parse }
     }
 
     pub(crate) fn pass(&mut self, secs: i64) -> &mut Self {
@@ -37,7 +38,7 @@ where
     pub(crate) fn act(&mut self, action: D::Action) -> Result<Vec<D::Event>, D::Error> {
         self.commands += 1;
         let fresh_id = Token::new(format!("fresh-{}", self.commands)).unwrap();
-        let command = Command { now: self.now, fresh_id, roles: Roles::ALL, action };
+        let command = Command { now: self.now, fresh_id, roles: self.roles, action };
         let events = self.state.decide(&command)?;
         for event in &events {
             self.state.apply(event.clone());

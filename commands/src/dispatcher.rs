@@ -188,8 +188,7 @@ impl Dispatcher {
             None => ids::fresh(self.shared.clock.now()),
         };
         let fresh_id = ids::fresh_token(command);
-        let op =
-            Op::parse(aggregate, &id, name, body, &fresh_id, principal.roles, self.shared.max_open_orders)?;
+        let op = Op::parse(aggregate, &id, name, body, &fresh_id, principal, self.shared.max_open_orders)?;
         let key = request
             .idempotency_key
             .as_ref()

@@ -1,6 +1,6 @@
 //! From a request to what is to be decided.
 
-use daybook_aggregates::{Command, CommandSpec, Roles, credit, inventory, order, variant};
+use daybook_aggregates::{Command, CommandSpec, credit, inventory, order, variant};
 use daybook_eventlog::StreamId;
 use daybook_schemas::{CreditId, OrderId, Timestamp, Token, VariantId};
 use smallvec::SmallVec;
@@ -57,13 +57,14 @@ impl Op {
         name: &str,
         body: &[u8],
         fresh_id: &Token,
-        roles: Roles,
+        principal: &Principal,
         max_open_orders: u32,
     ) -> Result<Self, CommandError> {
         let unknown = || CommandError::UnknownCommand {
             aggregate: aggregate.chars().take(64).collect(),
             command: name.chars().take(64).collect(),
         };
+        let roles = principal.roles;
         let invalid = |error: serde_json::Error| CommandError::InvalidRequest(error.to_string());
         macro_rules! parse {
             ($module:ident) => {{
@@ -75,7 +76,7 @@ impl Op {
             }};
         }
         Ok(match aggregate {
-            "variant" => Self::of_variant(id, parse!(variant)),
+            "variant" => Self::of_variant(id, parse!(variant), principal),
             "inventory" => Self::Inventory(parse!(inventory)),
             "order" => match name {
                 "place" => {
@@ -101,7 +102,10 @@ impl Op {
         })
     }
 
-    fn of_variant(id: &Token, command: Command<variant::Action>) -> Self {
+    fn of_variant(id: &Token, mut command: Command<variant::Action>, principal: &Principal) -> Self {
+        if let variant::Action::Lock(lock) = &mut command.action {
+            lock.locked_by = Some(principal.name.clone());
+        }
         match command.action {
             variant::Action::Create(mut create) => {
                 create.variant_id = VariantId::new(id.as_str()).ok();

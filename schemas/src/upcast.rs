@@ -11,7 +11,11 @@ struct Step {
     apply: fn(Fields) -> Result<Fields, String>,
 }
 
-const STEPS: &[Step] = &[Step { wire_name: "variant.price_changed", from: 1, apply: price_changed_v1_to_v2 }];
+const STEPS: &[Step] = &[
+    Step { wire_name: "variant.price_changed", from: 1, apply: price_changed_v1_to_v2 },
+    // Version 2 says who locked, where that is known; of what was written before it is not.
+    Step { wire_name: "variant.locked", from: 1, apply: Ok },
+];
 
 /// Brings a payload from version `from` to version `to` by all steps between. Errors say what the payload lacks.
 pub fn to_current(wire_name: &str, from: u16, to: u16, payload: Value) -> Result<Value, String> {

@@ -211,7 +211,7 @@ pub struct SegmentationChanged {
     pub regions: Vec<Token>,
 }
 
-/// A governance lock: what it covers refuses changes until it is lifted or runs out.
+/// A governance lock: what it covers refuses changes until it is lifted or runs out. Version 1 did not say who locked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Locked {
@@ -220,6 +220,9 @@ pub struct Locked {
     pub reason: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The principal that locked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_by: Option<Label>,
 }
 
 /// The lock was lifted.
@@ -272,7 +275,7 @@ events! {
         PriceScheduleCancelled = "variant.price_schedule_cancelled" v 1,
         DetailsChanged = "variant.details_changed" v 1,
         SegmentationChanged = "variant.segmentation_changed" v 1,
-        Locked = "variant.locked" v 1,
+        Locked = "variant.locked" v 2,
         Unlocked = "variant.unlocked" v 1,
         Submitted = "variant.submitted" v 1,
         Rejected = "variant.rejected" v 1,

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::actions::actions;
+use crate::lifecycle::Rule;
 
 /// A price in a command: amounts as decimal strings, one currency for both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -189,6 +190,9 @@ pub struct Lock {
     /// When it ends by itself; never unless given.
     #[serde(default)]
     pub until: Option<Timestamp>,
+    /// A fact: the principal behind the command.
+    #[serde(skip)]
+    pub locked_by: Option<Label>,
 }
 
 /// Lifts the lock.
@@ -204,6 +208,21 @@ pub struct Unlock {
 pub struct Step {
     #[serde(default)]
     pub reason: Option<Text>,
+    /// A looked-up fact: the master data that the variant refers to and that is not live.
+    #[serde(skip)]
+    pub dead: Vec<DeadReference>,
+}
+
+/// Master data that a variant refers to and that is not live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadReference {
+    /// The rule that it breaks.
+    pub rule: Rule,
+    /// What it is, such as `category`.
+    pub what: &'static str,
+    pub id: String,
+    /// The state that it is in.
+    pub state: &'static str,
 }
 
 /// Retires the variant for ever: nothing may be in stock or held.

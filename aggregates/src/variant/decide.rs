@@ -1,17 +1,15 @@
 //! What a variant answers to each command.
 
-use daybook_schemas::variant::{
-    DetailsChanged, Event, Lifecycle, LockScope, Locked, SegmentationChanged, Unlocked,
-};
+use daybook_schemas::variant::{DetailsChanged, Event, LockScope, Locked, SegmentationChanged, Unlocked};
 use daybook_schemas::{Text, Timestamp};
 
 use super::create::segments;
-use super::lifecycle::{allowed, target, transition};
 use super::{
-    Action, Archive, ChangeDetails, ChangeSegmentation, Command, Existing, Lock, Rejection, Step, StepName,
-    Unlock, Variant,
+    Action, Archive, ChangeDetails, ChangeSegmentation, Command, DeadReference, Existing, LIFECYCLE, Lock,
+    Rejection, Step, StepName, StockFacts, Unlock, Variant,
 };
-use crate::Decider;
+use crate::lifecycle::{Rule, Transition};
+use crate::{Decider, Roles};
 
 type Decision = Result<Vec<Event>, Rejection>;
 
@@ -19,28 +17,39 @@ impl Decider for Variant {
     type Action = Action;
 
     fn decide(&self, command: &Command) -> Decision {
-        let now = command.now;
+        let (now, roles) = (command.now, command.roles);
         let existing = || self.existing().ok_or(Rejection::NotFound);
-        let editable = || existing().and_then(Existing::editable);
-        let step = |name, body: &Step| existing()?.step(name, body.reason.as_ref(), now);
+        let editable = |name| {
+            let existing = existing()?;
+            LIFECYCLE.edit(existing.lifecycle, name, roles)?;
+            Ok::<_, Rejection>(existing)
+        };
+        let step = |name, body: &Step| existing()?.step(name, body, roles, now);
         match &command.action {
-            Action::Create(create) => self.create(create, command),
-            Action::ChangePrice(change) => editable()?.change_price(change, command),
-            Action::CancelPriceSchedule(cancel) => editable()?.cancel_price_schedule(cancel, now),
-            Action::ApplyDuePrices(_) => Ok(existing()?.apply_due_prices(now)),
-            Action::ChangeDetails(change) => editable()?.change_details(change, now),
-            Action::ChangeSegmentation(change) => editable()?.change_segmentation(change, now),
-            Action::Lock(lock) => editable()?.lock(lock, now),
-            Action::Unlock(unlock) => Ok(editable()?.unlock(unlock)),
+            Action::Create(create) => {
+                LIFECYCLE.create(roles)?;
+                self.create(create, command)
+            }
+            Action::ChangePrice(change) => editable("change-price")?.change_price(change, command),
+            Action::CancelPriceSchedule(cancel) => {
+                editable("cancel-price-schedule")?.cancel_price_schedule(cancel, now)
+            }
+            Action::ApplyDuePrices(_) => Ok(editable("apply-due-prices")?.apply_due_prices(now)),
+            Action::ChangeDetails(change) => editable("change-details")?.change_details(change, now),
+            Action::ChangeSegmentation(change) => {
+                editable("change-segmentation")?.change_segmentation(change, now)
+            }
+            Action::Lock(lock) => editable("lock")?.lock(lock, now),
+            Action::Unlock(unlock) => Ok(editable("unlock")?.unlock(unlock)),
             Action::Submit(body) => step(StepName::Submit, body),
             Action::Reject(body) => step(StepName::Reject, body),
-            Action::Approve(body) => existing()?.activate(StepName::Approve, body, now),
-            Action::Activate(body) => existing()?.activate(StepName::Activate, body, now),
+            Action::Approve(body) => step(StepName::Approve, body),
+            Action::Activate(body) => step(StepName::Activate, body),
             Action::Mature(body) => step(StepName::Mature, body),
             Action::Clear(body) => step(StepName::Clear, body),
             Action::Discontinue(body) => step(StepName::Discontinue, body),
             Action::Reactivate(body) => step(StepName::Reactivate, body),
-            Action::Archive(archive) => existing()?.archive(archive, now),
+            Action::Archive(archive) => existing()?.archive(archive, roles, now),
         }
     }
 
@@ -50,51 +59,74 @@ impl Decider for Variant {
 }
 
 impl Existing {
-    /// The variant, unless it is archived.
-    fn editable(&self) -> Result<&Self, Rejection> {
-        if self.lifecycle == Lifecycle::Archived { Err(Rejection::Archived) } else { Ok(self) }
-    }
-
     pub(super) fn refuse_if_locked(&self, scope: LockScope, now: Timestamp) -> Result<(), Rejection> {
         match self.lock_on(scope, now) {
-            Some(lock) => Err(Rejection::Locked { scope, reason: lock.reason.clone(), until: lock.until }),
+            Some(lock) => Err(Rejection::Locked {
+                scope,
+                reason: lock.reason.clone(),
+                until: lock.until,
+                by: lock.locked_by.clone(),
+            }),
             None => Ok(()),
         }
     }
 
-    fn step(&self, step: StepName, reason: Option<&Text>, now: Timestamp) -> Decision {
-        if target(step) == Some(self.lifecycle) {
+    fn step(&self, step: StepName, body: &Step, roles: Roles, now: Timestamp) -> Decision {
+        self.governed(step, body.reason.as_ref(), roles, now, |rule| self.check(rule, &body.dead, None, now))
+    }
+
+    fn archive(&self, archive: &Archive, roles: Roles, now: Timestamp) -> Decision {
+        let check = |rule| self.check(rule, &[], archive.stock, now);
+        self.governed(StepName::Archive, archive.reason.as_ref(), roles, now, check)
+    }
+
+    /// Takes the step if the table has it and all of its rules hold; reports every one that does not.
+    fn governed(
+        &self,
+        step: StepName,
+        reason: Option<&Text>,
+        roles: Roles,
+        now: Timestamp,
+        check: impl Fn(Rule) -> Vec<Rejection>,
+    ) -> Decision {
+        let Some(Transition { rules, .. }) = LIFECYCLE.step(self.lifecycle, step.as_str(), roles)? else {
             return Ok(Vec::new());
+        };
+        let mut reasons: Vec<Rejection> =
+            self.refuse_if_locked(LockScope::Lifecycle, now).err().into_iter().collect();
+        reasons.extend(rules.iter().flat_map(|rule| check(*rule)));
+        match reasons.len() {
+            0 => Ok(vec![step.event(self.lifecycle, reason.cloned())]),
+            1 => Err(reasons.remove(0)),
+            _ => Err(Rejection::Several(reasons)),
         }
-        if transition(self.lifecycle, step).is_none() {
-            return Err(Rejection::InvalidTransition {
-                command: step.as_str(),
-                state: self.lifecycle,
-                allowed: allowed(self.lifecycle),
-            });
-        }
-        self.refuse_if_locked(LockScope::Lifecycle, now)?;
-        Ok(vec![step.event(self.lifecycle, reason.cloned())])
     }
 
-    fn activate(&self, step: StepName, body: &Step, now: Timestamp) -> Decision {
-        let events = self.step(step, body.reason.as_ref(), now)?;
-        if !events.is_empty() && self.price_at(now).is_none() {
-            return Err(Rejection::NoPrice);
+    /// What breaks a rule.
+    fn check(
+        &self,
+        rule: Rule,
+        dead: &[DeadReference],
+        stock: Option<StockFacts>,
+        now: Timestamp,
+    ) -> Vec<Rejection> {
+        match rule {
+            Rule::Priced => match self.price_at(now) {
+                Some(_) => Vec::new(),
+                None => vec![Rejection::NoPrice],
+            },
+            Rule::EmptyStock => match stock {
+                None => vec![Rejection::StockUnknown],
+                Some(StockFacts { on_hand: 0, reserved: 0 }) => Vec::new(),
+                Some(StockFacts { on_hand, reserved }) => vec![Rejection::StockLeft { on_hand, reserved }],
+            },
+            Rule::LiveCategory | Rule::LiveValues | Rule::Unused | Rule::Childless | Rule::LiveParent => dead
+                .iter()
+                .filter(|reference| reference.rule == rule)
+                .cloned()
+                .map(Rejection::DeadReference)
+                .collect(),
         }
-        Ok(events)
-    }
-
-    fn archive(&self, archive: &Archive, now: Timestamp) -> Decision {
-        let events = self.step(StepName::Archive, archive.reason.as_ref(), now)?;
-        if events.is_empty() {
-            return Ok(events);
-        }
-        let stock = archive.stock.ok_or(Rejection::StockUnknown)?;
-        if stock.on_hand != 0 || stock.reserved != 0 {
-            return Err(Rejection::StockLeft { on_hand: stock.on_hand, reserved: stock.reserved });
-        }
-        Ok(events)
     }
 
     fn change_details(&self, change: &ChangeDetails, now: Timestamp) -> Decision {
@@ -129,7 +161,12 @@ impl Existing {
         if lock.until.is_some_and(|until| until <= now) {
             return Err(Rejection::LockEndsTooEarly);
         }
-        let locked = Locked { scopes, reason: lock.reason.clone(), until: lock.until };
+        let locked = Locked {
+            scopes,
+            reason: lock.reason.clone(),
+            until: lock.until,
+            locked_by: lock.locked_by.clone(),
+        };
         Ok(if self.lock.as_ref() == Some(&locked) { Vec::new() } else { vec![locked.into()] })
     }
 

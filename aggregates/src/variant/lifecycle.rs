@@ -1,11 +1,13 @@
-//! The lifecycle as data: which step leads where, who may take it, what it writes.
+//! The lifecycle of a variant as data: which step leads where, who may take it, what governs it, what it writes.
 
 use daybook_schemas::Text;
 use daybook_schemas::variant::{
-    Activated, Archived, Cleared, Discontinued, Event, Lifecycle, Matured, Reactivated, Rejected, Submitted,
+    Activated, Archived, Cleared, Discontinued, Event, Lifecycle, LockScope, Matured, Reactivated, Rejected,
+    Submitted,
 };
 
 use crate::Role;
+use crate::lifecycle::{Edit, Rule, Table, Transition};
 
 /// A step of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,52 +68,80 @@ impl StepName {
     }
 }
 
-/// A row of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
-    pub step: StepName,
-    pub from: Lifecycle,
-    pub to: Lifecycle,
-    /// Any of these may take it (not enforced yet).
-    pub roles: &'static [Role],
+/// The name of a lock's scope in JSON.
+pub(super) const fn scope_name(scope: LockScope) -> &'static str {
+    match scope {
+        LockScope::Price => "price",
+        LockScope::Lifecycle => "lifecycle",
+        LockScope::Details => "details",
+        LockScope::Segmentation => "segmentation",
+    }
 }
 
 const EDITORS: &[Role] = &[Role::Merchandiser, Role::BrandOwner, Role::Operator, Role::System];
 const APPROVERS: &[Role] = &[Role::Approver, Role::BrandOwner, Role::Operator, Role::System];
 const OWNERS: &[Role] = &[Role::BrandOwner, Role::Operator, Role::System];
+const TIMERS: &[Role] = &[Role::System];
 
-const fn row(from: Lifecycle, step: StepName, to: Lifecycle, roles: &'static [Role]) -> Transition {
-    Transition { step, from, to, roles }
+const FOR_SALE: &[Rule] = &[Rule::Priced, Rule::LiveCategory, Rule::LiveValues];
+
+const fn row(
+    from: Lifecycle,
+    step: StepName,
+    to: Lifecycle,
+    roles: &'static [Role],
+    rules: &'static [Rule],
+) -> Transition<Lifecycle> {
+    Transition { command: step.as_str(), from, to, roles, rules }
 }
 
 /// Every step that there is; all others are refused.
-pub const TRANSITIONS: &[Transition] = &[
-    row(Lifecycle::Draft, StepName::Submit, Lifecycle::PendingApproval, EDITORS),
-    row(Lifecycle::PendingApproval, StepName::Reject, Lifecycle::Draft, APPROVERS),
-    row(Lifecycle::PendingApproval, StepName::Approve, Lifecycle::Active, APPROVERS),
-    row(Lifecycle::PendingApproval, StepName::Activate, Lifecycle::Active, APPROVERS),
-    row(Lifecycle::Active, StepName::Mature, Lifecycle::Mature, EDITORS),
-    row(Lifecycle::Active, StepName::Clear, Lifecycle::Clearance, EDITORS),
-    row(Lifecycle::Mature, StepName::Clear, Lifecycle::Clearance, EDITORS),
-    row(Lifecycle::Active, StepName::Discontinue, Lifecycle::Discontinued, OWNERS),
-    row(Lifecycle::Mature, StepName::Discontinue, Lifecycle::Discontinued, OWNERS),
-    row(Lifecycle::Clearance, StepName::Discontinue, Lifecycle::Discontinued, OWNERS),
-    row(Lifecycle::Discontinued, StepName::Reactivate, Lifecycle::Active, OWNERS),
-    row(Lifecycle::Discontinued, StepName::Archive, Lifecycle::Archived, OWNERS),
-    row(Lifecycle::Draft, StepName::Archive, Lifecycle::Archived, OWNERS),
+pub const TRANSITIONS: &[Transition<Lifecycle>] = &[
+    row(Lifecycle::Draft, StepName::Submit, Lifecycle::PendingApproval, EDITORS, &[]),
+    row(Lifecycle::PendingApproval, StepName::Reject, Lifecycle::Draft, APPROVERS, &[]),
+    row(Lifecycle::PendingApproval, StepName::Approve, Lifecycle::Active, APPROVERS, FOR_SALE),
+    row(Lifecycle::PendingApproval, StepName::Activate, Lifecycle::Active, APPROVERS, FOR_SALE),
+    row(Lifecycle::Active, StepName::Mature, Lifecycle::Mature, EDITORS, &[]),
+    row(Lifecycle::Active, StepName::Clear, Lifecycle::Clearance, EDITORS, &[]),
+    row(Lifecycle::Mature, StepName::Clear, Lifecycle::Clearance, EDITORS, &[]),
+    row(Lifecycle::Active, StepName::Discontinue, Lifecycle::Discontinued, OWNERS, &[]),
+    row(Lifecycle::Mature, StepName::Discontinue, Lifecycle::Discontinued, OWNERS, &[]),
+    row(Lifecycle::Clearance, StepName::Discontinue, Lifecycle::Discontinued, OWNERS, &[]),
+    row(Lifecycle::Discontinued, StepName::Reactivate, Lifecycle::Active, OWNERS, FOR_SALE),
+    row(Lifecycle::Discontinued, StepName::Archive, Lifecycle::Archived, OWNERS, &[Rule::EmptyStock]),
+    row(Lifecycle::Draft, StepName::Archive, Lifecycle::Archived, OWNERS, &[Rule::EmptyStock]),
 ];
 
-/// The row for a step from a state.
-pub(super) fn transition(from: Lifecycle, step: StepName) -> Option<&'static Transition> {
-    TRANSITIONS.iter().find(|row| row.from == from && row.step == step)
+const ALIVE: &[Lifecycle] = &[
+    Lifecycle::Draft,
+    Lifecycle::PendingApproval,
+    Lifecycle::Active,
+    Lifecycle::Mature,
+    Lifecycle::Clearance,
+    Lifecycle::Discontinued,
+];
+
+const fn edit(command: &'static str, roles: &'static [Role], lock: Option<LockScope>) -> Edit<Lifecycle> {
+    let lock = match lock {
+        Some(scope) => Some(scope_name(scope)),
+        None => None,
+    };
+    Edit { command, states: ALIVE, roles, lock }
 }
 
-/// The state that a step leads to, wherever it begins.
-pub(super) fn target(step: StepName) -> Option<Lifecycle> {
-    TRANSITIONS.iter().find(|row| row.step == step).map(|row| row.to)
-}
-
-/// The names of the steps that are possible from a state.
-pub(super) fn allowed(from: Lifecycle) -> Vec<&'static str> {
-    TRANSITIONS.iter().filter(|row| row.from == from).map(|row| row.step.as_str()).collect()
-}
+/// The lifecycle of a variant.
+pub static LIFECYCLE: Table<Lifecycle> = Table {
+    aggregate: "variant",
+    initial: Lifecycle::Draft,
+    creators: EDITORS,
+    transitions: TRANSITIONS,
+    edits: &[
+        edit("change-price", EDITORS, Some(LockScope::Price)),
+        edit("cancel-price-schedule", EDITORS, Some(LockScope::Price)),
+        edit("change-details", EDITORS, Some(LockScope::Details)),
+        edit("change-segmentation", EDITORS, Some(LockScope::Segmentation)),
+        edit("lock", APPROVERS, None),
+        edit("unlock", APPROVERS, None),
+        Edit { command: "apply-due-prices", states: &Lifecycle::ALL, roles: TIMERS, lock: None },
+    ],
+};

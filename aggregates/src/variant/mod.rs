@@ -3,20 +3,12 @@
 //! It protects that a configuration never changes, that nothing is sold without a price or before it is approved, and
 //! that what is locked stays as it is.
 //!
-//! ```text
-//!  draft ⇄ pending_approval ──▶ active ──▶ mature
-//!    │   submit    approve,      │ ▲ │        │ clear
-//!    │   reject    activate      │ │ └──────▶ ▼
-//!    │                discontinue│ │       clearance
-//!    │                           ▼ │ reactivate │ discontinue (also from mature)
-//!    │   archive               discontinued ◀───┘
-//!    └──────────▶ archived ◀─────┘ archive
-//! ```
+//! Its lifecycle, from draft to archived, is the table [`LIFECYCLE`]; `docs/lifecycles.md` and `daybook lifecycle variant` draw it.
 //!
 //! Invariants, after every event:
 //!
 //! 1. SKU, product, attributes, configuration hash and signature never change.
-//! 2. Only the steps of [`TRANSITIONS`] happen. A step whose target is the present state is accepted and changes nothing.
+//! 2. Only what [`LIFECYCLE`] has happens. A step whose target is the present state is accepted and changes nothing.
 //! 3. A variant is active only with a price; it is archived only with nothing in stock and nothing held.
 //! 4. An archived variant never changes again.
 //! 5. A crossed-out price is not below the price and in its currency; no price is below zero.
@@ -38,11 +30,11 @@ mod tests;
 
 pub use command::{
     Action, ApplyDuePrices, Archive, CancelPriceSchedule, ChangeDetails, ChangePrice, ChangeSegmentation,
-    Create, Lock, NewAttribute, NewPrice, SkuStrategy, Step, StockFacts, Unlock,
+    Create, DeadReference, Lock, NewAttribute, NewPrice, SkuStrategy, Step, StockFacts, Unlock,
 };
 pub use create::{configuration, value_id};
 pub use daybook_schemas::variant::Event;
-pub use lifecycle::{StepName, TRANSITIONS, Transition};
+pub use lifecycle::{LIFECYCLE, StepName, TRANSITIONS};
 pub use rejection::Rejection;
 pub use state::{Existing, PricePoint, Schedule, Variant};
 

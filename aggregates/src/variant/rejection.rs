@@ -1,10 +1,11 @@
 //! Why a variant refuses a command.
 
-use daybook_schemas::variant::{Lifecycle, LockScope};
-use daybook_schemas::{Invalid, MoneyError, ScheduleId, Text, Timestamp};
+use daybook_schemas::variant::LockScope;
+use daybook_schemas::{Invalid, Label, MoneyError, ScheduleId, Text, Timestamp};
 
-use super::{MAX_ATTRIBUTES, MAX_SCHEDULES, MAX_SEGMENTS};
-use crate::{Kind, Reject};
+use super::{DeadReference, MAX_ATTRIBUTES, MAX_SCHEDULES, MAX_SEGMENTS};
+use crate::lifecycle::Refused;
+use crate::{Kind, RefusalItem, Reject};
 
 /// Why a variant refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,10 +14,12 @@ pub enum Rejection {
     NotFound,
     #[error("a variant with this id exists already, with other content")]
     Exists,
-    #[error("{command} is not possible in state {}; possible there: {}", .state.as_str(), list(.allowed))]
-    InvalidTransition { command: &'static str, state: Lifecycle, allowed: Vec<&'static str> },
-    #[error("an archived variant never changes")]
-    Archived,
+    #[error(transparent)]
+    Lifecycle(#[from] Refused),
+    #[error("{} (and {} more, see errors)", .0[0], .0.len() - 1)]
+    Several(Vec<Rejection>),
+    #[error("{} {} is {}: it must be active", .0.what, .0.id, .0.state)]
+    DeadReference(DeadReference),
     #[error("a variant is activated with a price only: change-price first")]
     NoPrice,
     #[error(
@@ -25,8 +28,8 @@ pub enum Rejection {
     StockLeft { on_hand: i64, reserved: i64 },
     #[error("the stock of the variant was not looked up")]
     StockUnknown,
-    #[error("{} is locked{}: {reason}", named(*.scope), end(.until.as_ref()))]
-    Locked { scope: LockScope, reason: Text, until: Option<Timestamp> },
+    #[error("{} is locked{}{}: {reason}", named(*.scope), whom(.by.as_ref()), end(.until.as_ref()))]
+    Locked { scope: LockScope, reason: Text, until: Option<Timestamp>, by: Option<Label> },
     #[error("there is no scheduled price {0}")]
     NoSuchSchedule(ScheduleId),
     #[error("at most {MAX_SCHEDULES} prices wait for their time")]
@@ -69,10 +72,6 @@ impl From<MoneyError> for Rejection {
     }
 }
 
-fn list(names: &[&'static str]) -> String {
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-}
-
 const fn named(scope: LockScope) -> &'static str {
     match scope {
         LockScope::Price => "the price",
@@ -80,6 +79,10 @@ const fn named(scope: LockScope) -> &'static str {
         LockScope::Details => "the description",
         LockScope::Segmentation => "the segmentation",
     }
+}
+
+fn whom(by: Option<&Label>) -> String {
+    by.map(|by| format!(" by {by}")).unwrap_or_default()
 }
 
 fn end(until: Option<&Timestamp>) -> String {
@@ -91,11 +94,14 @@ impl Reject for Rejection {
         match self {
             Self::NotFound | Self::NoSuchSchedule(_) => "not_found",
             Self::Exists => "duplicate_variant",
-            Self::InvalidTransition { .. } | Self::Archived => "invalid_transition",
+            Self::Lifecycle(refused) => refused.code(),
+            // The first reason decides; every reason has its own code in `errors`.
+            Self::Several(reasons) => reasons.first().map_or("unprocessable", Reject::code),
             Self::StockLeft { .. } => "stock_left",
             Self::Locked { .. } => "locked",
             Self::NoPrice
             | Self::StockUnknown
+            | Self::DeadReference(_)
             | Self::TooManySchedules
             | Self::NegativePrice
             | Self::CompareAtBelowPrice
@@ -117,7 +123,18 @@ impl Reject for Rejection {
             "locked" => Kind::Locked,
             "unprocessable" => Kind::Unprocessable,
             "invalid_request" => Kind::Invalid,
+            "forbidden" => Kind::Forbidden,
             _ => Kind::Conflict,
         }
+    }
+
+    fn errors(&self) -> Vec<RefusalItem> {
+        let Self::Several(reasons) = self else { return Vec::new() };
+        let item = |reason: &Self| RefusalItem {
+            code: reason.code(),
+            detail: reason.to_string(),
+            subject: if let Self::DeadReference(dead) = reason { Some(dead.id.clone()) } else { None },
+        };
+        reasons.iter().map(item).collect()
     }
 }

@@ -53,7 +53,8 @@ impl World {
         self.commands += 1;
         let fresh_id = Token::new(format!("fresh-{}", self.commands)).unwrap();
         let body = body.to_string();
-        let mut op = Op::parse(parts[0], &id, parts[2], body.as_bytes(), &fresh_id, roles, 5)?;
+        let principal = crate::Principal { name: daybook_schemas::Label::new("test").unwrap(), roles };
+        let mut op = Op::parse(parts[0], &id, parts[2], body.as_bytes(), &fresh_id, &principal, 5)?;
         let main = stream::of(parts[0], &id);
         loop {
             let mut scratch = Scratch::default();

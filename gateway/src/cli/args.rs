@@ -69,6 +69,14 @@ pub(super) enum Command {
     /// Play a failure scenario against a server
     #[command(subcommand)]
     Simulate(Simulate),
+    /// Draw the lifecycle of an aggregate: states, steps, who may take them, and the rules
+    Lifecycle {
+        /// Which; all if none is named
+        aggregate: Option<String>,
+        /// As a Mermaid state diagram
+        #[arg(long)]
+        mermaid: bool,
+    },
     /// Print the configuration in force and where each value came from
     Config,
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod import;
+mod lifecycle;
 mod log;
 mod operate;
 mod progress;
@@ -67,6 +68,7 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Reconcile(reconcile) => operate::reconcile(&global, load(&global, None)?, reconcile).await,
         Command::Verify => operate::verify(&global, load(&global, None)?).await,
         Command::Simulate(simulate) => simulate::run(&global, load(&global, None)?, simulate).await,
+        Command::Lifecycle { aggregate, mermaid } => lifecycle::run(&global, aggregate.as_deref(), mermaid),
         Command::Config => config(&global),
     }
 }

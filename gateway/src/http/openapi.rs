@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use daybook_aggregates::CommandSpec;
+use daybook_aggregates::{CommandSpec, lifecycle};
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -42,6 +42,7 @@ pub fn build() -> Value {
             "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"api_key": []}, {}],
+        "x-lifecycles": lifecycle::sheets(),
     })
 }
 
@@ -72,8 +73,25 @@ fn rewrite(value: &mut Value) {
     }
 }
 
+/// What the lifecycle table of the aggregate says about a command.
+fn governance(aggregate: &str, command: &str) -> Value {
+    let Some(sheet) = lifecycle::sheets().into_iter().find(|sheet| sheet.aggregate == aggregate) else {
+        return Value::Null;
+    };
+    if command == "create" {
+        return json!({"initial": sheet.initial, "roles": sheet.creators});
+    }
+    let steps: Vec<_> = sheet.transitions.iter().filter(|row| row.command == command).collect();
+    match sheet.edits.iter().find(|edit| edit.command == command) {
+        Some(edit) => json!(edit),
+        None if steps.is_empty() => Value::Null,
+        None => json!({"transitions": steps}),
+    }
+}
+
 fn command_path(aggregate: &str, spec: &CommandSpec, schema: &str) -> Value {
     json!({"post": {
+        "x-lifecycle": governance(aggregate, spec.name),
         "tags": [format!("{aggregate} commands")],
         "operationId": schema,
         "summary": spec.summary,

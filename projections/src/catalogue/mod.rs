@@ -214,7 +214,7 @@ impl VariantView {
             scopes: event.scopes.clone(),
             reason: event.reason.clone(),
             until: event.until,
-            locked_by: streams::actor(recorded),
+            locked_by: event.locked_by.clone().or_else(|| streams::actor(recorded)),
             locked_at: Timestamp::from_micros(recorded.recorded_at),
         }];
     }

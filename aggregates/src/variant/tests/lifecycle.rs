@@ -6,7 +6,9 @@ use daybook_schemas::variant::Lifecycle;
 use serde_json::json;
 
 use super::*;
-use crate::variant::TRANSITIONS;
+use crate::Role;
+use crate::lifecycle::Rule;
+use crate::variant::{DeadReference, LIFECYCLE, Step, TRANSITIONS};
 
 /// A way to each state.
 fn way_to(state: Lifecycle) -> &'static [StepName] {
@@ -76,6 +78,110 @@ fn every_step_in_every_state() {
     }
     assert_eq!(accepted, TRANSITIONS.len());
     assert!(TRANSITIONS.iter().all(|row| !row.roles.is_empty()));
+}
+
+/// A body that every command but `create` takes.
+fn any_body(name: &str) -> serde_json::Value {
+    match name {
+        "change-price" => json!({"price": {"amount": "1", "currency": "GBP"}, "reason": "r"}),
+        "cancel-price-schedule" => json!({"schedule_id": "fresh-2", "reason": "r"}),
+        "lock" => json!({"scopes": ["price"], "reason": "r"}),
+        "unlock" => json!({"reason": "r"}),
+        _ => json!({}),
+    }
+}
+
+/// Every command in every state by every role alone: the table says yes or no, and nothing else happens.
+#[test]
+fn every_command_in_every_state_by_every_role() {
+    let sheet = LIFECYCLE.sheet();
+    for from in Lifecycle::ALL {
+        for name in Action::NAMES.iter().filter(|name| **name != "create") {
+            let rows: Vec<_> = sheet.transitions.iter().filter(|row| row.command == *name).collect();
+            let row = rows.iter().find(|row| row.from == from.as_str());
+            let repeat = rows.iter().find(|row| row.to == from.as_str());
+            let edit = sheet.edits.iter().find(|edit| edit.command == *name);
+            assert!(rows.is_empty() == edit.is_some(), "{name} is in the table, as a step or as an edit");
+            let permitted = match (row.or(repeat), edit) {
+                (Some(row), _) => Some(row.roles),
+                (None, Some(edit)) => edit.states.contains(&from.as_str()).then_some(edit.roles),
+                (None, None) => None,
+            };
+            for role in Role::ALL {
+                let mut item = after(way_to(from));
+                item.pass(1).roles = crate::Roles::of([role]);
+                let action = match *name {
+                    "archive" => {
+                        Action::Archive(Archive { reason: None, stock: Some(StockFacts::default()) })
+                    }
+                    name => item.parsed(name, &any_body(name)),
+                };
+                let code = item.act(action).map_err(|refused| crate::Refusal::from(refused).code);
+                let expected = match permitted {
+                    None => Err("invalid_transition"),
+                    Some(roles) if !roles.contains(&role) => Err("forbidden"),
+                    Some(_) if *name == "cancel-price-schedule" => Err("not_found"),
+                    Some(_) => Ok(()),
+                };
+                assert_eq!(code.map(|_| ()), expected, "{name} in {from:?} by {role:?}");
+                let target = expected.ok().and(row).map_or(from.as_str(), |row| row.to);
+                assert_eq!(existing(&item).lifecycle.as_str(), target);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_editors_create() {
+    for role in Role::ALL {
+        let mut item = absent();
+        item.roles = crate::Roles::of([role]);
+        let action = item.parsed("create", &body(json!({})));
+        let created = item.act(action).map_err(|refused| crate::Refusal::from(refused).code);
+        let expected = if LIFECYCLE.creators.contains(&role) { Ok(1) } else { Err("forbidden") };
+        assert_eq!(created.map(|events| events.len()), expected, "{role:?}");
+    }
+}
+
+#[test]
+fn every_broken_rule_is_reported() {
+    let mut item = absent();
+    item.ok("create", body(json!({"price": null})));
+    item.ok("submit", json!({}));
+    item.ok("lock", json!({"scopes": ["lifecycle"], "reason": "audit"}));
+    let dead = |rule, what, id: &str| DeadReference { rule, what, id: id.to_owned(), state: "archived" };
+    let step = Step {
+        reason: None,
+        dead: vec![
+            dead(Rule::LiveCategory, "category", "shirts"),
+            dead(Rule::LiveValues, "color", "navy"),
+            dead(Rule::LiveValues, "size", "m"),
+        ],
+    };
+    let refusal = crate::Refusal::from(item.act(Action::Approve(step.clone())).unwrap_err());
+    assert_eq!((refusal.code, refusal.kind), ("locked", crate::Kind::Locked));
+    let codes: Vec<_> = refusal.errors.iter().map(|error| (error.code, error.subject.as_deref())).collect();
+    let dead = |id| ("unprocessable", Some(id));
+    assert_eq!(codes, [("locked", None), ("unprocessable", None), dead("shirts"), dead("navy"), dead("m")]);
+    item.ok("unlock", json!({"reason": "over"}));
+    item.ok("change-price", any_body("change-price"));
+    let refusal = crate::Refusal::from(item.act(Action::Activate(step)).unwrap_err());
+    assert_eq!((refusal.code, refusal.errors.len()), ("unprocessable", 3));
+    assert!(refusal.detail.starts_with("category shirts is archived"), "{refusal}");
+    item.ok("approve", json!({}));
+}
+
+#[test]
+fn a_lock_says_who_locked() {
+    let mut item = draft();
+    let Action::Lock(mut lock) = item.parsed("lock", &json!({"scopes": ["lifecycle"], "reason": "recall"}))
+    else {
+        panic!("a lock")
+    };
+    lock.locked_by = Some(daybook_schemas::Label::new("brand-desk").unwrap());
+    item.act(Action::Lock(lock)).unwrap();
+    let refusal = item.refused("submit", json!({}));
+    assert_eq!(refusal.detail, "the lifecycle is locked by brand-desk: recall");
 }
 
 #[test]
