@@ -1,35 +1,34 @@
-//! A real process on a real disk, killed again and again while it appends, seals and merges.
+//! A real process on a real disk, killed again and again while it appends, and in the very middle of sealing and merging.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use daybook_eventlog::{
-    Append, EventLog, Expected, Filter, NewEvent, SegmentLog, SegmentOptions, StreamAppend, StreamId,
-};
-use uuid::Uuid;
+use daybook_eventlog::{Append, EventLog, Expected, Filter, SegmentLog, SegmentOptions, StreamId};
+use support::{append_to, event, run_group, wait};
 
 const FOLDER: &str = "DAYBOOK_KILL_FOLDER";
 
-/// Event number `n` (1 or more): 16 streams in turn.
+/// So many that the index is worth merging.
+const STREAMS: u64 = 512;
+
+/// Kills that must be proved to have come while a segment was sealed, and while index runs were merged.
+const WANTED: usize = 10;
+
+/// How long it may take to get there.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Event number `n` (1 or more): the streams in turn.
 fn append(n: u64) -> Append {
-    let stream = StreamId::new(format!("kill-{}", n % 16)).unwrap();
-    let event = NewEvent {
-        event_id: Uuid::from_u128(u128::from(n)),
-        event_type: "kill.survived",
-        version: 1,
-        recorded_at: 0,
-        data: Bytes::from(format!(
-            "{{\"n\":{n},\"fill\":\"{}\"}}",
-            "x".repeat(usize::try_from(n % 251).unwrap())
-        )),
-        metadata: Bytes::new(),
-    };
-    let expected = Expected::Exact((n - 1) / 16);
-    Append { streams: vec![StreamAppend { stream, expected, events: vec![event] }] }
+    let fill = "x".repeat(usize::try_from(n % 251).unwrap());
+    let event = event(u128::from(n), format!("{{\"n\":{n},\"fill\":\"{fill}\"}}"));
+    append_to(&format!("kill-{}", n % STREAMS), Expected::Exact((n - 1) / STREAMS), vec![event])
 }
 
 /// Appends without end and says after each group which event comes next.
@@ -37,7 +36,6 @@ fn append(n: u64) -> Append {
 #[ignore = "the kill loop starts it as a process of its own"]
 fn the_process_that_is_killed() {
     let folder = std::env::var_os(FOLDER).expect("the kill loop names the folder");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let log = SegmentLog::open(folder, options()).unwrap();
     let mut next = log.head_position() + 1;
     let mut out = std::io::stdout();
@@ -45,8 +43,7 @@ fn the_process_that_is_killed() {
         writeln!(out, "\nack {next}").unwrap();
         out.flush().unwrap();
         let size = 1 + next % 40;
-        let group = (next..next + size).map(append).collect();
-        runtime.block_on(log.append_group(group)).into_iter().for_each(|result| drop(result.unwrap()));
+        run_group(&log, (next..next + size).map(append).collect()).into_iter().for_each(|r| drop(r.unwrap()));
         next += size;
     }
 }
@@ -56,36 +53,81 @@ fn start(folder: &Path) -> Child {
         .args(["--ignored", "--exact", "the_process_that_is_killed", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap()
 }
 
+/// Segments so small that one is sealed every few groups.
 fn options() -> SegmentOptions {
-    SegmentOptions { segment_bytes: 64 << 10, block_bytes: 4 << 10, ..SegmentOptions::default() }
+    SegmentOptions { segment_bytes: 32 << 10, block_bytes: 4 << 10, ..SegmentOptions::default() }
+}
+
+/// When a process is killed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// After so many replies.
+    Replies(u32),
+    /// As soon as this file is seen.
+    Seen(&'static str),
+}
+
+/// Runs the process until its moment has come; returns the last event that it said was on the disk.
+fn run_and_kill(folder: &Path, moment: Moment, deadline: Instant) -> u64 {
+    let mut child = start(folder);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let acknowledged = AtomicU64::new(0);
+    let replies = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Until the process is dead: what it managed to say counts.
+            for line in lines.map_while(Result::ok) {
+                if let Some(next) = line.strip_prefix("ack ") {
+                    acknowledged.store(next.parse::<u64>().unwrap() - 1, Ordering::SeqCst);
+                    replies.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        let come = || match moment {
+            Moment::Replies(count) => replies.load(Ordering::SeqCst) >= u64::from(count),
+            Moment::Seen(name) => replies.load(Ordering::SeqCst) > 0 && folder.join(name).exists(),
+        };
+        while !come() {
+            let status = child.try_wait().unwrap();
+            assert!(status.is_none(), "the process lives until it is killed: {status:?}");
+            assert!(Instant::now() < deadline, "waited too long for {moment:?}");
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    acknowledged.load(Ordering::SeqCst)
 }
 
 #[test]
 fn every_acknowledged_event_survives_every_kill() {
     let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged = 0u64;
-    for round in 0..40u32 {
-        let mut child = start(folder.path());
-        // Killed after so many replies, and so at moments spread over appending, rolling, sealing and merging.
-        let replies = 1 + (round * 37) % 101;
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut acks =
-            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("ack ")?.parse::<u64>().ok());
-        for _ in 0..replies {
-            acknowledged = acks.next().expect("the process lives until it is killed") - 1;
-        }
-        child.kill().unwrap();
-        // What it managed to say before it died counts.
-        acknowledged = acks.last().map_or(acknowledged, |next| next - 1);
-        child.wait().unwrap();
-        if round % 8 == 7 {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut sealing, mut merging, mut acknowledged) = (0, 0, 0);
+    for round in 0u32.. {
+        let moment = match round % 3 {
+            0 => Moment::Replies(1 + (round * 37) % 61),
+            1 => Moment::Seen("seal.tmp"),
+            _ => Moment::Seen("merge.tmp"),
+        };
+        acknowledged = run_and_kill(folder.path(), moment, deadline).max(acknowledged);
+        // A temporary file that outlived its process is the proof that the work on it was not done.
+        sealing += usize::from(folder.path().join("seal.tmp").exists());
+        merging += usize::from(folder.path().join("merge.tmp").exists());
+        if round % 6 == 5 {
             check(folder.path(), acknowledged);
         }
+        if round >= 18 && sealing >= WANTED && merging >= WANTED {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{sealing} kills while sealing, {merging} while merging");
     }
+    check(folder.path(), acknowledged);
     let log = SegmentLog::open(folder.path(), options()).unwrap();
     log.wait_until_sealed();
     assert!(log.stats().sealed_segments > 20, "{:?}", log.stats());
@@ -101,21 +143,20 @@ fn check(folder: &Path, acknowledged: u64) {
         let page = log.read_all_blocking(next - 1, &Filter::default(), 1000, usize::MAX).unwrap();
         for event in &page.events {
             assert_eq!((event.position, event.event_id.as_u128()), (next, u128::from(next)));
-            assert_eq!(
-                (event.stream(), event.revision),
-                (&*format!("kill-{}", next % 16), (next - 1) / 16 + 1)
-            );
+            let place = (format!("kill-{}", next % STREAMS), (next - 1) / STREAMS + 1);
+            assert_eq!((event.stream(), event.revision), (&*place.0, place.1));
             next += 1;
         }
         if page.at_head {
             break;
         }
     }
-    for name in 0..16 {
+    for name in 0..STREAMS {
         let stream = StreamId::new(format!("kill-{name}")).unwrap();
         let events = log.read_stream_blocking(&stream, 1, usize::MAX).unwrap();
         assert!(events.iter().zip(1..).all(|(event, revision)| event.revision == revision));
-        let wanted = (1..next).filter(|n| n % 16 == name).count();
+        let wanted = (1..next).filter(|n| n % STREAMS == name).count();
         assert_eq!(events.len(), wanted);
+        assert_eq!(wait(log.stream_revision(&stream)).unwrap(), wanted as u64);
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Every operation that changes something is a step. A plan says at which step the power goes, or which step fails and
 //! how. After that [`FaultStorage::restart`] gives what a real disk could hold: what was synced, and of the rest any
-//! part, by sectors of 512 bytes, in any order; of renames and removals since the last sync of the folder the first
-//! few.
+//! part, by sectors of some size, in any order; of renames and removals since the last sync of the folder the first few.
 
 #![allow(clippy::unwrap_used, reason = "a test double; a broken one must stop the test")]
 
@@ -17,7 +16,11 @@ use parking_lot::Mutex;
 
 use super::storage::{Storage, StorageFile};
 
-const SECTOR: usize = 512;
+/// How finely unsynced writes tear: at least as finely as any disk does.
+const SECTORS: [usize; 4] = [8, 64, 512, 4096];
+
+/// How many of 16 unsynced sectors survive: a tear may take or leave nearly everything.
+const SURVIVORS: [usize; 5] = [0, 1, 8, 15, 16];
 
 /// What goes wrong, and when. Steps count from 1; the default is a disk without faults.
 #[derive(Debug, Clone, Default)]
@@ -130,14 +133,22 @@ impl FaultStorage {
         for change in &disk.name_changes[..kept] {
             apply(&mut names, change.clone());
         }
+        let sector = SECTORS[dice.below(SECTORS.len())];
+        let survivors = SURVIVORS[dice.below(SURVIVORS.len())];
+        // In the order of names, so that a seed always gives the same.
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let surviving = names.into_iter().map(|(name, contents)| {
             let contents = contents.lock();
             let mut bytes = contents.synced.clone();
             for (offset, written) in &contents.unsynced {
-                for (i, sector) in written.chunks(SECTOR).enumerate() {
-                    if dice.below(2) == 0 {
-                        put(&mut bytes, offset + i * SECTOR, sector);
+                let mut at = 0;
+                while at < written.len() {
+                    let end = written.len().min(at + sector - (offset + at) % sector);
+                    if dice.below(16) < survivors {
+                        put(&mut bytes, offset + at, &written[at..end]);
                     }
+                    at = end;
                 }
             }
             (name, Arc::new(Mutex::new(Contents { now: bytes.clone(), synced: bytes, unsynced: Vec::new() })))
