@@ -10,6 +10,7 @@
 //! - [`snapshot`]: disposable state of aggregates, outside the log.
 //! - [`conformance`]: one function per promise, run by every backend.
 //! - [`rules`]: what every backend refuses alike.
+//! - [`scan`]: long stretches of any log on several threads, taken in order.
 //!
 //! What this crate deliberately does not do: it never interprets payloads (bytes in, bytes out), never publishes,
 //! never deletes, and knows nothing of aggregates or projections.
@@ -23,6 +24,7 @@ pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod rules;
+pub mod scan;
 pub mod segment;
 pub mod snapshot;
 
@@ -32,5 +34,6 @@ pub use log::{
     Revision, StreamAppend, StreamId, StreamIdError,
 };
 pub use memory::MemoryLog;
+pub use scan::{Scan, scan_in_order};
 pub use segment::{OpenError, OpenReport, SegmentLog, SegmentOptions};
 pub use snapshot::{FileSnapshots, Snapshot, SnapshotStore};

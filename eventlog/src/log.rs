@@ -254,6 +254,12 @@ pub trait EventLog: Send + Sync + 'static {
         limit_bytes: usize,
     ) -> BoxFuture<'a, Result<Page, ReadError>>;
 
+    /// Where a reader that takes the log in pieces should end one that begins after `after` and has about `wanted`
+    /// events: more than `after`, and a place where the backend's own units end, so that no two readers share one.
+    fn piece_end(&self, after: Position, wanted: u64) -> Position {
+        after.saturating_add(wanted.max(1))
+    }
+
     /// The end of the log.
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>>;
 

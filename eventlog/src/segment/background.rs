@@ -17,6 +17,9 @@ use crate::log::AppendError;
 /// Pause before work that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many steps of `nice` sealing and merging stand behind appends and reads.
+const NICER: i32 = 10;
+
 /// Places in [`WorkState::busy`].
 const SEALER: usize = 0;
 const MERGER: usize = 1;
@@ -159,11 +162,23 @@ fn keep_spare(shared: &Shared) {
 }
 
 fn seal(shared: &Shared) {
+    give_way();
     repeat(shared, SEALER, seal_oldest);
 }
 
 fn merge(shared: &Shared) {
+    give_way();
     repeat(shared, MERGER, merge_due);
+}
+
+/// Lets every thread that somebody waits for go before this one. When appends keep all cores busy, full segments pile up
+/// to their limit; then the writer waits for the sealer, which leaves it a core.
+fn give_way() {
+    let thread = Some(rustix::thread::gettid());
+    let lower = |nice: i32| rustix::process::setpriority_process(thread, (nice + NICER).min(19));
+    if let Err(error) = rustix::process::getpriority_process(thread).and_then(lower) {
+        tracing::debug!(%error, "background work on the event log runs at the priority of all else");
+    }
 }
 
 /// Does the work of one thread whenever there is some.

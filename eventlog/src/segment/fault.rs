@@ -2,7 +2,7 @@
 //!
 //! Every operation that changes something is a step. A plan says at which step the power goes, or which step fails and
 //! how. After that [`FaultStorage::restart`] gives what a real disk could hold: what was synced, and of the rest any
-//! part, by sectors of some size, in any order; of renames and removals since the last sync of the folder the first few.
+//! part, by sectors of some size, in any order; of creations, renames and removals since the last sync of the folder any too.
 
 #![allow(clippy::unwrap_used, reason = "a test double; a broken one must stop the test")]
 
@@ -61,7 +61,7 @@ struct Disk {
 #[derive(Clone)]
 enum NameChange {
     Create(String, Arc<Mutex<Contents>>),
-    Rename(String, String),
+    Rename(String, String, Arc<Mutex<Contents>>),
     Remove(String),
 }
 
@@ -129,9 +129,13 @@ impl FaultStorage {
         disk.dead = true;
         let mut dice = Dice(seed.wrapping_mul(0xd134_2543_de82_ef95) | 1);
         let mut names = disk.synced_names.clone();
-        let kept = dice.below(disk.name_changes.len() + 1);
-        for change in &disk.name_changes[..kept] {
-            apply(&mut names, change.clone());
+        // All of them up to some point, as a journal keeps them; or any, which is what POSIX promises.
+        let (journal, kept) = (dice.below(2) == 0, dice.below(disk.name_changes.len() + 1));
+        for (i, change) in disk.name_changes.iter().enumerate() {
+            let survives = if journal { i < kept } else { dice.below(2) == 0 };
+            if survives {
+                apply(&mut names, change.clone());
+            }
         }
         let sector = SECTORS[dice.below(SECTORS.len())];
         let survivors = SURVIVORS[dice.below(SURVIVORS.len())];
@@ -193,10 +197,9 @@ fn apply(names: &mut HashMap<String, Arc<Mutex<Contents>>>, change: NameChange) 
         NameChange::Create(name, contents) => {
             names.insert(name, contents);
         }
-        NameChange::Rename(from, to) => {
-            if let Some(contents) = names.remove(&from) {
-                names.insert(to, contents);
-            }
+        NameChange::Rename(from, to, contents) => {
+            names.remove(&from);
+            names.insert(to, contents);
         }
         NameChange::Remove(name) => {
             names.remove(&name);
@@ -274,10 +277,8 @@ impl Storage for FaultStorage {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.whole_step()?;
-        if !disk.names.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        disk.change_names(NameChange::Rename(from.to_owned(), to.to_owned()));
+        let contents = disk.names.get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
+        disk.change_names(NameChange::Rename(from.to_owned(), to.to_owned(), contents));
         Ok(())
     }
 

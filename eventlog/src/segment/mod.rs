@@ -257,6 +257,10 @@ impl EventLog for SegmentLog {
         async move { self.shared.read_all(after, filter, limit, limit_bytes) }.boxed()
     }
 
+    fn piece_end(&self, after: Position, wanted: u64) -> Position {
+        self.shared.piece_end(after, wanted.max(1))
+    }
+
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
         let position = self.shared.head();
         ready(Ok(Head { position, events: position })).boxed()

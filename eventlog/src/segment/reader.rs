@@ -138,19 +138,29 @@ impl Shared {
             Collector { page, filter, all: filter.is_all(), limit, limit_bytes, bytes: 0, full: limit == 0 };
         let mut scanned = 0;
         while !collector.full && collector.page.scanned_to < head && scanned < MAX_SCAN_BYTES {
-            if !collector.all
-                && let Some(last) = self.skip_unselected(&view, collector.page.scanned_to + 1, filter)?
-            {
-                collector.page.scanned_to = last;
-                scanned += SKIP_BYTES;
-                continue;
+            match self.collect(&mut collector, &view, head) {
+                Ok(bytes) => scanned += bytes,
+                // What was read before is good; the next read begins with what is not.
+                Err(_) if collector.page.scanned_to > after => break,
+                Err(error) => return Err(error),
             }
-            let frames = self.frames_at(&view, collector.page.scanned_to + 1, head)?;
-            scanned += collector.take(&frames, head)?;
         }
         let mut page = collector.page;
         page.at_head = page.scanned_to >= head;
         Ok(page)
+    }
+
+    /// Goes through, or passes over, the next frames; returns how many bytes that counts as.
+    fn collect(&self, collector: &mut Collector<'_>, view: &View, head: Position) -> Result<u64, ReadError> {
+        let next = collector.page.scanned_to + 1;
+        if !collector.all
+            && let Some(last) = self.skip_unselected(view, next, collector.filter)?
+        {
+            collector.page.scanned_to = last;
+            return Ok(SKIP_BYTES);
+        }
+        let frames = self.frames_at(view, next, head)?;
+        collector.take(&frames, head)
     }
 
     /// As [`crate::EventLog::read_stream`].
@@ -201,6 +211,21 @@ impl Shared {
             }
         }
         self.sealed_revision(&view, stream)
+    }
+
+    /// As [`crate::EventLog::piece_end`]: the end of a block or of a segment.
+    pub(crate) fn piece_end(&self, after: Position, wanted: u64) -> Position {
+        let view = self.view();
+        let target = after.saturating_add(wanted);
+        let at = view.sealed.partition_point(|segment| segment.last <= after);
+        if let Some(segment) = view.sealed.get(at) {
+            let inside = target < segment.last;
+            // What is damaged is for the reader to find.
+            let open = if inside { self.open_sealed(segment).ok() } else { None };
+            return open.map_or(segment.last, |open| open.block_last(open.block_of(target)));
+        }
+        let behind = view.tail.iter().map(|segment| segment.first).find(|first| *first > after + 1);
+        behind.map_or(target, |behind| target.min(behind - 1))
     }
 
     /// Whole frames with the events after `after`, up to `head` at most as far as they are asked for.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::frame::{FRAME_HEAD, FrameHead, encode_append, encode_marker, frame_len};
 use super::queue::{Job, Results};
 use super::sealing::{WorkError, merge_due, seal_oldest};
-use super::shared::Shared;
+use super::shared::{Shared, StreamState};
 use super::storage::{is_disk_full, write_all_at, write_zeros_at};
 use super::tail::{RingGroup, SEGMENT_HEAD, TailSegment};
 use crate::log::{Append, AppendError, Appended, Expected, Position, ReadError, Revision};
@@ -140,7 +140,7 @@ impl Writer {
         let mut conflict = None;
         let mut may_be_retry = true;
         for part in &append.streams {
-            let state = self.shared.stream_state(part.stream.as_str()).map_err(|e| self.read_failed(&e))?;
+            let state = self.stream_state(part.stream.as_str()).map_err(|e| self.read_failed(&e))?;
             let actual = state.map_or(0, |state| state.revision);
             let count = part.events.len() as u64;
             match part.expected {
@@ -170,6 +170,14 @@ impl Writer {
             Some(conflict) => Err(conflict),
             None => Ok(Decision::Write(before)),
         }
+    }
+
+    /// The revision of a stream with what is encoded. Busy streams are in the newest segment, which is at hand.
+    fn stream_state(&self, stream: &str) -> Result<Option<StreamState>, ReadError> {
+        if let Some(entry) = self.segment.index.read().streams.get(stream) {
+            return Ok(Some(StreamState { revision: entry.last_revision(), last_id: entry.last_id }));
+        }
+        self.shared.stream_state(stream)
     }
 
     /// The result of an earlier append with the same event ids at the expected place of every stream.
