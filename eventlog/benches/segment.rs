@@ -11,11 +11,13 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use daybook_eventlog::{
-    Append, EventLog, Expected, Filter, NewEvent, SegmentLog, SegmentOptions, StreamAppend, StreamId,
+    Append, EventLog, Expected, Filter, NewEvent, RecordedEvent, Scan, SegmentLog, SegmentOptions,
+    StreamAppend, StreamId, scan_in_order,
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -133,6 +135,22 @@ impl BareFile {
     }
 }
 
+/// The time of so many runs of `timed`, each after an unmeasured run of `other`: whatever else the machine does meets both.
+fn in_turns(count: u64, mut timed: impl FnMut() -> Duration, mut other: impl FnMut()) -> Duration {
+    (0..count)
+        .map(|_| {
+            other();
+            timed()
+        })
+        .sum()
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
 fn appends(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut group = c.benchmark_group("append");
@@ -140,30 +158,39 @@ fn appends(c: &mut Criterion) {
     for size in [1, 64, 256] {
         group.throughput(Throughput::Elements(size as u64));
         let mut bare = BareFile::new();
-        group.bench_function(format!("bare_file/{size}"), |b| b.iter(|| bare.write(size)));
-        drop(bare);
         let (folder, mut source) = (folder(), Source::new());
         let log = SegmentLog::open(folder.path(), SegmentOptions::default()).unwrap();
+        let append = |group: Vec<Append>| {
+            runtime.block_on(log.append_group(group)).into_iter().for_each(|r| drop(r.unwrap()));
+        };
+        group.bench_function(format!("bare_file/{size}"), |b| {
+            b.iter_custom(|count| {
+                in_turns(count, || timed(|| bare.write(size)), || append(source.group(size)))
+            });
+        });
         group.bench_function(format!("segment/{size}"), |b| {
-            b.iter_batched(
-                || source.group(size),
-                |appends| {
-                    runtime.block_on(log.append_group(appends)).into_iter().for_each(|r| drop(r.unwrap()))
-                },
-                BatchSize::LargeInput,
-            );
+            b.iter_custom(|count| {
+                let one = || {
+                    let group = source.group(size);
+                    timed(|| append(group))
+                };
+                in_turns(count, one, || bare.write(size))
+            });
         });
         // Two groups under way: the next one waits in the queue while the first is synced, as under load.
         group.throughput(Throughput::Elements(2 * size as u64));
-        group.bench_function(format!("segment_two_in_flight/{size}"), |b| {
-            b.iter_batched(
-                || (source.group(size), source.group(size)),
-                |(first, second)| {
-                    let (first, second) = (log.append_group(first), log.append_group(second));
-                    runtime.block_on(async { (first.await, second.await) })
-                },
-                BatchSize::LargeInput,
-            );
+        group.bench_function(format!("segment_two_under_way/{size}"), |b| {
+            b.iter_custom(|count| {
+                let two = || {
+                    let (first, second) = (source.group(size), source.group(size));
+                    timed(|| {
+                        let (first, second) = (log.append_group(first), log.append_group(second));
+                        let results = runtime.block_on(async { [first.await, second.await] });
+                        results.into_iter().flatten().for_each(|r| drop(r.unwrap()));
+                    })
+                };
+                in_turns(count, two, || bare.write(size))
+            });
         });
     }
     group.finish();
@@ -181,13 +208,13 @@ fn scans(c: &mut Criterion) {
     let (folder, mut source) = (folder(), Source::new());
     let options = SegmentOptions { segment_bytes: 32 << 20, ..SegmentOptions::default() };
     let log = Arc::new(SegmentLog::open(folder.path(), options).unwrap());
-    let total = 300_000;
+    let total: u64 = 300_000;
     for _ in 0..total / 500 {
         runtime.block_on(log.append_group(source.group(500))).into_iter().for_each(|r| drop(r.unwrap()));
     }
     log.wait_until_sealed();
     let mut group = c.benchmark_group("scan");
-    group.sample_size(10).throughput(Throughput::Elements(total as u64));
+    group.sample_size(10).throughput(Throughput::Elements(total));
     let scan = |filter: &Filter, decode: bool| {
         let (mut after, mut quantity, mut events) = (0, 0u64, 0);
         loop {
@@ -207,6 +234,22 @@ fn scans(c: &mut Criterion) {
     };
     group.bench_function("raw", |b| b.iter(|| black_box(scan(&Filter::default(), false))));
     group.bench_function("decoded", |b| b.iter(|| black_box(scan(&Filter::default(), true))));
+    let all: Arc<dyn EventLog> = log.clone();
+    let workers = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    group.bench_function("decoded_on_all_cores", |b| {
+        b.iter(|| {
+            let work = |events: Vec<RecordedEvent>| {
+                let quantity = |event: &RecordedEvent| {
+                    let reserved: Reserved<'_> = serde_json::from_slice(event.data()).unwrap();
+                    u64::from(reserved.quantity) + reserved.reservation_id.len() as u64
+                };
+                events.iter().map(quantity).sum::<u64>()
+            };
+            let mut sum = 0;
+            workers.block_on(scan_in_order(&all, Scan::all(0, total), work, |part, _| sum += part)).unwrap();
+            black_box(sum)
+        });
+    });
     let absent = Filter { types: vec!["order.placed".into()], stream_prefixes: Vec::new() };
     group.bench_function("filtered_away", |b| b.iter(|| black_box(scan(&absent, false))));
     group.finish();

@@ -416,3 +416,29 @@ fn a_clock_that_jumps_backwards_changes_nothing() {
         assert_equals(&log, &model);
     }
 }
+
+/// Whether such an append was tried before can be seen in what is sealed: that is no reason to commit each by itself.
+#[test]
+fn a_group_on_streams_that_were_sealed_long_ago_is_one_commit() {
+    let disk = FaultStorage::new(23, FaultPlan::default());
+    let log = open(&disk, false).unwrap();
+    for id in 1..=400 {
+        let append = append_to(&format!("s-{}", id % 40), Expected::Any, vec![event(id, "x".repeat(200))]);
+        run_group(&log, vec![append]).remove(0).unwrap();
+    }
+    // Opened again, the log has no stream of a sealed segment in memory.
+    drop(log);
+    let log = open(&disk, false).unwrap();
+    let mut lone_commits = 0;
+    for round in 1..=8u128 {
+        let before = (disk.syncs(), log.stats().sealed_segments);
+        let append = |name: u128| {
+            append_to(&format!("s-{name}"), Expected::Any, vec![event(1_000 * round + name, "{}")])
+        };
+        let group = (0..4).map(|i| append((round * 4 + i) % 40)).collect();
+        run_group(&log, group).into_iter().for_each(|result| drop(result.unwrap()));
+        // A group that goes on to a new segment has more to sync.
+        lone_commits += u32::from((disk.syncs() - before.0, log.stats().sealed_segments) == (1, before.1));
+    }
+    assert!(lone_commits >= 6, "only {lone_commits} of 8 groups were one commit");
+}

@@ -28,7 +28,7 @@ impl Input {
     }
 
     fn group(&self, first: u64, count: usize) -> Vec<Append> {
-        let event = |n| append(n, self.stream(n).clone(), self.payload(n).clone());
+        let event = |n| append(n, self.stream(n).clone(), n / 10_000, self.payload(n).clone());
         (first..first + count as u64).map(event).collect()
     }
 }

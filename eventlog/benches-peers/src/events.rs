@@ -72,8 +72,8 @@ pub struct Reserved<'a> {
     pub quantity: u32,
 }
 
-/// An append of event `n` to a stream.
-pub fn append(n: u64, stream: StreamId, data: Bytes) -> Append {
+/// An append of event `n` to a stream with so many events.
+pub fn append(n: u64, stream: StreamId, before: u64, data: Bytes) -> Append {
     let event = NewEvent {
         event_id: Uuid::from_u128(u128::from(mix(n)) << 64 | u128::from(n)),
         event_type: "inventory.reserved",
@@ -82,7 +82,7 @@ pub fn append(n: u64, stream: StreamId, data: Bytes) -> Append {
         data,
         metadata: Bytes::new(),
     };
-    Append { streams: vec![StreamAppend { stream, expected: Expected::Any, events: vec![event] }] }
+    Append { streams: vec![StreamAppend { stream, expected: Expected::Exact(before), events: vec![event] }] }
 }
 
 pub fn stream_name(n: u64) -> String {

@@ -111,6 +111,12 @@ impl FaultStorage {
         self.disk.lock().steps
     }
 
+    /// Calls of `sync_data` so far.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.disk.lock().syncs
+    }
+
     /// Whether the power is gone.
     #[must_use]
     pub fn is_dead(&self) -> bool {

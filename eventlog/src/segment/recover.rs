@@ -14,7 +14,7 @@ use super::restore::{SealedPart, restore};
 use super::shared::View;
 use super::storage::{Storage, StorageFile, read_full_at, write_all_at, write_zeros_at};
 use super::tail::{SEGMENT_HEAD, SegmentHead, Spare, TailSegment, segment_name};
-use crate::log::{Position, StreamId};
+use crate::log::Position;
 
 const IDENTITY: &str = "LOG";
 const LOCK: &str = "LOCK";
@@ -259,16 +259,7 @@ fn add_frame(segment: &TailSegment, head: &FrameHead, bytes: &[u8], at: usize) -
     let mut index = segment.index.write();
     for record in head.records(bytes, at) {
         let record = record?;
-        let name = record.stream(bytes);
-        let before = record.header.revision.checked_sub(1)?;
-        let known =
-            index.streams.get_key_value(name).map(|(key, entry)| (key.clone(), entry.last_revision()));
-        let stream = match known {
-            Some((stream, last)) if last == before => stream,
-            Some(_) => return None,
-            None => StreamId::new(name).ok()?,
-        };
-        index.add(&stream, before, 1, record.event_id(), at as u64);
+        index.add_found(record.stream(bytes), record.header.revision, record.event_id(), at as u64)?;
     }
     Some(())
 }

@@ -186,9 +186,8 @@ fn add_block(
     while let Some(head) = FrameHead::at(&bytes, at).filter(|head| head.first == next) {
         for record in head.records(&bytes, at) {
             let record = record.ok_or_else(|| malformed(next))?;
-            let stream = StreamId::new(record.stream(&bytes)).map_err(|_| malformed(next))?;
-            let before = record.header.revision.checked_sub(1).ok_or_else(|| malformed(next))?;
-            tail.add(&stream, before, 1, record.event_id(), 0);
+            tail.add_found(record.stream(&bytes), record.header.revision, record.event_id(), 0)
+                .ok_or_else(|| malformed(next))?;
             next += 1;
         }
         at += head.len();

@@ -114,6 +114,26 @@ impl TailIndex {
         }
     }
 
+    /// Notes an event as it is found in a file, in a frame at byte `offset`; `None` if it does not follow in its stream,
+    /// as far as that is known here.
+    pub(crate) fn add_found(&mut self, name: &str, revision: Revision, id: Uuid, offset: u64) -> Option<()> {
+        let place = len_u32(self.frames.len());
+        if let Some(entry) = self.streams.get_mut(name) {
+            if entry.last_revision() + 1 != revision {
+                return None;
+            }
+            entry.places.push(place);
+            entry.last_id = Some(id);
+        } else {
+            let first_revision = (revision > 0).then_some(revision)?;
+            let places = SmallVec::from_elem(place, 1);
+            let entry = TailStream { first_revision, places, last_id: Some(id) };
+            self.streams.insert(StreamId::new(name).ok()?, entry);
+        }
+        self.frames.push(u32::try_from(offset / 8).expect("a segment is smaller than 32 GiB"));
+        Some(())
+    }
+
     /// Takes back the last event, which is of this stream and never became durable.
     pub(crate) fn take_back(&mut self, stream: &str) {
         self.frames.pop();

@@ -138,9 +138,11 @@ impl Writer {
     fn decide(&mut self, append: &Append) -> Result<Decision, AppendError> {
         let mut before = SmallVec::new();
         let mut conflict = None;
-        let mut may_be_retry = true;
+        let (mut may_be_retry, mut in_buffer) = (true, false);
         for part in &append.streams {
-            let state = self.stream_state(part.stream.as_str()).map_err(|e| self.read_failed(&e))?;
+            let (state, buffered) =
+                self.stream_state(part.stream.as_str()).map_err(|e| self.read_failed(&e))?;
+            in_buffer |= buffered;
             let actual = state.map_or(0, |state| state.revision);
             let count = part.events.len() as u64;
             match part.expected {
@@ -160,8 +162,10 @@ impl Writer {
             before.push(actual);
         }
         if may_be_retry {
-            // The events to compare with may still be in the buffer, where readers do not look.
-            self.commit()?;
+            // Where the events to compare with are still in the buffer, readers do not look.
+            if in_buffer {
+                self.commit()?;
+            }
             if let Some(earlier) = self.find_retried(append, &before).map_err(|e| self.read_failed(&e))? {
                 return Ok(Decision::Retried(earlier));
             }
@@ -172,12 +176,15 @@ impl Writer {
         }
     }
 
-    /// The revision of a stream with what is encoded. Busy streams are in the newest segment, which is at hand.
-    fn stream_state(&self, stream: &str) -> Result<Option<StreamState>, ReadError> {
+    /// The revision of a stream with what is encoded, and whether some of it is still in the buffer. Busy streams are in
+    /// the newest segment, which is at hand, and so is all that is in the buffer.
+    fn stream_state(&self, stream: &str) -> Result<(Option<StreamState>, bool), ReadError> {
         if let Some(entry) = self.segment.index.read().streams.get(stream) {
-            return Ok(Some(StreamState { revision: entry.last_revision(), last_id: entry.last_id }));
+            let state = StreamState { revision: entry.last_revision(), last_id: entry.last_id };
+            let last = entry.places.last().map_or(0, |place| self.segment.first + u64::from(*place));
+            return Ok((Some(state), last > self.head));
         }
-        self.shared.stream_state(stream)
+        Ok((self.shared.stream_state(stream)?, false))
     }
 
     /// The result of an earlier append with the same event ids at the expected place of every stream.
