@@ -33,7 +33,12 @@ impl Server {
             .expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("listening on http://").expect("an address").parse().expect("an address");
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .expect("an address")
+            .parse()
+            .expect("an address");
         Self { child, address, _folder: folder }
     }
 }
@@ -52,12 +57,21 @@ fn setting(name: &str, default: u64) -> u64 {
 async fn receive(server: SocketAddr, variant: &str) {
     let mut connection = Connection::open(server).await.expect("a connection");
     let body = serde_json::json!({"quantity": 1_000_000_000});
-    let answer = connection.post(&format!("/v1/commands/inventory/{variant}/receive"), &body).await.expect("an answer");
+    let answer = connection
+        .post(&format!("/v1/commands/inventory/{variant}/receive"), &body)
+        .await
+        .expect("an answer");
     assert!(answer.status < 300);
 }
 
 /// Each connection sends the next reservation when the last is answered. Gives accepted commands a second.
-async fn closed_loop(server: SocketAddr, round: u64, connections: u64, streams: u64, seconds: u64) -> (f64, Latencies) {
+async fn closed_loop(
+    server: SocketAddr,
+    round: u64,
+    connections: u64,
+    streams: u64,
+    seconds: u64,
+) -> (f64, Latencies) {
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut lanes = tokio::task::JoinSet::new();
     for lane in 0..connections {
@@ -68,7 +82,8 @@ async fn closed_loop(server: SocketAddr, round: u64, connections: u64, streams: 
             while Instant::now() < until {
                 let variant = (lane * 7_919 + count * 104_729) % streams;
                 let path = format!("/v1/commands/inventory/v{variant}/reserve");
-                let body = format!(r#"{{"customer_id":"c{round}-{lane}-{count}","quantity":1,"ttl_seconds":3600}}"#);
+                let body =
+                    format!(r#"{{"customer_id":"c{round}-{lane}-{count}","quantity":1,"ttl_seconds":3600}}"#);
                 let wire = request("POST", &path, &[("content-type", "application/json")], body.as_bytes());
                 let began = Instant::now();
                 let answer = connection.send(&wire).await.expect("an answer");
@@ -92,7 +107,9 @@ async fn closed_loop(server: SocketAddr, round: u64, connections: u64, streams: 
 fn main() {
     let (seconds, rounds) = (setting("BENCH_SECONDS", 5), setting("BENCH_ROUNDS", 3));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("{cores} cores shared by server and generator, closed loop, {rounds} rounds of {seconds} s, medians");
+    println!(
+        "{cores} cores shared by server and generator, closed loop, {rounds} rounds of {seconds} s, medians"
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let server = Server::start();
@@ -100,9 +117,12 @@ fn main() {
         for variant in 0..STREAMS {
             receive(address, &format!("v{variant}")).await;
         }
-        for (name, connections, streams) in
-            [("one client, one stream", 1, 1), ("64 connections, one hot stream", 64, 1), ("64 connections, 10,000 streams", 64, STREAMS), ("1,000 connections, one hot stream", 1_000, 1)]
-        {
+        for (name, connections, streams) in [
+            ("one client, one stream", 1, 1),
+            ("64 connections, one hot stream", 64, 1),
+            ("64 connections, 10,000 streams", 64, STREAMS),
+            ("1,000 connections, one hot stream", 1_000, 1),
+        ] {
             let mut rates = Vec::new();
             let mut latencies = Latencies::default();
             for round in 0..rounds {
@@ -113,7 +133,13 @@ fn main() {
             }
             rates.sort_by(f64::total_cmp);
             let p = latencies.percentiles();
-            println!("{name:<36} {:>9.0} commands/s   p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", rates[rates.len() / 2], p.p50_ms, p.p99_ms, p.p999_ms);
+            println!(
+                "{name:<36} {:>9.0} commands/s   p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+                rates[rates.len() / 2],
+                p.p50_ms,
+                p.p99_ms,
+                p.p999_ms
+            );
         }
     });
 }

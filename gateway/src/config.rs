@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub data: PathBuf,
     pub listen: SocketAddr,
-    pub currency: Currency,
+    /// What analytics queries report in that name none; unset: the currency of most orders.
+    pub currency: Option<Currency>,
     pub api_keys: Vec<ApiKey>,
     /// Whom requests without credentials act as; only on a loopback address without configured keys.
     pub local_principal: LocalPrincipal,
@@ -47,13 +48,25 @@ pub struct LocalPrincipal {
 pub struct Limits {
     /// Largest request body, bytes.
     pub body_bytes: usize,
+    /// Header fields of a request, bytes together.
+    pub head_bytes: usize,
+    /// How long a request's head, and silence on an open connection, may take, milliseconds.
+    pub header_timeout_ms: u64,
+    /// How long a command's body may take, milliseconds.
+    pub body_timeout_ms: u64,
     /// Commands waiting for a decision before new ones are refused with 503.
     pub queued_commands: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 2 << 20, queued_commands: 65_536 }
+        Self {
+            body_bytes: 2 << 20,
+            head_bytes: 16 << 10,
+            header_timeout_ms: 30_000,
+            body_timeout_ms: 30_000,
+            queued_commands: 65_536,
+        }
     }
 }
 
@@ -136,7 +149,14 @@ impl Config {
             .map(|text| Currency::new(&text).context("DAYBOOK_CURRENCY"))
             .transpose()?
             .map(|value| ("DAYBOOK_CURRENCY", value));
-        let currency = pick.one("currency", None, "", currency, file.currency, || Currency::GBP);
+        let currency = pick.one(
+            "currency",
+            None,
+            "",
+            currency.map(|(name, value)| (name, Some(value))),
+            file.currency.map(Some),
+            || None,
+        );
         let local_principal =
             pick.one("local_principal", None, "", None, file.local_principal, || LocalPrincipal {
                 name: Label::new("local").expect("a constant that keeps the rule"),
@@ -287,7 +307,7 @@ mod tests {
             load("data = 'from-file'\nlisten = '127.0.0.1:2'\ncurrency = 'EUR'", &env, flags).unwrap();
         assert_eq!(config.data, PathBuf::from("from-flag"));
         assert_eq!(config.listen.port(), 1);
-        assert_eq!(config.currency.as_str(), "EUR");
+        assert_eq!(config.currency, Some(Currency::new("EUR").unwrap()));
         let sources: Vec<_> =
             config.provenance.iter().map(|p| p.source.split(' ').next().unwrap().to_owned()).collect();
         assert_eq!(sources, ["flag", "environment", "file", "default", "default", "default", "default"]);

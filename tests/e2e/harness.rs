@@ -38,7 +38,6 @@ pub fn run_json(data: &Path, arguments: &[&str]) -> Value {
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
-    pub data: PathBuf,
 }
 
 impl Server {
@@ -64,7 +63,7 @@ impl Server {
         };
         // Keep reading, so that the server never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, data: data.to_owned() }
+        Self { child, address }
     }
 
     pub fn url(&self) -> String {

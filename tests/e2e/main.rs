@@ -1,5 +1,7 @@
 //! End to end: the real binary on a temporary folder, driven over HTTP and the command line.
 
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
+
 mod bad_input;
 mod cli;
 mod commerce;

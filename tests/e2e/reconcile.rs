@@ -66,9 +66,7 @@ fn damage(file: &Path) -> Vec<(String, &'static str)> {
         let columns = columns.join(", ");
         // One byte more than the log gives is already drift; the other tests damage what a row says.
         let execute = |sql: String| assert_eq!(store.execute(&sql, []).unwrap(), 1, "{sql}");
-        execute(format!(
-            "UPDATE {table} SET doc = doc || ' ' WHERE CAST(key AS TEXT) = '{changed}'"
-        ));
+        execute(format!("UPDATE {table} SET doc = doc || ' ' WHERE CAST(key AS TEXT) = '{changed}'"));
         execute(format!(
             "INSERT INTO {table} (key, {columns}) SELECT 999999999, {columns} FROM {table} WHERE CAST(key AS TEXT) = '{copied}'"
         ));

@@ -1,6 +1,8 @@
 //! The promises of the event log, kept by the backend on KurrentDB: over this repository's server of the protocol, or
 //! over the server that `DAYBOOK_TEST_KURRENT_URL` names.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What the backend on KurrentDB does when the server is frozen, cut off, killed, or silent.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! One log seen from several sides: natively, through the protocol by Daybook's own backend, and by other clients.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

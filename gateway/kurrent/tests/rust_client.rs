@@ -1,5 +1,7 @@
 //! The server as the `eventstore` crate sees it.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! TLS is switched on and off by the connection string. The server stands behind a terminator, as in production.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::net::SocketAddr;

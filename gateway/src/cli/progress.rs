@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows how far a piece of work is.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     bar: Option<ProgressBar>,
     what: String,
     last_line: Instant,
@@ -18,7 +18,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 impl Progress {
     /// Starts showing; `unit` is what is counted, such as `rows`.
     #[must_use]
-    pub fn new(what: &str, unit: &str) -> Self {
+    pub(super) fn new(what: &str, unit: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style =
                 format!("{what} {{bar:32}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
@@ -29,7 +29,7 @@ impl Progress {
     }
 
     /// `done` of `total` are done.
-    pub fn update(&mut self, done: u64, total: u64) {
+    pub(super) fn update(&mut self, done: u64, total: u64) {
         match &self.bar {
             Some(bar) => {
                 bar.set_length(total);
@@ -44,7 +44,7 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }

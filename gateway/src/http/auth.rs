@@ -11,7 +11,7 @@ use crate::config::Config;
 
 /// Knows every key.
 #[derive(Debug)]
-pub struct Authenticator {
+pub(super) struct Authenticator {
     keys: Vec<Key>,
     local: Option<Principal>,
 }
@@ -25,7 +25,7 @@ struct Key {
 impl Authenticator {
     /// From the configuration, whose digests have been checked.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let keys = config
             .api_keys
             .iter()
@@ -42,7 +42,7 @@ impl Authenticator {
     }
 
     /// The principal of a request. Every key is compared, in constant time, so that timing tells nothing.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
         if let Some(local) = &self.local {
             return Ok(local.clone());
         }
@@ -65,7 +65,7 @@ impl Authenticator {
 }
 
 /// Refuses a principal that has none of the roles.
-pub fn require(principal: &Principal, any_of: &[Role]) -> Result<(), Problem> {
+pub(super) fn require(principal: &Principal, any_of: &[Role]) -> Result<(), Problem> {
     if any_of.iter().any(|role| principal.roles.contains(*role)) {
         return Ok(());
     }

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use daybook_aggregates::{Role, Roles};
@@ -15,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::App;
 use super::auth::require;
+use super::extract::{Path, read_body};
 use super::lines::lines;
 use super::problem::Problem;
 
@@ -22,16 +22,15 @@ use super::problem::Problem;
 const BATCH_IN_FLIGHT: usize = 1_024;
 
 /// `POST /v1/commands/{aggregate}/{id}/{command}`.
-pub async fn command(
+pub(super) async fn command(
     State(app): State<App>,
-    path: Result<Path<(String, String, String)>, PathRejection>,
+    Path((aggregate, id, command)): Path<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Path((aggregate, id, command)) = path.map_err(|e| Problem::invalid(e.body_text()))?;
     let principal = app.authenticator.authenticate(&headers)?;
     permit(&principal, &aggregate, &command)?;
-    let body = read_body(body, app.config.limits.body_bytes).await?;
+    let body = read_body(body, &app.config.limits).await?;
     let mut request = Request::new(aggregate, id, command, body, principal);
     request.idempotency_key = idempotency_key(&headers)?;
     request.if_match = if_match(&headers)?;
@@ -53,22 +52,6 @@ fn permit(principal: &Principal, aggregate: &str, command: &str) -> Result<(), P
         return Ok(());
     }
     require(principal, roles)
-}
-
-async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error)
-            .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-        if too_large {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                format!("a request body is at most {limit} bytes"),
-            )
-        } else {
-            Problem::invalid("the request body broke off")
-        }
-    })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -152,7 +135,11 @@ struct Line<'a> {
 }
 
 /// `POST /v1/commands`: commands are taken in the order of the lines and answered in that order.
-pub async fn batch(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn batch(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let principal = app.authenticator.authenticate(&headers)?;
     let limit = app.config.limits.body_bytes;
     let results = lines(body, limit)

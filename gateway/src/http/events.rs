@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::App;
-use super::params::Params;
+use super::extract::{Path, Query};
 use super::problem::Problem;
 
 const MAX_LIMIT: usize = 1_000;
@@ -88,15 +88,12 @@ impl From<ReadError> for Problem {
 }
 
 /// `GET /v1/streams/{stream}?from=&limit=`.
-pub async fn stream(
+pub(super) async fn stream(
     State(app): State<App>,
+    Query { mut params, .. }: Query,
     Path(stream): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.authenticator.authenticate(&headers)?;
     let stream = StreamId::new(&stream).map_err(|e| Problem::invalid(e.to_string()))?;
-    let mut params = Params::parse(query.as_deref())?;
     let from = params.number("from")?.unwrap_or(1).max(1);
     let limit = params.limit(100, MAX_LIMIT)?;
     params.finish()?;
@@ -109,13 +106,11 @@ pub async fn stream(
 }
 
 /// `GET /v1/events`: a page, or server-sent events if the client accepts them.
-pub async fn events(
+pub(super) async fn events(
     State(app): State<App>,
-    RawQuery(query): RawQuery,
+    Query { mut params, .. }: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.authenticator.authenticate(&headers)?;
-    let mut params = Params::parse(query.as_deref())?;
     let mut from = params.number("from")?.unwrap_or(0);
     let limit = params.limit(100, MAX_LIMIT)?;
     let filter = Filter { types: params.all("type"), stream_prefixes: params.all("stream_prefix") };

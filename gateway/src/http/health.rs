@@ -8,12 +8,12 @@ use serde_json::json;
 use super::App;
 
 /// `GET /healthz`: the process answers.
-pub async fn live() -> Response {
+pub(super) async fn live() -> Response {
     axum::Json(json!({"status": "ok"})).into_response()
 }
 
 /// `GET /readyz`: commands are taken and every projection is at work; else 503 with what is not.
-pub async fn ready(State(app): State<App>) -> Response {
+pub(super) async fn ready(State(app): State<App>) -> Response {
     let mut failing = Vec::new();
     if *app.stopping.borrow() {
         failing.push(json!({"part": "server", "reason": "stopping"}));

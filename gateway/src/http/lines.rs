@@ -14,7 +14,7 @@ struct State {
 }
 
 /// The non-empty lines of a body, in order. A line over `limit` bytes, or a body that breaks off, is the last item.
-pub fn lines(body: Body, limit: usize) -> impl Stream<Item = Result<Vec<u8>, Problem>> + Send {
+pub(super) fn lines(body: Body, limit: usize) -> impl Stream<Item = Result<Vec<u8>, Problem>> + Send {
     let state = State { chunks: body.into_data_stream(), buffer: Vec::new(), searched: 0, ended: false };
     futures::stream::unfold(state, move |mut state| async move {
         loop {

@@ -32,13 +32,13 @@ struct Route {
 
 /// What is counted while requests are served.
 #[derive(Debug)]
-pub struct Metrics {
+pub(super) struct Metrics {
     requests: Family<RouteStatus, Counter>,
     latency: Family<Route, Histogram, fn() -> Histogram>,
 }
 
 impl Metrics {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
@@ -47,7 +47,7 @@ impl Metrics {
 }
 
 /// Middleware: counts and times every request.
-pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let start = Instant::now();
     let response = next.run(request).await;
@@ -58,7 +58,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
 }
 
 /// `GET /metrics`.
-pub async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
+pub(super) async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("daybook");
     registry.register("http_requests", "Requests served", app.metrics.requests.clone());
     registry.register("http_request_duration_seconds", "Time to answer", app.metrics.latency.clone());

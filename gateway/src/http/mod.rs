@@ -4,6 +4,7 @@ mod assets;
 mod auth;
 mod commands;
 pub mod events;
+mod extract;
 mod health;
 mod lines;
 mod metrics;
@@ -103,16 +104,16 @@ fn router(app: App) -> Router {
     Router::new()
         .route("/v1/commands/{aggregate}/{id}/{command}", post(commands::command))
         .route("/v1/commands", post(commands::batch))
-        .route("/v1/variants/{id}", get(queries::variant))
-        .route("/v1/variants", get(queries::variants))
-        .route("/v1/search", get(queries::search))
-        .route("/v1/inventory/{variant_id}", get(queries::inventory))
-        .route("/v1/orders/{id}", get(queries::order))
-        .route("/v1/orders", get(queries::orders))
-        .route("/v1/analytics/sales", get(queries::sales))
-        .route("/v1/analytics/products/{variant_id}", get(queries::product))
-        .route("/v1/analytics/customers/{id}", get(queries::customer))
-        .route("/v1/audit", get(queries::audit))
+        .route("/v1/variants/{id}", get(queries::catalogue::variant))
+        .route("/v1/variants", get(queries::catalogue::variants))
+        .route("/v1/search", get(queries::catalogue::search))
+        .route("/v1/inventory/{variant_id}", get(queries::catalogue::inventory))
+        .route("/v1/orders/{id}", get(queries::orders::order))
+        .route("/v1/orders", get(queries::orders::list))
+        .route("/v1/analytics/sales", get(queries::analytics::sales))
+        .route("/v1/analytics/products/{variant_id}", get(queries::analytics::product))
+        .route("/v1/analytics/customers/{id}", get(queries::analytics::customer))
+        .route("/v1/audit", get(queries::orders::audit))
         .route("/v1/streams/{stream}", get(events::stream))
         .route("/v1/events", get(events::events))
         .merge(operations::routes())

@@ -3,18 +3,29 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use daybook_aggregates::{CommandSpec, lifecycle};
+use daybook_projections::audit::query::AuditEntry;
+use daybook_projections::catalogue::VariantView;
+use daybook_projections::catalogue::query::VariantDetails;
+use daybook_projections::customers::query::CustomerReport;
+use daybook_projections::inventory::query::InventorySummary;
+use daybook_projections::orders::OrderView;
+use daybook_projections::products::query::ProductReport;
+use daybook_projections::sales::query::SalesReport;
+use daybook_projections::search::SearchResponse;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::App;
 
 /// `GET /openapi.json`.
-pub async fn document(State(app): State<App>) -> Response {
+pub(super) async fn document(State(app): State<App>) -> Response {
     ([("content-type", "application/json")], app.openapi.clone()).into_response()
 }
 
 /// Builds the document; done once at start.
 #[must_use]
-pub fn build() -> Value {
+pub(super) fn build() -> Value {
     let mut components = Map::new();
     let mut paths = Map::new();
     for (aggregate, spec) in daybook_commands::specs().into_iter().filter(|(_, spec)| !spec.internal) {
@@ -27,7 +38,11 @@ pub fn build() -> Value {
         );
     }
     paths.extend(batch_path());
-    paths.extend(QUERIES.iter().map(query_path));
+    let in_components =
+        |settings: &mut SchemaSettings| settings.definitions_path = "/components/schemas".into();
+    let mut generator = SchemaSettings::draft2020_12().with(in_components).into_generator();
+    paths.extend(QUERIES.iter().map(|query| query_path(query, &mut generator)));
+    components.extend(generator.take_definitions(true));
     components.insert("Problem".to_owned(), problem_schema());
     components.insert("Reply".to_owned(), reply_schema());
     json!({
@@ -119,12 +134,44 @@ fn batch_path() -> Map<String, Value> {
     paths
 }
 
-/// A query route: path, summary, parameters with their descriptions.
+/// A query route: path, summary, parameters with their descriptions, and what it answers.
 struct Query {
     path: &'static str,
     tag: &'static str,
     summary: &'static str,
     parameters: &'static [(&'static str, &'static str)],
+    answer: fn(&mut SchemaGenerator) -> Value,
+}
+
+/// Answers with one `T`.
+fn one<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+/// Answers with a page of `T` and where the next one starts.
+fn page<T: JsonSchema>(generator: &mut SchemaGenerator, of: &str) -> Value {
+    json!({"type": "object", "required": [of], "properties": {
+        of: {"type": "array", "items": one::<T>(generator)},
+        "cursor": {"type": "string", "description": "Where the next page starts; absent on the last."},
+    }})
+}
+
+fn object(_: &mut SchemaGenerator) -> Value {
+    json!({"type": "object"})
+}
+
+/// Events as the log gives them.
+fn events(_: &mut SchemaGenerator) -> Value {
+    let text = || json!({"type": "string"});
+    let event = json!({"type": "object", "properties": {
+        "event_id": text(), "stream": text(), "revision": {"type": "integer"}, "position": text(), "type": text(),
+        "version": {"type": "integer"}, "recorded_at": {"type": "string", "format": "date-time"},
+        "data": {"type": "object"}, "metadata": {"type": "object"},
+    }});
+    json!({"type": "object", "required": ["events"], "properties": {
+        "events": {"type": "array", "items": event},
+        "next": {"type": "string", "description": "Give it as from for the next page; absent at the end."},
+    }})
 }
 
 const PAGE: [(&str, &str); 2] =
@@ -133,10 +180,17 @@ const MIN_POSITION: (&str, &str) = (
     "min_position",
     "Wait until the read model has this log position, at most 2 s; else 503 projection_behind.",
 );
-const CURRENCY: (&str, &str) = ("currency", "Figures in this currency; the configured one by default.");
+const CURRENCY: (&str, &str) =
+    ("currency", "Figures in this currency; by default the configured one, else that of most orders.");
 
 const QUERIES: &[Query] = &[
-    Query { path: "/v1/variants/{id}", tag: "catalogue", summary: "A variant", parameters: &[MIN_POSITION] },
+    Query {
+        path: "/v1/variants/{id}",
+        tag: "catalogue",
+        summary: "A variant",
+        parameters: &[MIN_POSITION],
+        answer: one::<VariantDetails>,
+    },
     Query {
         path: "/v1/variants",
         tag: "catalogue",
@@ -149,6 +203,7 @@ const QUERIES: &[Query] = &[
             PAGE[1],
             MIN_POSITION,
         ],
+        answer: |g| page::<VariantView>(g, "variants"),
     },
     Query {
         path: "/v1/search",
@@ -161,7 +216,7 @@ const QUERIES: &[Query] = &[
             ("attr.color", "Any attribute type as attr.TYPE; repeatable: any of."),
             ("price_min", "Decimal."),
             ("price_max", "Decimal."),
-            CURRENCY,
+            ("currency", "Only prices in this currency."),
             ("in_stock", "true or false."),
             ("lifecycle", "Default: what can be bought."),
             ("channel", "Only what is sold there."),
@@ -172,14 +227,22 @@ const QUERIES: &[Query] = &[
             PAGE[1],
             MIN_POSITION,
         ],
+        answer: one::<SearchResponse>,
     },
     Query {
         path: "/v1/inventory/{variant_id}",
         tag: "inventory",
         summary: "The stock of a variant",
         parameters: &[MIN_POSITION],
+        answer: one::<InventorySummary>,
     },
-    Query { path: "/v1/orders/{id}", tag: "orders", summary: "An order", parameters: &[MIN_POSITION] },
+    Query {
+        path: "/v1/orders/{id}",
+        tag: "orders",
+        summary: "An order",
+        parameters: &[MIN_POSITION],
+        answer: one::<OrderView>,
+    },
     Query {
         path: "/v1/orders",
         tag: "orders",
@@ -192,24 +255,28 @@ const QUERIES: &[Query] = &[
             PAGE[1],
             MIN_POSITION,
         ],
+        answer: |g| page::<OrderView>(g, "orders"),
     },
     Query {
         path: "/v1/analytics/sales",
         tag: "analytics",
         summary: "Sales of a period",
         parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION],
+        answer: one::<SalesReport>,
     },
     Query {
         path: "/v1/analytics/products/{variant_id}",
         tag: "analytics",
         summary: "A product's sales in a period",
         parameters: &[("period", "all, 2011, 2011-11 or 2011-11-04 (UTC)."), CURRENCY, MIN_POSITION],
+        answer: one::<ProductReport>,
     },
     Query {
         path: "/v1/analytics/customers/{id}",
         tag: "analytics",
         summary: "A customer's lifetime figures",
         parameters: &[CURRENCY, MIN_POSITION],
+        answer: one::<CustomerReport>,
     },
     Query {
         path: "/v1/audit",
@@ -224,12 +291,14 @@ const QUERIES: &[Query] = &[
             PAGE[1],
             MIN_POSITION,
         ],
+        answer: |g| page::<AuditEntry>(g, "entries"),
     },
     Query {
         path: "/v1/streams/{stream}",
         tag: "log",
         summary: "A stream's events",
         parameters: &[("from", "First revision, inclusive."), PAGE[0]],
+        answer: events,
     },
     Query {
         path: "/v1/events",
@@ -241,16 +310,18 @@ const QUERIES: &[Query] = &[
             ("stream_prefix", "Only streams that start so; repeatable."),
             PAGE[0],
         ],
+        answer: events,
     },
     Query {
         path: "/v1/projections",
         tag: "operations",
         summary: "Every projection: generation, checkpoint, lag, state",
         parameters: &[],
+        answer: object,
     },
 ];
 
-fn query_path(query: &Query) -> (String, Value) {
+fn query_path(query: &Query, generator: &mut SchemaGenerator) -> (String, Value) {
     let in_path = query
         .path
         .split(['{', '}'])
@@ -264,7 +335,7 @@ fn query_path(query: &Query) -> (String, Value) {
     let value = json!({"get": {
         "tags": [query.tag], "operationId": format!("get_{operation}"), "summary": query.summary,
         "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
-        "responses": answers(&json!({"type": "object"}), &["400", "401", "404", "503"]),
+        "responses": answers(&(query.answer)(generator), &["400", "401", "404", "503"]),
     }});
     (query.path.to_owned(), value)
 }
@@ -322,4 +393,39 @@ fn reply_schema() -> Value {
             "events": {"type": "array", "items": {"type": "object", "properties": {"type": {"type": "string"}, "version": {"type": "integer"}, "data": {"type": "object"}}}},
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands and answers share the components: one name must not stand for two shapes.
+    #[test]
+    fn a_name_stands_for_one_shape() {
+        let mut seen: Map<String, Value> = Map::new();
+        let mut add = |name: String, schema: Value| {
+            if let Some(other) = seen.insert(name.clone(), schema.clone()) {
+                assert_eq!(other, schema, "two shapes are named {name}");
+            }
+        };
+        for (_, spec) in daybook_commands::specs() {
+            let mut components = Map::new();
+            hoist((spec.schema)().to_value(), &mut components);
+            components.into_iter().for_each(|(name, schema)| add(name, schema));
+        }
+        for (name, schema) in build()["components"]["schemas"].as_object().unwrap() {
+            add(name.clone(), schema.clone());
+        }
+    }
+
+    #[test]
+    fn a_price_has_one_flat_shape_in_every_answer() {
+        let document = build();
+        let schemas = &document["components"]["schemas"];
+        for view in ["SearchHit", "VariantView", "VariantDetails"] {
+            let price = schemas[view]["properties"]["price"].to_string();
+            assert!(price.contains("/PriceView\""), "{view}: {price}");
+        }
+        assert_eq!(schemas["PriceView"]["properties"]["amount"]["type"], "string");
+    }
 }

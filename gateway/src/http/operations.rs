@@ -1,12 +1,10 @@
 //! What operators do on a running server. Each route is the HTTP face of one function of `replay`.
 
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use daybook_aggregates::Role;
 use daybook_projections::generations::GenerationError;
 use daybook_projections::runner::RunnerError;
 use daybook_replay::operations;
@@ -19,12 +17,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
-use super::auth::require;
-use super::params::Params;
+use super::extract::{JsonBody, Known, Operator, Path, Query};
 use super::problem::Problem;
 
 /// All routes of this module.
-pub fn routes() -> Router<App> {
+pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/projections", get(list))
         .route("/v1/projections/{name}/rebuild", post(rebuild_one))
@@ -39,10 +36,6 @@ pub fn routes() -> Router<App> {
         .route("/v1/operations/head", get(head))
         .route("/v1/operations/export", get(export))
         .route("/v1/state/{aggregate}/{id}", get(state))
-}
-
-fn operator(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
-    require(&app.authenticator.authenticate(headers)?, &[Role::Operator])
 }
 
 impl From<ReconcileError> for Problem {
@@ -95,47 +88,34 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.authenticator.authenticate(&headers)?;
+async fn list(State(app): State<App>, _: Known) -> Result<Response, Problem> {
     Ok(Json(json!({"projections": app.node.projection_statuses()})).into_response())
 }
 
 async fn rebuild_one(
     State(app): State<App>,
+    _: Operator,
     Path(name): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
     let report = rebuild::rebuild(app.node.projections(), &name, &mut |_, _, _| {}).await?;
     Ok(Json(report).into_response())
 }
 
 async fn rollback(
     State(app): State<App>,
+    _: Operator,
     Path(name): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
     Ok(Json(rebuild::rollback(app.node.projections(), &name).await?).into_response())
 }
 
-async fn pause(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
+async fn pause(State(app): State<App>, _: Operator, Path(name): Path<String>) -> Result<Response, Problem> {
     let live = app.node.projections().live(&name)?;
     live.handle.pause().await?;
     Ok(Json(live.handle.status()).into_response())
 }
 
-async fn resume(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
+async fn resume(State(app): State<App>, _: Operator, Path(name): Path<String>) -> Result<Response, Problem> {
     let live = app.node.projections().live(&name)?;
     live.handle.resume().await?;
     Ok(Json(live.handle.status()).into_response())
@@ -143,20 +123,18 @@ async fn resume(
 
 async fn dead_letters(
     State(app): State<App>,
+    _: Operator,
     Path(name): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
     let letters = app.node.projections().live(&name)?.handle.dead_letters().await?;
     Ok(Json(json!({"dead_letters": letters})).into_response())
 }
 
 async fn retry_dead_letters(
     State(app): State<App>,
+    _: Operator,
     Path(name): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
     let retried = app.node.projections().live(&name)?.handle.retry_dead_letters(None).await?;
     Ok(Json(retried).into_response())
 }
@@ -170,12 +148,12 @@ struct Discard {
 
 async fn discard_dead_letter(
     State(app): State<App>,
+    _: Operator,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    JsonBody(asked): JsonBody<Discard>,
 ) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
-    let Discard { position, reason } = from_json(&body)?;
+    let Discard { position, reason } =
+        asked.ok_or_else(|| Problem::invalid("the body is {position, reason}"))?;
     let letter = app.node.projections().live(&name)?.handle.discard_dead_letter(position).await?;
     let event =
         Event::DeadLetterDiscarded(DeadLetterDiscarded { projection: name.clone(), position, reason });
@@ -192,15 +170,17 @@ struct Reconcile {
     repair: bool,
 }
 
-async fn reconcile_all(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
-    let Reconcile { names, repair } = if body.is_empty() { Reconcile::default() } else { from_json(&body)? };
+async fn reconcile_all(
+    State(app): State<App>,
+    _: Operator,
+    JsonBody(asked): JsonBody<Reconcile>,
+) -> Result<Response, Problem> {
+    let Reconcile { names, repair } = asked.unwrap_or_default();
     let report = reconcile::reconcile(app.node.projections(), &names, repair, &mut |_, _, _| {}).await?;
     Ok(Json(report).into_response())
 }
 
-async fn verify_log(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
+async fn verify_log(State(app): State<App>, _: Operator) -> Result<Response, Problem> {
     // Hours of hashing must not hold up the threads that serve requests.
     let runtime = tokio::runtime::Handle::current();
     let work = move || runtime.block_on(verify::verify(&*app.log, |_, _| {}));
@@ -211,11 +191,9 @@ async fn verify_log(State(app): State<App>, headers: HeaderMap) -> Result<Respon
 /// `GET /v1/operations/export?from=`: a consistent copy of the log, streamed. Ends early only by breaking the connection.
 async fn export(
     State(app): State<App>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    _: Operator,
+    Query { mut params, .. }: Query,
 ) -> Result<Response, Problem> {
-    operator(&app, &headers)?;
-    let mut params = Params::parse(query.as_deref())?;
     let after = params.number("from")?.unwrap_or(0);
     params.finish()?;
     if after > app.log.head().await?.position {
@@ -252,20 +230,16 @@ impl std::io::Write for ChannelWriter {
     }
 }
 
-async fn head(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.authenticator.authenticate(&headers)?;
+async fn head(State(app): State<App>, _: Known) -> Result<Response, Problem> {
     let head = app.log.head().await?;
     Ok(Json(json!({"position": head.position.to_string(), "events": head.events})).into_response())
 }
 
 async fn state(
     State(app): State<App>,
+    Query { mut params, .. }: Query,
     Path((aggregate, id)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.authenticator.authenticate(&headers)?;
-    let mut params = Params::parse(query.as_deref())?;
     let at = params
         .one("at")?
         .map(|text| Timestamp::parse(&text))
@@ -289,8 +263,4 @@ async fn state(
             other => Problem::internal(error_chain(&other)),
         })?;
     Ok(Json(report).into_response())
-}
-
-fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|e| Problem::invalid(format!("the body does not fit: {e}")))
 }

@@ -4,13 +4,13 @@ use super::problem::Problem;
 
 /// The decoded pairs of a query string.
 #[derive(Debug, Default)]
-pub struct Params {
+pub(super) struct Params {
     pairs: Vec<(String, String)>,
 }
 
 impl Params {
     /// Decodes `application/x-www-form-urlencoded` pairs.
-    pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
+    pub(super) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let Some(query) = query else { return Ok(Self::default()) };
         if query.len() > 16_384 {
             return Err(Problem::invalid("a query string is at most 16384 bytes"));
@@ -28,7 +28,7 @@ impl Params {
     }
 
     /// Takes the only value of a parameter; an empty one counts as absent.
-    pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub(super) fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let mut values = self.all(name);
         match values.len() {
             0 => Ok(None),
@@ -38,7 +38,7 @@ impl Params {
     }
 
     /// Takes all values of a parameter.
-    pub fn all(&mut self, name: &str) -> Vec<String> {
+    pub(super) fn all(&mut self, name: &str) -> Vec<String> {
         let mut values = Vec::new();
         self.pairs.retain_mut(|(pair, value)| {
             let keep = pair != name;
@@ -51,7 +51,7 @@ impl Params {
     }
 
     /// Takes a whole number.
-    pub fn number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
         self.one(name)?
             .map(|text| {
                 text.parse().map_err(|_| Problem::invalid(format!("{name} is a whole number, got {text:?}")))
@@ -60,7 +60,7 @@ impl Params {
     }
 
     /// Takes `limit`: 1 to `max`.
-    pub fn limit(&mut self, default: usize, max: usize) -> Result<usize, Problem> {
+    pub(super) fn limit(&mut self, default: usize, max: usize) -> Result<usize, Problem> {
         match self.number("limit")? {
             None => Ok(default),
             Some(n) => usize::try_from(n)
@@ -71,12 +71,12 @@ impl Params {
     }
 
     /// Takes what is left, for a parser of its own.
-    pub fn into_pairs(self) -> Vec<(String, String)> {
+    pub(super) fn into_pairs(self) -> Vec<(String, String)> {
         self.pairs
     }
 
     /// Refuses what nobody asked for, so that a misspelt filter does not pass silently.
-    pub fn finish(self) -> Result<(), Problem> {
+    pub(super) fn finish(self) -> Result<(), Problem> {
         match self.pairs.first() {
             None => Ok(()),
             Some((name, _)) => Err(Problem::invalid(format!("unknown parameter {name:?}"))),

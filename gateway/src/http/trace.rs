@@ -16,7 +16,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The id of the request being served, 32 hexadecimal digits. Made only when asked for: most requests never need one.
 #[must_use]
-pub fn current_id() -> String {
+pub(super) fn current_id() -> String {
     CURRENT.try_with(|id| id.borrow_mut().get_or_insert_with(fresh).clone()).unwrap_or_else(|_| fresh())
 }
 
@@ -40,7 +40,7 @@ fn from_headers(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Middleware: makes the id available to everything below.
-pub async fn layer(request: Request, next: Next) -> Response {
+pub(super) async fn layer(request: Request, next: Next) -> Response {
     let id = from_headers(request.headers());
     CURRENT.scope(RefCell::new(id), next.run(request)).await
 }

@@ -18,6 +18,7 @@ pub(crate) use facts::{Movement, ORDER_FACTS, Refund, handles, movement, pass_ov
 pub use figures::Figures;
 pub(crate) use parts::group;
 pub use period::{Period, PeriodError};
+pub(crate) use period::{newcomers, presence};
 
 use daybook_schemas::{Currency, Money, MoneyError};
 

@@ -71,6 +71,20 @@ pub(crate) fn periods_of(day: &str) -> [&str; 4] {
     ["all", &day[..4], &day[..7], day]
 }
 
+/// In which of the day's four periods there is any of the days of `entries`, which are in order.
+pub(crate) fn presence<T>(entries: &[T], day_of: impl Fn(&T) -> &str, day: &str) -> [bool; 4] {
+    periods_of(day).map(|period| {
+        let prefix = if period == "all" { "" } else { period };
+        let from = entries.partition_point(|entry| day_of(entry) < prefix);
+        entries.get(from).is_some_and(|entry| day_of(entry).starts_with(prefix))
+    })
+}
+
+/// By how much the unique customers of each period change when one customer's presence does.
+pub(crate) fn newcomers(before: [bool; 4], after: [bool; 4]) -> [i64; 4] {
+    std::array::from_fn(|at| i64::from(after[at]) - i64::from(before[at]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -274,10 +274,7 @@ fn count_buyer(
         let mut row = row.unwrap_or_else(|| BuyerRow::new(product, customer, currency));
         let before = row.presence(&day);
         row.count(bought, sign)?;
-        let after = row.presence(&day);
-        for (newcomer, (before, after)) in newcomers.iter_mut().zip(before.into_iter().zip(after)) {
-            *newcomer = i64::from(after) - i64::from(before);
-        }
+        newcomers = analytics::newcomers(before, row.presence(&day));
         Ok(row.unless_empty())
     })?;
     Ok(newcomers)
@@ -299,11 +296,7 @@ impl BuyerRow {
 
     /// Whether the customer bought it at all, in the day's year, in its month, on it.
     fn presence(&self, day: &str) -> [bool; 4] {
-        periods_of(day).map(|period| {
-            let prefix = if period == "all" { "" } else { period };
-            let from = self.days.partition_point(|known| known.day.as_str() < prefix);
-            self.days.get(from).is_some_and(|known| known.day.starts_with(prefix))
-        })
+        analytics::presence(&self.days, |known| &known.day, day)
     }
 
     fn count(&mut self, bought: BuyerDay, sign: i64) -> Result<(), ProjectError> {

@@ -268,10 +268,7 @@ fn count_buyer(
         let mut row = row.unwrap_or_default();
         let before = row.presence(day);
         row.count(day, sign);
-        let after = row.presence(day);
-        for (newcomer, (before, after)) in newcomers.iter_mut().zip(before.into_iter().zip(after)) {
-            *newcomer = i64::from(after) - i64::from(before);
-        }
+        newcomers = analytics::newcomers(before, row.presence(day));
         Ok(Some(row).filter(|row| !row.days.is_empty()))
     })?;
     Ok(newcomers)
@@ -280,11 +277,7 @@ fn count_buyer(
 impl BuyerRow {
     /// Whether the customer has ordered at all, in the day's year, in its month, on it.
     fn presence(&self, day: &str) -> [bool; 4] {
-        periods_of(day).map(|period| {
-            let prefix = if period == "all" { "" } else { period };
-            let from = self.days.partition_point(|(known, _)| known.as_str() < prefix);
-            self.days.get(from).is_some_and(|(known, _)| known.starts_with(prefix))
-        })
+        analytics::presence(&self.days, |(known, _)| known, day)
     }
 
     fn count(&mut self, day: &str, sign: i64) {

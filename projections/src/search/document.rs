@@ -5,11 +5,13 @@
 //! rewrites the small counter and only now and then the document. Both are functions of the log alone: a rebuild gives the
 //! same rows.
 
-use daybook_schemas::variant::{AttributeSnapshot, Event as VariantEvent, Lifecycle, Price};
+use daybook_schemas::variant::{AttributeSnapshot, Event as VariantEvent, Lifecycle};
 use daybook_schemas::{Label, ProductId, Sku, Text, Timestamp, Token, VariantId, inventory, variant};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
+
+use crate::amounts::PriceView;
 
 /// One variant as search knows it: flat, joins nothing.
 ///
@@ -45,7 +47,7 @@ pub struct Listing {
     pub description: Option<Text>,
     pub attributes: Vec<AttributeSnapshot>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub price: Option<Price>,
+    pub price: Option<PriceView>,
     /// Whole percent off the compare-at price, rounded down; 0 without one.
     pub discount_percent: u8,
     pub lifecycle: Lifecycle,
@@ -142,8 +144,9 @@ fn apply(listing: &mut Listing, event: &VariantEvent) -> Found {
         | VariantEvent::Locked(_)
         | VariantEvent::Unlocked(_) => {}
         VariantEvent::PriceChanged(changed) => {
-            listing.price = Some(changed.price);
-            listing.discount_percent = discount_percent(&changed.price);
+            let price = PriceView::from(changed.price);
+            listing.discount_percent = discount_percent(&price);
+            listing.price = Some(price);
         }
         VariantEvent::DetailsChanged(changed) => change_details(listing, changed),
         VariantEvent::SegmentationChanged(changed) => {
@@ -162,6 +165,7 @@ fn apply(listing: &mut Listing, event: &VariantEvent) -> Found {
 }
 
 fn listed(created: &variant::Created) -> Listing {
+    let price = created.price.map(PriceView::from);
     Listing {
         product_id: created.product_id.clone(),
         product_group: created.product_group.clone(),
@@ -171,8 +175,8 @@ fn listed(created: &variant::Created) -> Listing {
         category: created.category.clone(),
         description: created.description.clone(),
         attributes: created.attributes.clone(),
-        price: created.price,
-        discount_percent: created.price.as_ref().map_or(0, discount_percent),
+        discount_percent: price.as_ref().map_or(0, discount_percent),
+        price,
         lifecycle: Lifecycle::Draft,
         channels: created.channels.clone(),
         regions: created.regions.clone(),
@@ -231,9 +235,9 @@ pub const fn popularity_bucket(units: u64) -> u64 {
 
 /// Whole percent off the compare-at price, rounded down; 0 without one, or if the price is not below it.
 #[must_use]
-pub fn discount_percent(price: &Price) -> u8 {
+pub fn discount_percent(price: &PriceView) -> u8 {
     let Some(compare_at) = price.compare_at else { return 0 };
-    let (now, was) = (price.amount.amount(), compare_at.amount());
+    let (now, was) = (price.amount, compare_at);
     if was <= Decimal::ZERO || now >= was || now < Decimal::ZERO {
         return 0;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::count::{BUCKETS, Counts, Wanted};
@@ -10,7 +11,7 @@ use super::schema::{EVERYWHERE, SEPARATOR};
 use super::segment::{Dimension, SegmentColumns, Vocabularies};
 
 /// A value of a facet and how many hits have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FacetValue {
     /// The value; for prices `10-20` (from 10, below 20) or `100000-` (from 100,000).
     pub value: String,

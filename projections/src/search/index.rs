@@ -1,7 +1,6 @@
 //! The writer: events into rows, rows into the engine, checkpoint and segments in one commit.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +8,14 @@ use std::time::Duration;
 use daybook_eventlog::Position;
 use daybook_schemas::{AnyEvent, VariantId, order};
 use foldhash::HashMap;
-use serde::{Deserialize, Serialize};
-use tantivy::index::SegmentMeta;
-use tantivy::indexer::{IndexWriterOptions, LogMergePolicy, MergeCandidate, MergePolicy};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{
-    DocAddress, DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term,
+    DocAddress, DocSet, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term,
 };
 
 use super::SearchOptions;
-use super::analysis::ANALYSIS_VERSION;
 use super::document::{Counter, Misfit, SearchDocument, fold_inventory, fold_variant, popularity_bucket};
+use super::folder::{Payload, open_index, read_payload, writer};
 use super::query::{SearchReader, Shared};
 use super::rows::Rows;
 use super::schema::{self, COUNTERS, DOCUMENTS, Fields, UNBORN, key_term};
@@ -29,23 +25,11 @@ use crate::model::{ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreE
 /// Name of the read model.
 pub const NAME: &str = "search";
 
-/// Moves whenever the form of what is stored changes.
-const FORMAT: u32 = 1;
-
 /// Counters kept in memory between commits, so that a best-seller is not read from the index for each sale.
 const MAX_KNOWN_COUNTERS: usize = 200_000;
 
 /// Bytes that an uncommitted row is counted as beside its texts.
 const ROW_OVERHEAD_BYTES: usize = 640;
-
-/// What a commit says about itself; the engine writes it in the same atomic step as the list of segments.
-#[derive(Debug, Serialize, Deserialize)]
-struct Payload {
-    format: u32,
-    analysis: u32,
-    generation: u64,
-    checkpoint: Position,
-}
 
 /// An uncommitted row.
 struct Pending<T> {
@@ -235,8 +219,7 @@ impl SearchModel {
 
     /// Commits what the engine was given, together with the checkpoint, and shows it to readers.
     fn commit_engine(&mut self, checkpoint: Position) -> tantivy::Result<()> {
-        let payload =
-            Payload { format: FORMAT, analysis: ANALYSIS_VERSION, generation: self.generation, checkpoint };
+        let payload = Payload::new(self.generation, checkpoint);
         let mut prepared = self.writer_mut().prepare_commit()?;
         prepared.set_payload(&schema::to_json(&payload));
         prepared.commit().map(|_| ())
@@ -435,106 +418,5 @@ fn misfit_error(event: &Projected, misfit: Misfit) -> ProjectError {
     match misfit {
         Misfit::Gap { from, to } => ProjectError::Gap { model: NAME, stream: stream.to_owned(), from, to },
         Misfit::Impossible(why) => ProjectError::Rejected(format!("{stream}: {why}")),
-    }
-}
-
-fn open_index(folder: &Path) -> Result<(Index, Fields), StoreError> {
-    let (schema, fields) = schema::build();
-    let unavailable = |e: std::io::Error| StoreError::Unavailable(format!("{}: {e}", folder.display()));
-    fs::create_dir_all(folder).map_err(unavailable)?;
-    if !folder.join("meta.json").exists() {
-        let foreign = fs::read_dir(folder).map_err(unavailable)?.any(|entry| {
-            // What creating an index leaves behind when it is cut short.
-            entry.is_ok_and(|entry| {
-                !matches!(
-                    entry.file_name().to_str(),
-                    Some(".managed.json" | ".tantivy-writer.lock" | ".tantivy-meta.lock")
-                )
-            })
-        });
-        if foreign {
-            return Err(StoreError::Damaged(format!("{} holds files but no search index", folder.display())));
-        }
-        return Ok((Index::create_in_dir(folder, schema).map_err(store_error)?, fields));
-    }
-    let damaged = |e: tantivy::TantivyError| StoreError::Damaged(format!("{}: {e}", folder.display()));
-    let index = Index::open_in_dir(folder).map_err(damaged)?;
-    if index.schema() != schema {
-        return Err(StoreError::Damaged(format!(
-            "{} holds a search index of another build",
-            folder.display()
-        )));
-    }
-    Ok((index, fields))
-}
-
-fn read_payload(index: &Index, options: &SearchOptions) -> Result<Option<Payload>, StoreError> {
-    let damaged = |what: String| StoreError::Damaged(format!("the search index {what}"));
-    let metas = index.load_metas().map_err(|e| damaged(format!("has no readable list of segments: {e}")))?;
-    let Some(text) = metas.payload else {
-        return if metas.segments.is_empty() {
-            Ok(None)
-        } else {
-            Err(damaged("has no checkpoint".to_owned()))
-        };
-    };
-    let payload: Payload =
-        serde_json::from_str(&text).map_err(|e| damaged(format!("has no readable checkpoint: {e}")))?;
-    if payload.format != FORMAT || payload.analysis != ANALYSIS_VERSION {
-        return Err(damaged("was written by another build".to_owned()));
-    }
-    if payload.generation != options.generation {
-        return Err(damaged(format!("is generation {}, not {}", payload.generation, options.generation)));
-    }
-    Ok(Some(payload))
-}
-
-fn writer(index: &Index, options: &SearchOptions) -> Result<IndexWriter, StoreError> {
-    let threads = options.writer_threads.max(1);
-    let writer_options = IndexWriterOptions::builder()
-        .num_worker_threads(threads)
-        .memory_budget_per_thread((options.writer_heap_bytes / threads).max(16_000_000))
-        .num_merge_threads(1)
-        .build();
-    let writer = index.writer_with_options(writer_options).map_err(|e| match e {
-        tantivy::TantivyError::LockFailure(..) => {
-            StoreError::Unavailable("another process writes this search index".to_owned())
-        }
-        other => store_error(other),
-    })?;
-    writer.set_merge_policy(Box::new(Merges::default()));
-    Ok(writer)
-}
-
-/// Which segments are merged. They stay small enough that a broad query spreads over the cores, and few enough that a look-up
-/// by key is cheap.
-#[derive(Debug)]
-struct Merges {
-    by_size: LogMergePolicy,
-}
-
-/// Segments above this many documents are only rewritten to get rid of deleted ones.
-const LARGE_SEGMENT_DOCUMENTS: usize = 1_000_000;
-
-impl Default for Merges {
-    fn default() -> Self {
-        let mut by_size = LogMergePolicy::default();
-        by_size.set_max_docs_before_merge(LARGE_SEGMENT_DOCUMENTS);
-        by_size.set_min_layer_size(20_000);
-        by_size.set_del_docs_ratio_before_merge(0.3);
-        Self { by_size }
-    }
-}
-
-impl MergePolicy for Merges {
-    fn compute_merge_candidates(&self, segments: &[SegmentMeta]) -> Vec<MergeCandidate> {
-        let mut candidates = self.by_size.compute_merge_candidates(segments);
-        // The policy by size never looks at large segments again: a third of them deleted is worth a rewrite.
-        let worn = |segment: &&SegmentMeta| {
-            segment.num_docs() as usize > LARGE_SEGMENT_DOCUMENTS
-                && segment.num_deleted_docs() > segment.max_doc() / 3
-        };
-        candidates.extend(segments.iter().filter(worn).map(|segment| MergeCandidate(vec![segment.id()])));
-        candidates
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`document`]: rows and pure folds; [`analysis`]: how texts become tokens, the same for every engine
 //! - `schema`, [`index`]: rows into the engine; checkpoint and segments are one atomic commit
+//! - `folder`: what may be opened as an index; `merges`: when its segments are put together
 //! - `store`, `rows`: reading rows back, by key and for reconciliation
 //! - [`request`]: what may be asked, parsed from query-string pairs; [`cursor`]: where a page ended
 //! - `text`: words of a query to terms of the index (exact, synonym, prefix, typo)
@@ -17,9 +18,11 @@ pub mod cursor;
 pub mod document;
 mod facets;
 mod filter;
+mod folder;
 mod highlight;
 pub mod index;
 mod kind;
+mod merges;
 pub mod query;
 pub mod request;
 mod rows;

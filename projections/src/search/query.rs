@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use daybook_eventlog::Position;
-use daybook_schemas::variant::{AttributeSnapshot, Lifecycle, Price};
+use daybook_schemas::variant::{AttributeSnapshot, Lifecycle};
 use daybook_schemas::{Label, ProductId, Sku, Timestamp, VariantId};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tantivy::query::{EnableScoring, Weight};
 use tantivy::{DocAddress, Executor, IndexReader};
@@ -26,6 +27,7 @@ use super::segment::{Dimension, SegmentView, View, Vocabularies};
 use super::store::{parse, row_text, store_error};
 use super::text::{Resolver, TextQuery};
 use super::top::{Best, Candidate, by_column, by_score, key_score};
+use crate::amounts::PriceView;
 use crate::model::StoreError;
 
 pub use super::facets::FacetValue;
@@ -38,7 +40,7 @@ const PARALLEL_FROM_DOCUMENTS: u64 = 30_000;
 const KEPT_CANDIDATES: usize = 128;
 
 /// One variant that was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SearchHit {
     pub variant_id: VariantId,
     pub product_id: ProductId,
@@ -48,7 +50,7 @@ pub struct SearchHit {
     pub brand: Label,
     pub category: Label,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub price: Option<Price>,
+    pub price: Option<PriceView>,
     pub discount_percent: u8,
     pub attributes: Vec<AttributeSnapshot>,
     pub in_stock: bool,
@@ -64,7 +66,7 @@ pub struct SearchHit {
 }
 
 /// What a search found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SearchResponse {
     /// Variants that fit, exactly.
     pub total: u64,

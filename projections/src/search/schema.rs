@@ -3,7 +3,6 @@
 //! Every document holds exactly one value in every single-valued column, hidden rows too: a column without holes is read
 //! several times faster than one with.
 
-use daybook_schemas::money::Money;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use tantivy::schema::{
@@ -130,11 +129,11 @@ impl Columns {
             brand: listing.brand.as_str().to_owned(),
             category: listing.category.as_str().to_owned(),
             lifecycle: listing.lifecycle.as_str().to_owned(),
-            currency: listing.price.map_or_else(String::new, |price| price.currency().as_str().to_owned()),
+            currency: listing.price.map_or_else(String::new, |price| price.currency.as_str().to_owned()),
             attribute: attribute_values(listing),
             channel: places(&listing.channels),
             region: places(&listing.regions),
-            price: listing.price.map_or(0, |price| price_rank(price.amount)),
+            price: listing.price.map_or(0, |price| decimal_rank(price.amount)),
             discount: u64::from(listing.discount_percent),
             popularity: document.popularity,
             created: created_rank(listing.created_at.as_micros()),
@@ -187,11 +186,6 @@ fn places(tokens: &[daybook_schemas::Token]) -> Vec<String> {
 
 /// Amount in millionths of the currency unit, plus 1; 0 is "no price". Amounts above 9.2·10^12 are all the same; below zero
 /// there is no price.
-pub(super) fn price_rank(amount: Money) -> u64 {
-    decimal_rank(amount.amount())
-}
-
-/// See [`price_rank`].
 pub(super) fn decimal_rank(amount: Decimal) -> u64 {
     const MOST: u64 = i64::MAX.unsigned_abs();
     if amount.is_sign_negative() && !amount.is_zero() {

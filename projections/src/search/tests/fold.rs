@@ -81,7 +81,7 @@ fn popularity_has_three_binary_digits() {
 
 #[test]
 fn discounts_are_whole_percents_rounded_down() {
-    let discount = |now, was| discount_percent(&price(now, was));
+    let discount = |now, was| discount_percent(&price(now, was).into());
     assert_eq!(discount("10", None), 0);
     assert_eq!(discount("2", Some("3")), 33);
     assert_eq!(discount("3", Some("3")), 0);

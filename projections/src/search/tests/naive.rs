@@ -38,7 +38,7 @@ fn fits(request: &SearchRequest, document: &SearchDocument, listing: &Listing) -
     let place = |wanted: &Option<daybook_schemas::Token>, places: &[daybook_schemas::Token]| {
         wanted.as_ref().is_none_or(|w| places.is_empty() || places.contains(w))
     };
-    let amount = listing.price.map(|price| price.amount.amount());
+    let amount = listing.price.map(|price| price.amount);
     let price = (request.price_min.is_none() && request.price_max.is_none())
         || amount.is_some_and(|amount| {
             request.price_min.is_none_or(|min| amount >= min)
@@ -56,7 +56,7 @@ fn fits(request: &SearchRequest, document: &SearchDocument, listing: &Listing) -
         attribute("size"),
         place(&request.channel, &listing.channels),
         place(&request.region, &listing.regions),
-        request.currency.is_none_or(|c| listing.price.is_some_and(|price| price.currency() == c)),
+        request.currency.is_none_or(|c| listing.price.is_some_and(|price| price.currency == c)),
         lifecycle,
         price,
         request.in_stock.is_none_or(|wanted| wanted == document.in_stock),
@@ -139,7 +139,7 @@ pub(super) fn search(request: &SearchRequest, documents: &[SearchDocument]) -> E
 
 fn order(request: &SearchRequest, document: &SearchDocument) -> (Decimal, u64, String) {
     let Some(listing) = &document.listing else { unreachable!("only listed ones are found") };
-    let price = listing.price.map(|price| price.amount.amount());
+    let price = listing.price.map(|price| price.amount);
     let key = match request.effective_sort() {
         Sort::Relevance => return (Decimal::ZERO, 0, document.variant_id.to_string()),
         Sort::PriceAscending => price.unwrap_or(Decimal::MAX),
@@ -171,7 +171,7 @@ fn values(document: &SearchDocument, listing: &Listing) -> BTreeSet<(String, Str
         }
     }
     if let Some(price) = listing.price {
-        let amount = price.amount.amount();
+        let amount = price.amount;
         let ends =
             ["0", "1", "2", "5", "10", "20", "50", "100", "200", "500", "1000", "2000", "5000", "10000"];
         let holding = ends.windows(2).find(|pair| {

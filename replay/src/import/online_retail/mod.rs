@@ -23,4 +23,13 @@ mod run;
 mod source;
 
 pub use run::{ClassReport, ImportError, Options, Report, import};
-pub use source::{SourceError, check};
+pub use source::SourceError;
+
+/// Reads and plans a whole file, and sends nothing; gives the number of commands. For fuzzing.
+#[doc(hidden)]
+pub fn check(bytes: &[u8]) -> Result<usize, SourceError> {
+    let source = source::Source::read(bytes)?;
+    let mut plan = plan::Plan::new(&source);
+    let prologue = plan.prologue().len();
+    Ok(prologue + source.rows.iter().map(|row| plan.commands(row).len()).sum::<usize>())
+}

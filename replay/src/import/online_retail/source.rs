@@ -214,9 +214,3 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
         .and_then(|(date, time)| Timestamp::parse(&format!("{date}T{time}Z")).ok())
         .ok_or_else(|| format!("invoice date {:?} is not like 2010-12-01 08:26:00", clip(text)))
 }
-
-/// Reads a file only to see that it is one; for fuzzing.
-#[doc(hidden)]
-pub fn check(bytes: &[u8]) -> Result<usize, SourceError> {
-    Source::read(bytes).map(|source| source.rows.len())
-}

@@ -1,0 +1,111 @@
+//! The query API, a file a kind of read model. Every handler: wait for `min_position` if asked, read from the live generation, say how current it is.
+
+pub(super) mod analytics;
+pub(super) mod catalogue;
+pub(super) mod orders;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use daybook_eventlog::Position;
+use daybook_projections::generations::Generation;
+use daybook_projections::model::StoreError;
+use daybook_projections::rows::ReadTransaction;
+use daybook_projections::runner::RunnerError;
+use daybook_projections::search::SearchError;
+use serde::Serialize;
+
+use super::App;
+use super::problem::Problem;
+
+/// How long a query waits for `min_position`.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a read model could not be read");
+        Self::unavailable("unavailable", "the read model cannot be read now", 1)
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Invalid(reason) => Self::invalid(reason),
+            SearchError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The live generation of a projection, current to `min_position`. A generation that is swapped out while it is waited for
+/// is no error to the reader: the wait goes on with the one that took its place.
+async fn current(app: &App, projection: &str, min_position: Position) -> Result<Arc<Generation>, Problem> {
+    let deadline = Instant::now() + MAX_WAIT;
+    loop {
+        let live = app.node.projections().live(projection)?;
+        if min_position == 0 {
+            return Ok(live);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match live.handle.wait_for(min_position, left).await {
+            Ok(_) => return Ok(live),
+            Err(error) => {
+                let swapped = app.node.projections().live(projection)?.number != live.number;
+                // Between the stop of the old one and the swap there is a moment.
+                let stopping = matches!(error, RunnerError::Stopped(_)) && !*app.stopping.borrow();
+                if left.is_zero() || !(swapped || stopping) {
+                    return Err(error.into());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Reads rows of a projection on a thread that may block.
+async fn read<T: Send + 'static>(
+    app: &App,
+    projection: &'static str,
+    min_position: Position,
+    query: impl FnOnce(&dyn ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+) -> Result<(T, Position), Problem> {
+    let live = current(app, projection, min_position).await?;
+    let reader = live
+        .queries
+        .rows()
+        .ok_or_else(|| Problem::internal(format!("projection {projection} has no rows")))?;
+    let work = move || -> Result<(T, Position), StoreError> {
+        let transaction = reader.begin()?;
+        let value = query(&*transaction)?;
+        Ok((value, transaction.checkpoint()))
+    };
+    Ok(tokio::task::spawn_blocking(work).await.map_err(Problem::internal)??)
+}
+
+fn respond(value: &impl Serialize, position: Position) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(value).map_err(Problem::internal)?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::HeaderName::from_static("daybook-position"), HeaderValue::from(position)),
+    ];
+    Ok((headers, body).into_response())
+}
+
+fn found<T: Serialize>(
+    (value, position): (Option<T>, Position),
+    what: impl FnOnce() -> String,
+) -> Result<Response, Problem> {
+    match value {
+        Some(value) => respond(&value, position),
+        None => Err(Problem::not_found(what())),
+    }
+}
+
+fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
+    if let Some(fields) = body.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    body
+}
