@@ -88,6 +88,53 @@ async fn an_order_from_placing_to_refund() {
     server.stop();
 }
 
+/// Without a currency in the query: the configured one, else that of most orders; an explicit one always wins.
+#[tokio::test]
+async fn analytics_are_in_the_configured_currency() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let mut client = server.connect().await;
+    let mut position = String::new();
+    for (id, currency, orders) in [("in-eur", "EUR", 1), ("in-gbp", "GBP", 2)] {
+        let mut new = shirt(id, "M");
+        new["price"]["currency"] = json!(currency);
+        client.command(&format!("variant/{id}/create"), new).await;
+        client.command(&format!("variant/{id}/submit"), json!({})).await;
+        client.command(&format!("variant/{id}/approve"), json!({})).await;
+        client.command(&format!("inventory/{id}/receive"), json!({"quantity": 10})).await;
+        for n in 0..orders {
+            let lines = json!([{"variant_id": id, "quantity": 1}]);
+            let order = json!({"customer_id": "ada", "payment_method": "card", "lines": lines});
+            let placed = client.command(&format!("order/{id}-{n}/place"), order).await;
+            position = placed["position"].as_str().unwrap().to_owned();
+        }
+    }
+    let sales = format!("/v1/analytics/sales?min_position={position}");
+    let ada = format!("/v1/analytics/customers/ada?min_position={position}");
+    let product = format!("/v1/analytics/products/in-gbp?min_position={position}");
+    for path in [&sales, &ada] {
+        assert_eq!(client.get(path).await["currency"], "GBP", "{path}");
+        assert_eq!(client.get(&format!("{path}&currency=EUR")).await["currency"], "EUR", "{path}");
+    }
+    server.stop();
+
+    let file = folder.path().join("daybook.toml");
+    std::fs::write(&file, "currency = \"EUR\"\n").unwrap();
+    let server =
+        Server::start_with(&data, &["serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()]);
+    let mut client = server.connect().await;
+    for path in [&sales, &ada] {
+        let report = client.get(path).await;
+        assert_eq!((&report["currency"], &report["orders"]), (&json!("EUR"), &json!(1)), "{path}");
+        assert_eq!(client.get(&format!("{path}&currency=GBP")).await["orders"], 2, "{path}");
+    }
+    // It was never sold in EUR: what there is, is shown, unless EUR is asked for.
+    assert_eq!(client.get(&product).await["currency"], "GBP");
+    assert_eq!(client.status(&format!("{product}&currency=EUR")).await, 404);
+    server.stop();
+}
+
 #[tokio::test]
 async fn configuration_and_sku_are_unique_and_the_lifecycle_is_kept() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use daybook_gateway::load::client::{Answer, Connection, request};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// How long anything in a test may take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -76,6 +78,19 @@ impl Server {
 
     pub async fn connect(&self) -> Client {
         Client(Connection::open(self.address).await.expect("the server takes connections"))
+    }
+
+    /// Sends bytes as they are and gives all that comes back until the server closes the connection.
+    pub async fn raw(&self, bytes: &[u8]) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.expect("the server takes connections");
+            // The server may answer and close before it has read everything.
+            let _ = stream.write_all(bytes).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        tokio::time::timeout(DEADLINE, exchange).await.expect("the server closes the connection")
     }
 
     /// `kill -9`.

@@ -10,3 +10,5 @@ mod harness;
 mod import;
 mod kill;
 mod reconcile;
+mod snapshots;
+mod web;

@@ -83,9 +83,9 @@ async fn run(
     let server = tokio::spawn(http::serve(listener, config, Arc::clone(&node), stop));
     print_line(format_args!("listening on http://{address}"))?;
     tracing::info!(%address, "API under /v1, documentation under /docs, console under /console");
-    let served = server.await.context("the server's task failed")?;
+    let served = server.await;
     node.close().await;
-    served.context("serving failed")?;
+    served.context("the server's task failed")?;
     tracing::info!("stopped; nothing is left undone");
     Ok(Outcome::Done)
 }

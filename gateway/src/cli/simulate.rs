@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, config: Config, command: Simulate) -> a
 struct OwnServer {
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    server: tokio::task::JoinHandle<()>,
     node: Arc<Node>,
     _folder: tempfile::TempDir,
 }
@@ -65,7 +65,7 @@ impl OwnServer {
 
     async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
-        self.server.await.context("the server's task failed")?.context("serving failed")?;
+        self.server.await.context("the server's task failed")?;
         self.node.close().await;
         Ok(())
     }

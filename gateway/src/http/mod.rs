@@ -13,6 +13,7 @@ mod operations;
 mod params;
 pub mod problem;
 mod queries;
+mod server;
 mod trace;
 
 use std::ops::Deref;
@@ -24,7 +25,6 @@ use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use bytes::Bytes;
 use daybook_commands::Dispatcher;
 use daybook_eventlog::EventLog;
@@ -64,12 +64,7 @@ impl Deref for App {
 }
 
 /// Serves until `stop` turns true, then finishes what is under way.
-pub async fn serve(
-    listener: TcpListener,
-    config: Config,
-    node: Arc<Node>,
-    mut stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, config: Config, node: Arc<Node>, stop: watch::Receiver<bool>) {
     let app = App(Arc::new(Inner {
         authenticator: Authenticator::new(&config),
         log: Arc::clone(node.log()),
@@ -80,22 +75,12 @@ pub async fn serve(
         config,
         node,
     }));
-    // Small replies must not wait for a full packet.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
     let mut drain = stop.clone();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
-        // An error means that the sender is gone, which is a reason to stop as well.
-        let _ = stop.wait_for(|stop| *stop).await;
-    });
+    let limits = app.config.limits;
     tokio::select! {
-        result = server.into_future() => result,
+        () = server::run(listener, router(app), limits, stop) => {}
         () = async { let _ = drain.wait_for(|stop| *stop).await; tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("connections were still open {} s after the stop; closing them", DRAIN.as_secs());
-            Ok(())
         }
     }
 }
