@@ -184,23 +184,21 @@ fn assert_equals(log: &SegmentLog, model: &MemoryLog) {
 
 /// Does with the model what the log did: what was refused for want of room, or because the disk could not be read, did
 /// not happen; all else gives the same.
-/// Returns the appends from the first one on of which nothing is known.
+/// Returns the appends of which nothing is known; behind the first of them nothing is acknowledged.
 fn follow(model: &MemoryLog, group: &[Append], results: &[Result<Appended, AppendError>]) -> Vec<Append> {
-    for (i, (append, result)) in group.iter().zip(results).enumerate() {
+    let mut in_doubt = Vec::new();
+    for (append, result) in group.iter().zip(results) {
         match result {
             Err(AppendError::DiskFull(_) | AppendError::Unavailable { indeterminate: false, .. }) => {}
-            Err(AppendError::Stopped(_)) => {
-                let rest = &results[i..];
-                assert!(rest.iter().all(|r| matches!(r, Err(AppendError::Stopped(_)))), "{results:?}");
-                return group[i..].to_vec();
-            }
+            Err(AppendError::Stopped(_)) => in_doubt.push(append.clone()),
             Ok(_) | Err(_) => {
+                assert!(in_doubt.is_empty(), "{results:?}");
                 let wanted = wait(model.append(append.clone()));
                 assert_eq!(format!("{result:?}"), format!("{wanted:?}"));
             }
         }
     }
-    Vec::new()
+    in_doubt
 }
 
 /// After a restart: takes into the model what the log kept of the appends in doubt, which is the first few of them.
@@ -273,7 +271,10 @@ fn a_fault_at_every_step_of_a_life_loses_nothing_acknowledged() {
         .flat_map(|step| {
             let crash = FaultPlan { crash_at: Some(step), ..FaultPlan::default() };
             let short = FaultPlan { short: true, ..crash.clone() };
-            [crash, short, fail(step, io::ErrorKind::Other), fail(step, io::ErrorKind::StorageFull)]
+            let full = fail(step, io::ErrorKind::StorageFull);
+            // Refused for want of room, then a commit or two, then the power: what was refused must not come back.
+            let full_and_crash = FaultPlan { crash_at: Some(step + 3 + step % 4), ..full.clone() };
+            [crash, short, fail(step, io::ErrorKind::Other), full, full_and_crash]
         })
         .collect();
     println!("{} cases", plans.len());
@@ -287,6 +288,10 @@ fn random_plan(dice: &mut Workload) -> FaultPlan {
     match dice.below(8) {
         0 => FaultPlan { fail: Some((step..step + 1, io::ErrorKind::Other)), ..plan },
         1 => FaultPlan { fail: Some((step..step + 1 + dice.below(9), io::ErrorKind::StorageFull)), ..plan },
+        4 => {
+            let fail = Some((step..step + 1, io::ErrorKind::StorageFull));
+            FaultPlan { fail, crash_at: Some(step + 2 + dice.below(6)), ..plan }
+        }
         2 => FaultPlan { fail_syncs: Some(step / 2..step / 2 + 1), ..plan },
         3 => FaultPlan { capacity: Some(20_000 + dice.index(60_000)), ..plan },
         _ => FaultPlan { crash_at: Some(step), ..plan },
@@ -340,6 +345,9 @@ fn a_failed_sync_stops_the_log_for_good() {
     assert!(log.stopped().is_some());
     // Reads go on, and show nothing that is not durable.
     assert_eq!(select(&log, &Filter::default()), select_in(&model, &Filter::default()));
+    let stream = stream(0);
+    assert_eq!(log.read_stream_blocking(&stream, 1, 100).unwrap().len(), 3);
+    assert_eq!(wait(log.stream_revision(&stream)).unwrap(), 3);
     drop(log);
     let log = open(&disk.restart(5, FaultPlan::default()), true).unwrap();
     settle(&log, &model, &second);

@@ -219,6 +219,26 @@ fn every_flipped_bit_of_a_killed_log_is_detected_or_cuts_the_last_group_and_says
     flip_every_bit(&killed_log());
 }
 
+/// Opening a killed log says that what it found is durable: from then on nothing of it passes for a torn tail.
+#[test]
+fn after_the_next_opening_the_last_group_of_a_killed_log_is_in_no_doubt() {
+    let killed = killed_log();
+    let disk = FaultStorage::from_files(&killed.files);
+    let log = SegmentLog::open_on(Arc::new(disk.clone()), options()).unwrap();
+    // Killed again before anything was appended.
+    let files = disk.restart(1, Default::default()).files();
+    drop(log);
+    let newest = files.iter().rposition(|(name, _)| name.ends_with(".log")).unwrap();
+    let places: Vec<usize> = killed.in_doubt.collect();
+    in_parallel(&places, |at| {
+        for bit in 0..8 {
+            let mut damaged = files.clone();
+            damaged[newest].1[*at] ^= 1 << bit;
+            assert_eq!(outcome(&damaged, &killed.events), Outcome::Detected, "byte {at} bit {bit}");
+        }
+    });
+}
+
 #[test]
 fn every_cut_is_detected() {
     for sample in [closed_log(), killed_log()] {

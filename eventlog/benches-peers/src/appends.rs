@@ -83,7 +83,8 @@ fn lone_appends(input: &Input, contenders: &mut [Box<dyn Contender>]) -> u64 {
     let bare = median(times[0].clone());
     for (contender, times) in contenders.iter().zip(&mut times) {
         times.sort_by(f64::total_cmp);
-        let (p10, p50, p99) = (times[times.len() / 10], times[times.len() / 2], times[times.len() * 99 / 100]);
+        let (p10, p50, p99) =
+            (times[times.len() / 10], times[times.len() / 2], times[times.len() * 99 / 100]);
         println!(
             "append   1 a commit  {:<26} p10 {p10:>7.0} µs  p50 {p50:>7.0} µs ({:.2} of the bare file)  p99 {p99:>7.0} µs",
             contender.name(),

@@ -171,7 +171,13 @@ impl Contender for Sqlite {
             .expect("a statement");
         for n in first..first + size as u64 {
             let stream = input.stream(n).as_str();
-            let values = (stream, n / 10_000, u128::from(n).to_le_bytes(), "inventory.reserved", &input.payload(n)[..]);
+            let values = (
+                stream,
+                n / 10_000,
+                u128::from(n).to_le_bytes(),
+                "inventory.reserved",
+                &input.payload(n)[..],
+            );
             insert.execute(values).expect("an insert");
         }
         drop(insert);

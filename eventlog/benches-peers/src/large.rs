@@ -82,7 +82,11 @@ pub fn measure(streams: u64) {
     println!("seal   caught up {:.1} s later: {:?}", start.elapsed().as_secs_f64(), log.stats());
     drop(log);
     on_disk(folder.path());
-    reads(folder.path(), &shape);
+    // In a process of its own, so that its memory is that of reading.
+    let me = std::env::current_exe().expect("this program");
+    let mut reader =
+        Command::new(me).arg("read").arg(folder.path()).arg(streams.to_string()).spawn().expect("a process");
+    assert!(reader.wait().expect("it ends").success());
     drop(folder);
     open_after_kill();
 }
@@ -110,7 +114,9 @@ fn on_disk(folder: &Path) {
     );
 }
 
-fn reads(folder: &Path, shape: &Shape) {
+/// Reads a log that [`measure`] has filled.
+pub fn reads(folder: &Path, streams: u64) {
+    let shape = Shape::new(streams);
     // Into the page cache, as it is after use.
     for entry in std::fs::read_dir(folder).expect("the folder") {
         let mut file = std::fs::File::open(entry.expect("an entry").path()).expect("a file");
@@ -145,30 +151,40 @@ fn reads(folder: &Path, shape: &Shape) {
         );
     }
     println!("memory {} MiB resident after that", memory_mib("VmRSS:"));
-    scans(log, shape);
+    scans(log, &shape);
 }
 
 fn scans(log: Arc<SegmentLog>, shape: &Shape) {
     let until = shape.events().min(4_000_000);
-    let rate = |run: &dyn Fn() -> u64| {
-        let rates = (0..3).map(|_| {
-            let start = Instant::now();
-            run() as f64 / start.elapsed().as_secs_f64()
-        });
-        median(rates.collect())
+    // By the clock, and by the time that the reading thread was on a processor.
+    let rate = |what: &str, run: &dyn Fn() -> u64| {
+        let (clock, cpu): (Vec<f64>, Vec<f64>) = (0..5)
+            .map(|_| {
+                let (start, cpu_start) = (Instant::now(), thread_time());
+                let events = run() as f64;
+                (events / start.elapsed().as_secs_f64(), events / (thread_time() - cpu_start).as_secs_f64())
+            })
+            .unzip();
+        println!(
+            "scan   {what}: {:.0} events/s (best {:.0}), {:.0} a second of this thread on a processor",
+            median(clock.clone()),
+            clock.iter().copied().fold(0.0, f64::max),
+            median(cpu)
+        );
     };
     let read = |decode: bool| {
         let (mut after, mut total) = (0, 0);
         while after < until {
             let page = log.read_all_blocking(after, &Filter::default(), 4096, 8 << 20).expect("a page");
-            total += page.events.iter().map(|event| if decode { decoded(event.data()) } else { 1 }).sum::<u64>();
+            total +=
+                page.events.iter().map(|event| if decode { decoded(event.data()) } else { 1 }).sum::<u64>();
             after = page.scanned_to;
         }
         assert!(total >= until);
         after
     };
-    println!("scan   raw, one thread: {:.0} events/s", rate(&|| read(false)));
-    println!("scan   decoded, one thread: {:.0} events/s", rate(&|| read(true)));
+    rate("raw, one thread", &|| read(false));
+    rate("decoded, one thread", &|| read(true));
     let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
     let all: Arc<dyn EventLog> = log.clone();
     let parallel = || {
@@ -176,11 +192,13 @@ fn scans(log: Arc<SegmentLog>, shape: &Shape) {
             events.iter().map(|event| decoded(event.data())).sum::<u64>()
         };
         let mut total = 0;
-        runtime.block_on(scan_in_order(&all, Scan::all(0, until), work, |sum, _| total += sum)).expect("a scan");
+        runtime
+            .block_on(scan_in_order(&all, Scan::all(0, until), work, |sum, _| total += sum))
+            .expect("a scan");
         assert!(total >= until);
         until
     };
-    println!("scan   decoded, in order on all cores: {:.0} events/s", rate(&parallel));
+    rate("decoded, in order on all cores", &parallel);
     let absent = Filter { types: vec!["none".into()], ..Filter::default() };
     let skip = || {
         let (mut after, head) = (0, log.head_position());
@@ -189,7 +207,7 @@ fn scans(log: Arc<SegmentLog>, shape: &Shape) {
         }
         head
     };
-    println!("scan   for a type that is not there: {:.0} events/s passed over", rate(&skip));
+    rate("for a type that is not there", &skip);
 }
 
 fn decoded(data: &[u8]) -> u64 {
@@ -199,7 +217,7 @@ fn decoded(data: &[u8]) -> u64 {
 }
 
 /// A process that fills unsealed segments and is killed, and how long the log takes to open after that.
-fn open_after_kill() {
+pub fn open_after_kill() {
     let rates = (0..3).map(|_| {
         let folder = folder();
         let me = std::env::current_exe().expect("this program");

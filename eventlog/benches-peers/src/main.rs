@@ -3,9 +3,10 @@
 //! - `cargo run --release --features peers -- appends`: seven rounds in which all contenders take turns, so that whatever
 //!   else the machine does meets all of them. Without the feature the bare file and the segment log only.
 //! - `cargo run --release -- large [STREAMS]`: a log of STREAMS streams (default 10,000,000) and twice as many events.
+//! - `cargo run --release -- open`: its last part alone, opening after a kill.
 //! - `cargo run --release -- profile SIZE`: the segment log alone at SIZE events a commit, for a profiler.
 //!
-//! `DAYBOOK_BENCH_DIR` names the disk to measure.
+//! UmaDB's crates need `protoc` (Debian: protobuf-compiler) to build. `DAYBOOK_BENCH_DIR` names the disk to measure.
 
 mod appends;
 mod contenders;
@@ -28,9 +29,16 @@ fn main() -> ExitCode {
             large::measure(streams.first().map_or(10_000_000, |n| n.parse().expect("a number of streams")));
         }
         ["profile", size] => appends::profile(size.parse().expect("a number of events")),
+        ["read", folder, streams] => {
+            large::reads(Path::new(folder), streams.parse().expect("a number of streams"))
+        }
+        ["open"] => {
+            conditions();
+            large::open_after_kill();
+        }
         ["fill-unsealed", folder] => large::fill_unsealed(Path::new(folder)),
         _ => {
-            eprintln!("usage: daybook-eventlog-peers appends | large [STREAMS] | profile SIZE");
+            eprintln!("usage: daybook-eventlog-peers appends | large [STREAMS] | open | profile SIZE");
             return ExitCode::from(2);
         }
     }
@@ -44,6 +52,10 @@ fn conditions() {
     let model = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
     let memory = read("/proc/meminfo");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("{cores} cores ({}), {}", model.rsplit(": ").next().unwrap_or_default(), memory.lines().next().unwrap_or_default());
+    println!(
+        "{cores} cores ({}), {}",
+        model.rsplit(": ").next().unwrap_or_default(),
+        memory.lines().next().unwrap_or_default()
+    );
     println!("load before the run: {}", read("/proc/loadavg").trim());
 }

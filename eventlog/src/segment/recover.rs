@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use uuid::Uuid;
 
@@ -47,23 +48,58 @@ pub(crate) fn recover(storage: &dyn Storage, options: &SegmentOptions) -> Result
     let mut report = OpenReport::default();
     let firsts = unsealed(storage, &names, &sealed)?;
     let mut view = View { sealed: sealed.segments, runs: sealed.runs, ..View::default() };
-    let mut next = sealed.next;
-    for (i, first) in firsts.iter().enumerate() {
-        let segment = load(storage, log_id, *first, next)?;
-        let last = i + 1 == firsts.len();
-        let end = scan(&segment, firsts.get(i + 1).copied(), &mut report)?;
-        next = end.next;
-        if last && !end.marked {
-            mark(&segment, next).map_err(OpenError::io(format!("write to {}", segment.name)))?;
-        }
-        view.tail.push(Arc::new(segment));
-    }
-    if view.tail.is_empty() {
+    let next = sealed.next;
+    let [full @ .., newest] = &firsts[..] else {
         let detail = "the log's segment files are missing".into();
         return Err(OpenError::Damaged { file: segment_name(next), offset: 0, position: next, detail });
+    };
+    // The newest one last: it may be written to, and is not if others are damaged.
+    view.tail = read_full(storage, log_id, &firsts, next, options.background)?;
+    report.bytes_read = view.tail.iter().map(|segment| segment.size).sum();
+    let segment = load(storage, log_id, *newest, if full.is_empty() { next } else { *newest })?;
+    let End { next, marked } = scan(&segment, None, &mut report)?;
+    if !marked {
+        mark(&segment, next).map_err(OpenError::io(format!("write to {}", segment.name)))?;
     }
+    view.tail.push(Arc::new(segment));
     report.events = next - 1;
     Ok(Recovered { log_id, view, head: next - 1, report, lock })
+}
+
+/// Reads all unsealed segments but the newest. Each has to reach exactly to the one that follows, so that each can be
+/// checked by itself, on a thread of its own if `parallel`.
+fn read_full(
+    storage: &dyn Storage,
+    log_id: Uuid,
+    firsts: &[Position],
+    next: Position,
+    parallel: bool,
+) -> Result<Vec<Arc<TailSegment>>, OpenError> {
+    let read = |i: usize| -> Result<Arc<TailSegment>, OpenError> {
+        let segment = load(storage, log_id, firsts[i], if i == 0 { next } else { firsts[i] })?;
+        scan(&segment, Some(firsts[i + 1]), &mut OpenReport::default())?;
+        Ok(Arc::new(segment))
+    };
+    let count = firsts.len() - 1;
+    let threads = if parallel { std::thread::available_parallelism().map_or(2, usize::from) } else { 1 };
+    if threads == 1 || count < 2 {
+        return (0..count).map(read).collect();
+    }
+    let place = AtomicUsize::new(0);
+    let work = || -> Vec<(usize, Result<Arc<TailSegment>, OpenError>)> {
+        let places =
+            std::iter::from_fn(|| Some(place.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < count));
+        places.map(|i| (i, read(i))).collect()
+    };
+    let mut segments: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.min(count)).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("reading a segment does not panic"))
+            .collect()
+    });
+    segments.sort_unstable_by_key(|(i, _)| *i);
+    segments.into_iter().map(|(_, segment)| segment).collect()
 }
 
 /// First positions of the unsealed segments in order. What was sealed but not removed before a crash is removed.

@@ -218,14 +218,16 @@ impl Writer {
         }
     }
 
-    /// Writes and syncs what is encoded and makes it visible. On failure every result since the last commit becomes
-    /// that failure.
+    /// Writes and syncs what is encoded and makes it visible. On failure every result since the last commit that
+    /// depends on it becomes that failure.
     fn commit(&mut self) -> Result<(), AppendError> {
         if !self.buffer.is_empty()
             && let Err(error) = self.write_buffer()
         {
-            let concerned = &mut self.results[self.settled..];
-            concerned.iter_mut().for_each(|result| *result = Err(error.clone()));
+            // What was refused for a reason of its own is in no doubt; a conflict may be with what is now lost.
+            let in_doubt = |r: &&mut Result<_, _>| matches!(r, Ok(_) | Err(AppendError::Conflict { .. }));
+            let concerned = self.results[self.settled..].iter_mut().filter(in_doubt);
+            concerned.for_each(|result| *result = Err(error.clone()));
             self.settled = self.results.len();
             return Err(error);
         }
