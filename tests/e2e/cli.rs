@@ -174,3 +174,33 @@ async fn the_openapi_document_describes_every_command() {
     }
     server.stop();
 }
+
+/// A read model whose file is ruined takes only its own queries away, says what to do, and that helps.
+#[tokio::test]
+async fn a_ruined_read_model_is_rebuilt_beside_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    client.command("inventory/v/receive", json!({"quantity": 5})).await;
+    server.stop();
+    for ending in ["", "-wal", "-shm"] {
+        let file = folder.path().join(format!("projections/inventory@1.sqlite{ending}"));
+        if file.exists() {
+            std::fs::write(&file, "no database at all, but long enough to look like the head of one")
+                .unwrap();
+        }
+    }
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    let answer = client.send("GET", "/v1/inventory/v", &[], &[]).await;
+    assert_eq!((answer.status, answer.code().as_deref()), (503, Some("projection_halted")));
+    let detail = answer.json().unwrap()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("daybook projections rebuild"), "{detail}");
+    assert_eq!(client.status("/readyz").await, 503);
+    assert_eq!(client.get("/v1/orders").await["orders"], json!([]));
+    let rebuilt = run(folder.path(), &["projections", "rebuild", "inventory", "--server", &server.url()]);
+    assert!(rebuilt.status.success(), "{rebuilt:?}");
+    assert_eq!(client.get("/v1/inventory/v").await["on_hand"], 5);
+    assert_eq!(client.status("/readyz").await, 200);
+    server.stop();
+}

@@ -57,6 +57,7 @@ impl From<GenerationError> for Problem {
                 Self::new(axum::http::StatusCode::CONFLICT, "conflict", error.to_string())
             }
             GenerationError::Runner(error) => error.into(),
+            GenerationError::Store(error) => error.into(),
             GenerationError::NotOpen(_) => Self::unavailable("projection_halted", error.to_string(), 60),
             other => Self::internal(error_chain(&other)),
         }

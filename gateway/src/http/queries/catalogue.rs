@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use daybook_projections::search::{SearchReader, SearchRequest};
+use daybook_projections::search::{NAME, SearchReader, SearchRequest};
 use daybook_projections::{catalogue, inventory};
 use serde_json::json;
 
-use super::{current, found, read, respond, without_nulls};
+use super::{current, found, not_open, read, respond, without_nulls};
 use crate::http::App;
 use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
@@ -62,11 +62,8 @@ pub(in crate::http) async fn search(
     Query { params, min_position }: Query,
 ) -> Result<Response, Problem> {
     let request = SearchRequest::parse(params.into_pairs())?;
-    let live = current(&app, daybook_projections::search::NAME, min_position).await?;
-    let reader = live
-        .queries
-        .other::<SearchReader>()
-        .ok_or_else(|| Problem::internal("the search projection has no reader"))?;
+    let live = current(&app, NAME, min_position).await?;
+    let reader = live.queries.other::<SearchReader>().ok_or_else(|| not_open(NAME))?;
     let work = move || (reader.search(&request), reader.position());
     let (result, position) = tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?;
     respond(&result?, position)

@@ -26,7 +26,16 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "a read model could not be read");
-        Self::unavailable("unavailable", "the read model cannot be read now", 1)
+        match error {
+            StoreError::Damaged(_) | StoreError::Outdated(_) => Self::unavailable(
+                "projection_halted",
+                "the read model is damaged or of another build; `daybook projections rebuild` makes it anew",
+                60,
+            ),
+            StoreError::Unavailable(_) => {
+                Self::unavailable("unavailable", "the read model cannot be read now", 1)
+            }
+        }
     }
 }
 
@@ -64,6 +73,14 @@ async fn current(app: &App, projection: &str, min_position: Position) -> Result<
     }
 }
 
+/// The store of the live generation could not be opened: damaged, or of another build. The log says why.
+fn not_open(projection: &str) -> Problem {
+    let detail = format!(
+        "the read model {projection} is not open; `daybook projections rebuild {projection}` makes it anew"
+    );
+    Problem::unavailable("projection_halted", detail, 60)
+}
+
 /// Reads rows of a projection on a thread that may block.
 async fn read<T: Send + 'static>(
     app: &App,
@@ -72,10 +89,7 @@ async fn read<T: Send + 'static>(
     query: impl FnOnce(&dyn ReadTransaction) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<(T, Position), Problem> {
     let live = current(app, projection, min_position).await?;
-    let reader = live
-        .queries
-        .rows()
-        .ok_or_else(|| Problem::internal(format!("projection {projection} has no rows")))?;
+    let reader = live.queries.rows().ok_or_else(|| not_open(projection))?;
     let work = move || -> Result<(T, Position), StoreError> {
         let transaction = reader.begin()?;
         let value = query(&*transaction)?;
