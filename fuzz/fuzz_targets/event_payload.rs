@@ -11,7 +11,7 @@ fuzz_target!(|input: &[u8]| {
     let (Ok(name), Ok(version)) = (std::str::from_utf8(name), std::str::from_utf8(version)) else { return };
     let Ok(version) = version.parse() else { return };
     if let Ok(event) = AnyEvent::decode(name, version, payload) {
-        let current = daybook_schemas::current_version(name).expect("it was decoded");
+        let current = daybook_schemas::catalogue::current_version(name).expect("it was decoded");
         let written = event.to_data();
         let read = AnyEvent::decode(name, current, &written).expect("what is written can be read");
         assert!(read == event, "it reads as another event");
