@@ -9,6 +9,8 @@ use daybook_aggregates::{Role, Roles};
 use daybook_schemas::{Currency, Label};
 use serde::{Deserialize, Serialize};
 
+use crate::admission;
+
 /// The configuration in force.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -20,7 +22,11 @@ pub struct Config {
     /// Whom requests without credentials act as; only on a loopback address without configured keys.
     pub local_principal: LocalPrincipal,
     pub limits: Limits,
+    pub admission: admission::Settings,
     pub memory: Memory,
+    /// Whether operators may damage read models of a running server on purpose, to see that it is found. Unless set: only where
+    /// no credentials are needed, which is on a loopback address.
+    pub allow_drift_injection: Option<bool>,
     /// Every setting with its value and where it came from, in the order of the configuration file.
     pub provenance: Vec<Provenance>,
 }
@@ -32,6 +38,9 @@ pub struct ApiKey {
     pub name: Label,
     pub sha256: String,
     pub roles: Vec<Role>,
+    /// In the hands of buyers (in a page or an app), not of a service that acts for many of them: limited by client address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
 }
 
 /// The principal of the loopback default.
@@ -105,7 +114,9 @@ struct File {
     api_keys: Vec<ApiKey>,
     local_principal: Option<LocalPrincipal>,
     limits: Option<Limits>,
+    admission: Option<admission::Settings>,
     memory: Option<Memory>,
+    allow_drift_injection: Option<bool>,
 }
 
 /// What the command line says; it wins over everything.
@@ -170,19 +181,40 @@ impl Config {
                 ],
             });
         let limits = pick.one("limits", None, "", None, file.limits, Limits::default);
+        let admission = pick.one("admission", None, "", None, file.admission, admission::Settings::default);
         let memory = pick.one("memory", None, "", None, file.memory, Memory::default);
+        let allow_drift_injection =
+            pick.one("allow_drift_injection", None, "", None, file.allow_drift_injection.map(Some), || None);
         let keys = (!file.api_keys.is_empty()).then_some(file.api_keys);
         let api_keys = pick.one("api_keys", None, "", None, keys, Vec::new);
         for key in &api_keys {
             check_key(key)?;
         }
-        Ok(Self { data, listen, currency, api_keys, local_principal, limits, memory, provenance })
+        Ok(Self {
+            data,
+            listen,
+            currency,
+            api_keys,
+            local_principal,
+            limits,
+            admission,
+            memory,
+            allow_drift_injection,
+            provenance,
+        })
     }
 
     /// Whether requests need credentials.
     #[must_use]
     pub fn needs_credentials(&self) -> bool {
         !self.api_keys.is_empty()
+    }
+
+    /// Whether operators may damage read models on purpose.
+    #[must_use]
+    pub fn allows_drift(&self) -> bool {
+        self.allow_drift_injection
+            .unwrap_or_else(|| !self.needs_credentials() && is_loopback(self.listen.ip()))
     }
 
     /// Refuses to serve strangers without credentials.
@@ -310,7 +342,10 @@ mod tests {
         assert_eq!(config.currency, Some(Currency::new("EUR").unwrap()));
         let sources: Vec<_> =
             config.provenance.iter().map(|p| p.source.split(' ').next().unwrap().to_owned()).collect();
-        assert_eq!(sources, ["flag", "environment", "file", "default", "default", "default", "default"]);
+        assert_eq!(
+            sources,
+            ["flag", "environment", "file", "default", "default", "default", "default", "default", "default"]
+        );
     }
 
     #[test]
@@ -322,12 +357,23 @@ mod tests {
             ("[[api_keys]]\nname = 'a'\nsha256 = 'xyz'\nroles = ['operator']", "sha256sum"),
             ("[[api_keys]]\nname = 'a'\nsha256 = 'xyz'\nroles = ['king']", "king"),
             ("[limits]\nbody_byte = 1", "body_byte"),
+            ("[admission.customer]\nrequest = 1", "request"),
+            ("[admission]\ntrusted_proxies = ['10.0.0.0/40']", "trusted_proxies"),
         ] {
             let error = format!("{:#}", load(file, &[], Flags::default()).unwrap_err());
             assert!(error.contains(word), "{file}: {error}");
         }
         let error = format!("{:#}", load("", &[("DAYBOOK_LISTEN", "x")], Flags::default()).unwrap_err());
         assert!(error.contains("DAYBOOK_LISTEN"), "{error}");
+    }
+
+    #[test]
+    fn the_sample_in_the_readme_is_what_is_understood_and_its_limits_are_the_defaults() {
+        let readme = include_str!("../../README.md");
+        let sample = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let config = load(&sample.replace('…', &"0".repeat(64)), &[], Flags::default()).unwrap();
+        assert_eq!(config.admission, admission::Settings::default());
+        assert_eq!(config.limits.body_bytes, Limits::default().body_bytes);
     }
 
     #[test]

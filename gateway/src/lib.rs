@@ -2,6 +2,7 @@
 //!
 //! Map of the crate:
 //!
+//! - [`admission`]: limits by customer, client address and variant
 //! - [`cli`]: arguments, output, exit status
 //! - [`config`]: what is in force and where it came from
 //! - [`node`]: the composition root, the only place that names concrete backends
@@ -10,6 +11,7 @@
 //!
 //! What this crate deliberately does not do: no rules of the domain, no SQL, no decisions.
 
+pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod http;

@@ -5,12 +5,14 @@
 //! - [`import`]: foreign histories through the command path
 //! - [`verify`]: checks the whole log
 //! - [`time_travel`]: any aggregate as of a revision or time
+//! - [`drift`]: damage on purpose, for drills
 //! - [`reconcile`]: diffs projections against the log, and repairs
 //! - [`rebuild`]: new generations
 //! - [`operations`]: events that operators' work leaves
 //!
 //! What this crate deliberately does not do: no HTTP, no terminal. Progress goes through callbacks, results are values.
 
+pub mod drift;
 pub mod import;
 pub mod operations;
 pub mod rebuild;

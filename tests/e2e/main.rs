@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
+mod admission;
 mod bad_input;
 mod cli;
 mod commerce;

@@ -77,6 +77,8 @@ pub(super) enum Command {
         #[arg(long)]
         mermaid: bool,
     },
+    /// Put a server under load and measure it: durable reservations, closed or open loop
+    Load(Load),
     /// Print the configuration in force and where each value came from
     Config,
 }
@@ -244,4 +246,44 @@ pub(super) enum Simulate {
         #[arg(long, default_value_t = 64)]
         clients: u32,
     },
+    /// Damage a read model and see that reconcile finds exactly that: of --server, of the folder named with --data, or of a server of its own
+    Drift {
+        /// Which read model
+        #[arg(long, default_value = "inventory")]
+        projection: String,
+        /// At most this share of its rows (at least one row, at most 1,000)
+        #[arg(long, default_value_t = 0.01)]
+        share: f64,
+        /// Put the rows right afterwards
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Let a projection stand still under commands, and see that it says so and catches up
+    Outage {
+        /// Which read model
+        #[arg(long, default_value = "inventory")]
+        projection: String,
+        /// Commands sent meanwhile
+        #[arg(long, default_value_t = 500)]
+        commands: u32,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    /// Keep-alive connections, one request at a time on each
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) connections: u32,
+    /// Variants asked for, evenly at random; 1: one hot stream
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) variants: u32,
+    /// Open loop: requests a second, due at a constant rate; closed loop unless given
+    #[arg(long, value_name = "PER_SECOND")]
+    pub(super) rate: Option<f64>,
+    /// Seconds sent before the measurement
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub(super) warm_up: f64,
+    /// Seconds measured
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
+    pub(super) duration: f64,
 }

@@ -3,6 +3,7 @@
 mod args;
 mod import;
 mod lifecycle;
+mod load;
 mod log;
 mod operate;
 mod progress;
@@ -69,6 +70,7 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify => operate::verify(&global, load(&global, None)?).await,
         Command::Simulate(simulate) => simulate::run(&global, load(&global, None)?, simulate).await,
         Command::Lifecycle { aggregate, mermaid } => lifecycle::run(&global, aggregate.as_deref(), mermaid),
+        Command::Load(load) => load::run(&global, load).await,
         Command::Config => config(&global),
     }
 }

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, StatusCode, header};
 use daybook_aggregates::{Role, Roles};
 use daybook_commands::Principal;
+use daybook_schemas::Label;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -13,6 +14,8 @@ use crate::config::Config;
 #[derive(Debug)]
 pub(super) struct Authenticator {
     keys: Vec<Key>,
+    /// Names of keys that are in the hands of buyers.
+    public: Vec<Label>,
     local: Option<Principal>,
 }
 
@@ -38,7 +41,14 @@ impl Authenticator {
             name: config.local_principal.name.clone(),
             roles: config.local_principal.role_set(),
         });
-        Self { keys, local }
+        let public = config.api_keys.iter().filter(|key| key.public).map(|key| key.name.clone()).collect();
+        Self { keys, public, local }
+    }
+
+    /// Whether the principal is a service that acts for many customers: it has a key that is not public, and a role to sell with.
+    pub(super) fn is_service(&self, principal: &Principal) -> bool {
+        let sells = principal.roles.contains(Role::Storefront) || principal.roles.contains(Role::Operator);
+        self.local.is_none() && sells && !self.public.contains(&principal.name)
     }
 
     /// The principal of a request. Every key is compared, in constant time, so that timing tells nothing.

@@ -16,7 +16,9 @@ use super::App;
 use super::auth::require;
 use super::extract::{Path, read_body};
 use super::lines::lines;
+use super::peer::Peer;
 use super::problem::Problem;
+use crate::admission::Caller;
 
 /// Batch lines that may be under way at once.
 const BATCH_IN_FLIGHT: usize = 1_024;
@@ -25,17 +27,24 @@ const BATCH_IN_FLIGHT: usize = 1_024;
 pub(super) async fn command(
     State(app): State<App>,
     Path((aggregate, id, command)): Path<(String, String, String)>,
+    Peer(peer): Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = app.authenticator.authenticate(&headers)?;
     permit(&principal, &aggregate, &command)?;
     let body = read_body(body, &app.config.limits).await?;
+    let caller = app.admission.caller(peer, &headers, app.authenticator.is_service(&principal));
+    let admitted = app.admission.admit(caller, &aggregate, &id, &command, &body)?;
     let mut request = Request::new(aggregate, id, command, body, principal);
     request.idempotency_key = idempotency_key(&headers)?;
     request.if_match = if_match(&headers)?;
-    let reply = app.dispatcher.dispatch(request).await?;
-    Ok(reply_response(&reply))
+    let mut response = match app.dispatcher.dispatch(request).await {
+        Ok(reply) => reply_response(&reply),
+        Err(error) => Problem::from(error).into_response(),
+    };
+    admitted.mark(response.headers_mut());
+    Ok(response)
 }
 
 /// Which roles may send a command. Finer rules are the aggregates' own.
@@ -137,16 +146,18 @@ struct Line<'a> {
 /// `POST /v1/commands`: commands are taken in the order of the lines and answered in that order.
 pub(super) async fn batch(
     State(app): State<App>,
+    Peer(peer): Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = app.authenticator.authenticate(&headers)?;
+    let caller = app.admission.caller(peer, &headers, app.authenticator.is_service(&principal));
     let limit = app.config.limits.body_bytes;
     let results = lines(body, limit)
         .enumerate()
         .map(move |(index, line)| {
             // Dispatched here, when the line is taken from the stream, so that the order of lines is the order of commands.
-            let pending = line.and_then(|line| dispatch_line(&app, &principal, &line));
+            let pending = line.and_then(|line| dispatch_line(&app, &principal, caller, &line));
             async move {
                 let outcome = match pending {
                     Ok(reply) => reply.await.map_err(Problem::from),
@@ -162,6 +173,7 @@ pub(super) async fn batch(
 fn dispatch_line(
     app: &App,
     principal: &Principal,
+    caller: Caller,
     line: &[u8],
 ) -> Result<impl Future<Output = Result<Reply, CommandError>> + Send + use<>, Problem> {
     let line: Line<'_> = serde_json::from_slice(line)
@@ -171,6 +183,7 @@ fn dispatch_line(
     if line.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255) {
         return Err(Problem::invalid("key is 1 to 255 characters"));
     }
+    app.admission.admit(caller, &line.aggregate, &line.id, &line.command, &body)?;
     let mut request = Request::new(line.aggregate, line.id, line.command, body, principal.clone());
     request.idempotency_key = line.key;
     Ok(app.dispatcher.dispatch(request))
@@ -179,7 +192,14 @@ fn dispatch_line(
 fn result_line(line: usize, outcome: Result<Reply, Problem>) -> Vec<u8> {
     let mut document = match &outcome {
         Ok(reply) => serde_json::to_value(reply_body(reply)).expect("plain data serializes"),
-        Err(problem) => problem.to_value(),
+        Err(problem) => {
+            let mut document = problem.to_value();
+            // A line has no header fields.
+            if let Some(seconds) = problem.retry_after {
+                document["retry_after"] = seconds.into();
+            }
+            document
+        }
     };
     document["line"] = line.into();
     document["status"] =

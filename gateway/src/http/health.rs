@@ -22,7 +22,9 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
         failing.push(json!({"part": "event log", "reason": reason}));
     }
     for status in app.node.projection_statuses() {
-        if let Some(reason) = status.reason {
+        // A paused one gives no reason of its own; what reads it is as old as if it had failed.
+        let paused = (status.state == "paused").then(|| "paused by an operator".to_owned());
+        if let Some(reason) = status.reason.or(paused) {
             failing.push(json!({"part": format!("projection {}", status.name), "reason": reason}));
         }
     }

@@ -63,6 +63,7 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<Response, Problem> 
     registry.register("http_requests", "Requests served", app.metrics.requests.clone());
     registry.register("http_request_duration_seconds", "Time to answer", app.metrics.latency.clone());
     register_dispatcher(&mut registry, &app);
+    register_admission(&mut registry, &app);
     register_projections(&mut registry, &app);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(Problem::internal)?;
@@ -113,6 +114,26 @@ fn register_dispatcher(registry: &mut Registry, app: &App) {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Code {
     code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
+fn register_admission(registry: &mut Registry, app: &App) {
+    let refused: Family<Limit, Counter> = Family::default();
+    let tracked: Family<Limit, Gauge> = Family::default();
+    for (limit, count, keys) in app.admission.counts() {
+        refused.get_or_create(&Limit { limit }).inc_by(count);
+        tracked.get_or_create(&Limit { limit }).set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+    registry.register("rate_limited", "Sale requests refused, by limit", refused);
+    registry.register(
+        "rate_limit_keys",
+        "Customers, addresses, variants with a bucket that is not full",
+        tracked,
+    );
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -11,6 +11,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod params;
+mod peer;
 pub mod problem;
 mod queries;
 mod server;
@@ -31,6 +32,8 @@ use daybook_eventlog::EventLog;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::admission::Admission;
+use crate::admission::ticks::Ticks;
 use crate::config::Config;
 use crate::node::Node;
 use auth::Authenticator;
@@ -47,6 +50,7 @@ pub struct App(Arc<Inner>);
 pub struct Inner {
     config: Config,
     authenticator: Authenticator,
+    admission: Admission,
     node: Arc<Node>,
     log: Arc<dyn EventLog>,
     dispatcher: Dispatcher,
@@ -67,6 +71,7 @@ impl Deref for App {
 pub async fn serve(listener: TcpListener, config: Config, node: Arc<Node>, stop: watch::Receiver<bool>) {
     let app = App(Arc::new(Inner {
         authenticator: Authenticator::new(&config),
+        admission: Admission::new(&config.admission, &Ticks::default()),
         log: Arc::clone(node.log()),
         dispatcher: node.dispatcher().clone(),
         metrics: Metrics::new(),

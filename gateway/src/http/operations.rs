@@ -7,6 +7,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use daybook_projections::generations::GenerationError;
 use daybook_projections::runner::RunnerError;
+use daybook_replay::drift::{self, Damage, DriftError};
 use daybook_replay::operations;
 use daybook_replay::reconcile::ReconcileError;
 use daybook_replay::time_travel::{self, AsOf, StateError};
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/projections/{name}/dead-letters/retry", post(retry_dead_letters))
         .route("/v1/projections/{name}/dead-letters/discard", post(discard_dead_letter))
         .route("/v1/operations/reconcile", post(reconcile_all))
+        .route("/v1/operations/drift", post(inject_drift))
         .route("/v1/operations/verify", post(verify_log))
         .route("/v1/operations/head", get(head))
         .route("/v1/operations/export", get(export))
@@ -44,6 +46,20 @@ impl From<ReconcileError> for Problem {
             ReconcileError::Generation(error) => error.into(),
             ReconcileError::Runner(error) => error.into(),
             ReconcileError::Read(error) => error.into(),
+            other => Self::internal(error_chain(&other)),
+        }
+    }
+}
+
+impl From<DriftError> for Problem {
+    fn from(error: DriftError) -> Self {
+        match error {
+            DriftError::Share(_) => Self::invalid(error.to_string()),
+            DriftError::Empty(_) => {
+                Self::new(axum::http::StatusCode::CONFLICT, "conflict", error.to_string())
+            }
+            DriftError::Generation(error) => error.into(),
+            DriftError::Runner(error) => error.into(),
             other => Self::internal(error_chain(&other)),
         }
     }
@@ -179,6 +195,23 @@ async fn reconcile_all(
     let Reconcile { names, repair } = asked.unwrap_or_default();
     let report = reconcile::reconcile(app.node.projections(), &names, repair, &mut |_, _, _| {}).await?;
     Ok(Json(report).into_response())
+}
+
+/// Damages rows on purpose, where the configuration allows it.
+async fn inject_drift(
+    State(app): State<App>,
+    _: Operator,
+    JsonBody(damage): JsonBody<Damage>,
+) -> Result<Response, Problem> {
+    if !app.config.allows_drift() {
+        return Err(Problem::new(
+            axum::http::StatusCode::FORBIDDEN,
+            "forbidden",
+            "this server does not let its read models be damaged; set allow_drift_injection = true to hold a drill",
+        ));
+    }
+    let damage = damage.ok_or_else(|| Problem::invalid("the body is {projection, share}"))?;
+    Ok(Json(drift::inject(app.node.projections(), &damage).await?).into_response())
 }
 
 async fn verify_log(State(app): State<App>, _: Operator) -> Result<Response, Problem> {

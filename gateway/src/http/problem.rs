@@ -7,6 +7,8 @@ use daybook_aggregates::{Kind, Refusal, RefusalItem};
 use daybook_commands::{CommandError, ErrorKind};
 use serde::Serialize;
 
+use crate::admission;
+
 /// An error as a client sees it. Bodies of 5xx carry fixed text; what happened is in the log under the trace id.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -16,6 +18,8 @@ pub struct Problem {
     pub errors: Vec<RefusalItem>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u32>,
+    /// The limit that refused the request.
+    pub limited: Option<admission::Refused>,
 }
 
 #[derive(Serialize)]
@@ -33,7 +37,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem with a status, a stable code and a sentence that says what to do.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None, limited: None }
     }
 
     /// 400 `invalid_request`.
@@ -97,6 +101,16 @@ impl From<Refusal> for Problem {
     }
 }
 
+impl From<admission::Refused> for Problem {
+    fn from(refused: admission::Refused) -> Self {
+        Self {
+            retry_after: Some(refused.retry_after()),
+            limited: Some(refused),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", refused.detail())
+        }
+    }
+}
+
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         if let Some(detail) = error.internal_detail() {
@@ -132,6 +146,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(refused) = self.limited {
+            refused.mark(headers);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -2,21 +2,59 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+const HINTS: [&str; 3] = ["retry-after", "ratelimit", "ratelimit-policy"];
+
+/// Where a server is, and the API key to send.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub address: SocketAddr,
+    authorization: Arc<str>,
+}
+
+impl Target {
+    /// With an API key, if the server wants one.
+    #[must_use]
+    pub fn new(address: SocketAddr, api_key: Option<&str>) -> Self {
+        let authorization =
+            api_key.map_or_else(String::new, |key| format!("authorization: Bearer {key}\r\n"));
+        Self { address, authorization: authorization.into() }
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        let mut connection = Connection::open(self.address).await.map_err(|error| {
+            anyhow::Error::new(error).context(format!("no server answers at {}", self.address))
+        })?;
+        connection.authorization = Arc::clone(&self.authorization);
+        Ok(connection)
+    }
+
+    /// The line of the request's head, with its end, or nothing.
+    #[must_use]
+    pub fn authorization_line(&self) -> String {
+        self.authorization.to_string()
+    }
+}
 
 /// A keep-alive connection.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
+    authorization: Arc<str>,
 }
 
-/// An answer. The body is what `Content-Length` covers.
+/// An answer with its whole body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
+    /// What limits and retries are told by: `retry-after`, `ratelimit`, `ratelimit-policy`, where they are sent.
+    pub hints: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -26,11 +64,22 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(invalid)
     }
 
+    /// A header field of [`Answer::hints`].
+    #[must_use]
+    pub fn hint(&self, name: &str) -> Option<&str> {
+        self.hints.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The stable code of a problem document.
     #[must_use]
     pub fn code(&self) -> Option<String> {
         Some(self.json().ok()?.get("code")?.as_str()?.to_owned())
     }
+}
+
+fn hint(header: &httparse::Header<'_>) -> Option<(String, String)> {
+    let name = HINTS.into_iter().find(|name| name.eq_ignore_ascii_case(header.name))?;
+    Some((name.to_owned(), String::from_utf8_lossy(header.value).into_owned()))
 }
 
 fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -56,7 +105,7 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::with_capacity(2_048) })
+        Ok(Self { stream, received: Vec::with_capacity(2_048), authorization: Arc::from("") })
     }
 
     /// Sends a request in wire form and waits for the answer.
@@ -74,18 +123,20 @@ impl Connection {
 
     /// `POST` of a JSON body.
     pub async fn post(&mut self, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
-        self.send(&request(
-            "POST",
-            path,
-            &[("content-type", "application/json")],
-            body.to_string().as_bytes(),
-        ))
-        .await
+        self.send(&self.own_request("POST", path, body.to_string().as_bytes())).await
     }
 
     /// `GET`.
     pub async fn get(&mut self, path: &str) -> io::Result<Answer> {
-        self.send(&request("GET", path, &[], &[])).await
+        self.send(&self.own_request("GET", path, &[])).await
+    }
+
+    /// A request of JSON in wire form, with the target's API key.
+    #[must_use]
+    pub fn own_request(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+        let headers = [("content-type", "application/json")];
+        let key = self.authorization.trim_end().split_once(": ");
+        request(method, path, &headers.into_iter().chain(key).collect::<Vec<_>>(), body)
     }
 
     fn take_answer(&mut self) -> io::Result<Option<Answer>> {
@@ -94,20 +145,48 @@ impl Connection {
         let httparse::Status::Complete(body_start) = head.parse(&self.received).map_err(invalid)? else {
             return Ok(None);
         };
-        let length = head
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-            .and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse::<usize>().ok())
-            .ok_or_else(|| invalid("an answer without content-length"))?;
-        let end = body_start + length;
-        if self.received.len() < end {
-            return Ok(None);
-        }
+        let field = |name: &str| {
+            let header = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+            Some(String::from_utf8_lossy(header.value).trim().to_ascii_lowercase())
+        };
+        let (body, end) = match field("content-length") {
+            Some(length) => {
+                let end = body_start + length.parse::<usize>().map_err(invalid)?;
+                let Some(body) = self.received.get(body_start..end) else { return Ok(None) };
+                (body.to_vec(), end)
+            }
+            None if field("transfer-encoding").as_deref() == Some("chunked") => {
+                match chunked(&self.received[body_start..])? {
+                    Some((body, length)) => (body, body_start + length),
+                    None => return Ok(None),
+                }
+            }
+            None => return Err(invalid("an answer of unknown length")),
+        };
         let status = head.code.ok_or_else(|| invalid("an answer without status"))?;
-        let body = self.received[body_start..end].to_vec();
+        let hints = head.headers.iter().filter_map(hint).collect();
         self.received.drain(..end);
-        Ok(Some(Answer { status, body }))
+        Ok(Some(Answer { status, hints, body }))
+    }
+}
+
+/// The joined chunks and how many bytes they took; `None` if some are still to come.
+fn chunked(mut rest: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>> {
+    let (whole, mut body) = (rest.len(), Vec::new());
+    loop {
+        let httparse::Status::Complete((head, size)) =
+            httparse::parse_chunk_size(rest).map_err(|_| invalid("a chunk without size"))?
+        else {
+            return Ok(None);
+        };
+        let size = usize::try_from(size).map_err(invalid)?;
+        // A line end follows each chunk, the last and empty one too: trailers are not asked for.
+        let Some(chunk) = rest.get(head..head + size + 2) else { return Ok(None) };
+        body.extend_from_slice(&chunk[..size]);
+        rest = &rest[head + size + 2..];
+        if size == 0 {
+            return Ok(Some((body, whole - rest.len())));
+        }
     }
 }
 

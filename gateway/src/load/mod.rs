@@ -1,8 +1,16 @@
-//! Drives a running server over real connections: the client, latency records, and the simulations built on them.
+//! Drives a running server over real connections: the client, latency records, and what is built on them.
+//!
+//! - [`client`]: bare HTTP/1.1
+//! - [`latency`]: percentiles and a text histogram
+//! - [`generate`]: the load generator, closed and open loop
+//! - [`child`]: a server of one's own in a process of its own
+//! - [`simulate`]: failure scenarios that check their invariants against the log
 //!
 //! The client is deliberately bare (one request at a time on a keep-alive connection, no pooling, no redirects), because
 //! generator and server share the machine's cores in every measurement.
 
+pub mod child;
 pub mod client;
+pub mod generate;
 pub mod latency;
 pub mod simulate;
