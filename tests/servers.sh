@@ -3,6 +3,8 @@
 #   start_postgres DIR        a fresh PostgreSQL under DIR; exports DAYBOOK_TEST_POSTGRES_URL, _CA and _DIR
 #   restart_postgres DIR [MODE]   stop (fast, immediate) and start again, same data and port
 #   stop_postgres DIR         stop for good
+#   start_redis DIR           a fresh Redis under DIR that syncs before it answers; exports DAYBOOK_TEST_REDIS_URL
+#   stop_redis DIR            stop for good
 #
 # A server has its data, log and pid in its DIR, so several run side by side. Every function returns non-zero and says
 # why on standard error when it fails. Run as root, a server that refuses root runs as the user its package made.
@@ -72,4 +74,31 @@ stop_postgres() {
     local dir=$1 bin
     bin=$(postgres_bin) || return
     as_user postgres "$bin/pg_ctl" -D "$dir/data" -m immediate -w -t 60 stop >/dev/null
+}
+
+start_redis() {
+    local dir=$1 port tries
+    command -v redis-server >/dev/null ||
+        { echo "no Redis server found: install the package redis-server" >&2; return 1; }
+    port=$(free_port) || return
+    mkdir -p "$dir" || return
+    redis-server --bind 127.0.0.1 --port "$port" --dir "$dir" --appendonly yes --appendfsync always --save '' \
+        --daemonize yes --pidfile "$dir/pid" --logfile "$dir/server.log" || return
+    for tries in $(seq 100); do
+        if redis-cli -h 127.0.0.1 -p "$port" ping >/dev/null 2>&1; then
+            export DAYBOOK_TEST_REDIS_URL="redis://127.0.0.1:$port/"
+            return
+        fi
+        sleep 0.1
+    done
+    echo "Redis does not answer after $tries tries:" >&2
+    cat "$dir/server.log" >&2
+    return 1
+}
+
+stop_redis() {
+    local dir=$1 pid
+    [ -f "$dir/pid" ] || return 0
+    pid=$(cat "$dir/pid")
+    kill "$pid" && while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 }
