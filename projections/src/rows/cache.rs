@@ -29,7 +29,7 @@ pub trait View: Serialize + DeserializeOwned + Send + 'static {
 }
 
 /// What a row is assumed to weigh in memory before its document is known.
-const NEW_ROW_BYTES: usize = 512;
+pub(super) const NEW_ROW_BYTES: usize = 512;
 /// Key, map entry and allocations beside the document.
 const ROW_OVERHEAD_BYTES: usize = 160;
 
@@ -123,8 +123,8 @@ fn index_digest(index: &[IndexValue]) -> u64 {
 /// A table of any row type.
 trait AnyTable: Send {
     fn as_any(&mut self) -> &mut dyn Any;
-    /// The changed rows as they are to be written.
-    fn collect(&self, writes: &mut Vec<RowWrite>);
+    /// The changed rows as they are to be written. Their documents tell what the rows weigh by now.
+    fn collect(&mut self, writes: &mut Vec<RowWrite>);
     fn committed(&mut self, budget_bytes: usize);
     fn rollback(&mut self);
     fn clear(&mut self);
@@ -135,13 +135,16 @@ impl<V: View> AnyTable for TypedTable<V> {
         self
     }
 
-    fn collect(&self, writes: &mut Vec<RowWrite>) {
+    fn collect(&mut self, writes: &mut Vec<RowWrite>) {
         let from = writes.len();
         for key in &self.dirty {
-            let slot = &self.young[key.as_str()];
+            let slot = self.young.get_mut(key.as_str()).expect("changed rows stay in young");
             let change = match (&slot.value, slot.stored_index) {
                 (Some(view), stored) => {
                     let doc = serde_json::to_vec(view).expect("views have string keys and plain values");
+                    let weight = weight(key, &doc);
+                    self.young_bytes =
+                        (self.young_bytes + weight).saturating_sub(std::mem::replace(&mut slot.weight, weight));
                     let index = view.index();
                     if stored == Some(index_digest(&index)) {
                         RowChange::Replace { doc }
@@ -199,9 +202,15 @@ impl Cache {
         self.pending_bytes
     }
 
-    pub(super) fn writes(&self) -> Vec<RowWrite> {
+    /// An event is about to be folded. What it carries beyond the guess for a new row counts as uncommitted, so that a
+    /// run of large new rows does not grow past the bound unseen.
+    pub(super) const fn expect_event(&mut self, data_bytes: usize) {
+        self.pending_bytes += data_bytes.saturating_sub(NEW_ROW_BYTES);
+    }
+
+    pub(super) fn writes(&mut self) -> Vec<RowWrite> {
         let mut writes = Vec::new();
-        for (_, table) in &self.tables {
+        for (_, table) in &mut self.tables {
             table.collect(&mut writes);
         }
         writes

@@ -90,6 +90,7 @@ impl<P: Projector> ReadModel for RowModel<P> {
     }
 
     fn apply(&mut self, event: &Projected) -> Result<(), ProjectError> {
+        self.cache.expect_event(event.recorded.data().len());
         let (projector, mut rows) = self.rows();
         projector.project(event, &mut rows)
     }
@@ -99,6 +100,7 @@ impl<P: Projector> ReadModel for RowModel<P> {
     }
 
     fn apply_recorded(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
+        self.cache.expect_event(event.data().len());
         let (projector, mut rows) = self.rows();
         projector.project_recorded(event, &mut rows)
     }
