@@ -47,6 +47,12 @@ pub struct RecordedHeader {
 }
 
 impl RecordedEvent {
+    /// The event with a buffer of its own, for one that outlives what was read around it.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        Self { buffer: Bytes::copy_from_slice(&self.buffer), ..self }
+    }
+
     /// Wraps a buffer that holds stream name, type name, data and metadata one after the other, with the given
     /// lengths; metadata is the rest. Returns `None` if the lengths do not fit or the names are not ASCII.
     #[must_use]

@@ -17,7 +17,7 @@ pub struct SegmentOptions {
     pub queue_bytes: usize,
     /// Queued appends beyond which appends are refused as overload. Default 262,144.
     pub queue_appends: usize,
-    /// Newest events kept in memory for readers near the head, in bytes. Default 64 MiB.
+    /// Newest events kept in memory for readers near the head, in bytes. Default 32 MiB.
     pub ring_bytes: usize,
     /// Sealed segments are compressed in blocks of about this many bytes. Default 64 KiB.
     pub block_bytes: usize,
@@ -44,7 +44,7 @@ impl Default for SegmentOptions {
             group_bytes: 4 << 20,
             queue_bytes: 64 << 20,
             queue_appends: 262_144,
-            ring_bytes: 64 << 20,
+            ring_bytes: 32 << 20,
             block_bytes: 64 << 10,
             compression_level: 1,
             block_cache_bytes: 32 << 20,

@@ -187,7 +187,8 @@ impl Shared {
             };
             let frames = frames.as_ref().expect("set above");
             let agrees = record.header.revision == revision && record.stream(&frames.bytes) == stream;
-            let event = record.to_event(&frames.bytes).filter(|_| agrees);
+            // The events of a stream are spread over many blocks: each one kept as a part of its block would keep that.
+            let event = record.to_event(&frames.bytes).filter(|_| agrees).map(RecordedEvent::detached);
             events.push(event.ok_or_else(|| ReadError::Damaged {
                 file: frames.file.clone(),
                 offset: frames.at as u64,

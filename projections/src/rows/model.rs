@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 /// Bytes of rows that one read model keeps in memory between commits, by estimate.
-pub const DEFAULT_CACHE_BYTES: usize = 32 << 20;
+pub const DEFAULT_CACHE_BYTES: usize = 10 << 20;
 
 /// A fold of events into rows. It holds no state of its own: all it knows is in the rows, so that a restart at any
 /// checkpoint goes on as if nothing had been.

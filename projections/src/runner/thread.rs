@@ -49,6 +49,7 @@ pub fn start(
     std::thread::Builder::new()
         .name(format!("projection-{name}"))
         .spawn(move || {
+            give_way();
             let shared = Arc::clone(&runner.shared);
             let ended = std::panic::catch_unwind(AssertUnwindSafe(move || runner.run()));
             match ended {
@@ -64,6 +65,17 @@ pub fn start(
         })
         .map_err(|e| StoreError::Unavailable(format!("cannot start a thread: {e}")))?;
     Ok(ProjectionHandle::new(shared, commands))
+}
+
+/// How much the threads of projections give way to those that answer requests (a step of `nice`).
+const GIVE_WAY: i32 = 5;
+
+/// Where there is not enough processor for both, commands and queries come first and read models lag a little: they fold
+/// larger batches then, which costs less an event.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(GIVE_WAY) {
+        tracing::debug!(%error, "a projection runs at full priority");
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
