@@ -91,7 +91,7 @@ pub struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { state_cache_mib: 160, search_writer_mib: 32 }
+        Self { state_cache_mib: 128, search_writer_mib: 32 }
     }
 }
 

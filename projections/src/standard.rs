@@ -19,7 +19,11 @@ const AUDIT_CACHE_BYTES: usize = 1 << 20;
 #[must_use]
 pub fn registry() -> Registry {
     // Nobody waits for these, and each commit writes pages all over an index: fewer, larger ones.
-    let unhurried = RunnerOptions { pace: Duration::from_millis(250), ..RunnerOptions::default() };
+    let unhurried = RunnerOptions {
+        pace: Duration::from_millis(250),
+        max_pending_time: Duration::from_secs(3),
+        ..RunnerOptions::default()
+    };
     Registry::new()
         .with(RowKind::new(|| Catalogue))
         .with(RowKind::new(|| Inventory))

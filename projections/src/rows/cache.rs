@@ -112,7 +112,7 @@ fn load<V: View>(key: &str, store: &mut dyn RowStore) -> Result<Slot<V>, StoreEr
 }
 
 fn weight(key: &str, doc: &[u8]) -> usize {
-    ROW_OVERHEAD_BYTES + key.len() + 2 * doc.len()
+    ROW_OVERHEAD_BYTES + key.len() + doc.len() + doc.len() / 2
 }
 
 fn index_digest(index: &[IndexValue]) -> u64 {

@@ -60,8 +60,8 @@ pub struct RunnerOptions {
 impl Default for RunnerOptions {
     fn default() -> Self {
         Self {
-            page_events: 4_096,
-            page_bytes: 4 << 20,
+            page_events: 2_048,
+            page_bytes: 1 << 20,
             pace: Duration::from_millis(50),
             urgent_pace: Duration::from_millis(2),
             max_pending_bytes: 16 << 20,
