@@ -14,15 +14,14 @@
 //! The root is one SHA-256 over all events in order, so that two copies of a log can be compared by 64 characters.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
-use daybook_eventlog::{EventLog, Filter, Position, ReadError, RecordedEvent};
+use daybook_eventlog::{EventLog, Position, ReadError, RecordedEvent, Scan, scan_in_order};
 use daybook_schemas::{AnyEvent, Metadata, configuration, order, variant};
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const PAGE_EVENTS: usize = 8_192;
-const PAGE_BYTES: usize = 8 << 20;
 /// Failures listed; further ones are counted.
 const MAX_FAILURES: usize = 1_000;
 
@@ -74,32 +73,67 @@ const fn is_zero(n: &u64) -> bool {
 
 /// Reads everything up to the head as it was at the start. `progress` gets positions done and positions in all.
 ///
-/// Memory: 16 bytes for each stream, plus a page.
-pub async fn verify(log: &dyn EventLog, mut progress: impl FnMut(u64, u64)) -> Result<Report, ReadError> {
+/// Reading and decoding are spread over the cores; order and the root are followed by the caller's thread alone.
+///
+/// Memory: 16 bytes for each stream, plus a few thousand events for each core.
+pub async fn verify(
+    log: &Arc<dyn EventLog>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Report, ReadError> {
     let head = log.head().await?;
     let mut check = Checker::new(log.capabilities().dense_positions);
-    let filter = Filter::default();
-    let mut after = 0;
-    while after < head.position {
-        let page = match log.read_all(after, &filter, PAGE_EVENTS, PAGE_BYTES).await {
-            Ok(page) => page,
-            Err(ReadError::Damaged { file, offset, position, detail }) => {
-                check.broken(position.max(after + 1), format!("{detail} ({file} at byte {offset})"));
-                break;
-            }
-            Err(error) => return Err(error),
-        };
-        for event in page.events.iter().take_while(|event| event.position <= head.position) {
-            check.event(event);
+    let mut done = 0;
+    let scanned = scan_in_order(log, Scan::all(0, head.position), check_contents, |events, until| {
+        events.iter().for_each(|checked| check.event(checked));
+        done = until;
+        progress(done, head.position);
+    });
+    match scanned.await {
+        Ok(()) => {}
+        Err(ReadError::Damaged { file, offset, position, detail }) => {
+            check.broken(position.max(done + 1), format!("{detail} ({file} at byte {offset})"));
         }
-        if page.scanned_to <= after {
-            check.broken(after + 1, "the log ends before its head".to_owned());
-            break;
-        }
-        after = page.scanned_to;
-        progress(after.min(head.position), head.position);
+        Err(error) => return Err(error),
     }
     Ok(check.report(head.position))
+}
+
+/// An event, and what is wrong with its contents: code and detail.
+type Checked = (RecordedEvent, Vec<(&'static str, String)>);
+
+/// Everything that can be checked of an event by itself.
+fn check_contents(events: Vec<RecordedEvent>) -> Vec<Checked> {
+    let check = |event: RecordedEvent| {
+        let mut wrong = Vec::new();
+        if let Err(error) = serde_json::from_slice::<Metadata>(event.metadata()) {
+            wrong.push(("metadata", error.to_string()));
+        }
+        match AnyEvent::decode(event.event_type(), event.version, event.data()) {
+            Err(error) => wrong.push(("undecodable", error.to_string())),
+            Ok(AnyEvent::Variant(variant::Event::Created(created))) => wrong.extend(configuration(&created)),
+            Ok(AnyEvent::Order(order::Event::Placed(placed))) => wrong.extend(total(&placed)),
+            Ok(_) => {}
+        }
+        (event, wrong)
+    };
+    events.into_iter().map(check).collect()
+}
+
+fn configuration(created: &variant::Created) -> Option<(&'static str, String)> {
+    let hash = configuration::hash(&created.product_id, created.attributes.iter().map(|a| &a.value_id));
+    let detail = || format!("the event says {}, its content gives {hash}", created.config_hash);
+    (hash != created.config_hash).then(|| ("configuration_hash", detail()))
+}
+
+fn total(placed: &order::Placed) -> Option<(&'static str, String)> {
+    let zero = daybook_schemas::Money::zero(placed.total.currency());
+    let sum = placed.lines.iter().try_fold(zero, |sum, line| sum.plus(line.total));
+    let detail = match sum {
+        Ok(sum) if sum == placed.total => return None,
+        Ok(sum) => format!("the order says {}, its lines add up to {sum}", placed.total),
+        Err(error) => error.to_string(),
+    };
+    Some(("order_total", detail))
 }
 
 /// The last revision of every stream, by a 64-bit hash of its name: names alone would not fit in memory for large logs.
@@ -175,19 +209,16 @@ impl Checker {
         });
     }
 
-    fn event(&mut self, event: &RecordedEvent) {
+    fn event(&mut self, (event, wrong): &Checked) {
         self.events += 1;
-        let wrong = if self.dense {
+        let misplaced = if self.dense {
             event.position != self.last_position + 1
         } else {
             event.position <= self.last_position
         };
-        if wrong {
-            self.fail(
-                event,
-                "position_gap",
-                format!("position {} follows {}", event.position, self.last_position),
-            );
+        if misplaced {
+            let detail = format!("position {} follows {}", event.position, self.last_position);
+            self.fail(event, "position_gap", detail);
         }
         self.last_position = event.position;
         let before = self.revisions.replace(event.stream(), event.revision);
@@ -195,43 +226,8 @@ impl Checker {
             self.fail(event, "revision_gap", format!("revision {} follows {before}", event.revision));
         }
         digest(&mut self.root, event);
-        if let Err(error) = serde_json::from_slice::<Metadata>(event.metadata()) {
-            self.fail(event, "metadata", error.to_string());
-        }
-        match AnyEvent::decode(event.event_type(), event.version, event.data()) {
-            Err(error) => self.fail(event, "undecodable", error.to_string()),
-            Ok(AnyEvent::Variant(variant::Event::Created(created))) => self.configuration(event, &created),
-            Ok(AnyEvent::Order(order::Event::Placed(placed))) => self.total(event, &placed),
-            Ok(_) => {}
-        }
-    }
-
-    fn configuration(&mut self, event: &RecordedEvent, created: &variant::Created) {
-        let hash = configuration::hash(&created.product_id, created.attributes.iter().map(|a| &a.value_id));
-        if hash != created.config_hash {
-            self.fail(
-                event,
-                "configuration_hash",
-                format!("the event says {}, its content gives {hash}", created.config_hash),
-            );
-        }
-    }
-
-    fn total(&mut self, event: &RecordedEvent, placed: &order::Placed) {
-        let sum = placed
-            .lines
-            .iter()
-            .try_fold(daybook_schemas::Money::zero(placed.total.currency()), |sum, line| {
-                sum.plus(line.total)
-            });
-        match sum {
-            Ok(sum) if sum == placed.total => {}
-            Ok(sum) => self.fail(
-                event,
-                "order_total",
-                format!("the order says {}, its lines add up to {sum}", placed.total),
-            ),
-            Err(error) => self.fail(event, "order_total", error.to_string()),
+        for (code, detail) in wrong {
+            self.fail(event, code, detail.clone());
         }
     }
 
@@ -257,5 +253,83 @@ fn digest(root: &mut Sha256, event: &RecordedEvent) {
     for part in [event.stream().as_bytes(), event.event_type().as_bytes(), event.data(), event.metadata()] {
         root.update((part.len() as u64).to_le_bytes());
         root.update(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use daybook_eventlog::segment::fault::FaultStorage;
+    use daybook_eventlog::{
+        Append, Expected, MemoryLog, NewEvent, SegmentLog, SegmentOptions, StreamAppend, StreamId,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// More events than are read at once; none of a type that there is.
+    const EVENTS: u128 = 10_000;
+
+    async fn write(log: &dyn EventLog) {
+        for ids in (1..=EVENTS).collect::<Vec<_>>().chunks(500) {
+            let append = |id: &u128| {
+                let event = NewEvent {
+                    event_id: Uuid::from_u128(*id),
+                    event_type: "nothing.known",
+                    version: 1,
+                    recorded_at: 5,
+                    data: Bytes::from_static(b"{}"),
+                    metadata: Bytes::from_static(b"no metadata"),
+                };
+                let stream = StreamId::new(format!("s-{}", id % 100)).unwrap();
+                Append {
+                    streams: vec![StreamAppend { stream, expected: Expected::Any, events: vec![event] }],
+                }
+            };
+            let results = log.append_group(ids.iter().map(append).collect()).await;
+            results.into_iter().for_each(|result| drop(result.unwrap()));
+        }
+    }
+
+    fn segment_log(disk: &FaultStorage) -> Arc<SegmentLog> {
+        let options = SegmentOptions { segment_bytes: 64 << 10, ..SegmentOptions::default() };
+        Arc::new(SegmentLog::open_on(Arc::new(disk.clone()), options).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_log_with_the_same_events_gives_the_same_report_in_order() {
+        let memory: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+        let segment: Arc<dyn EventLog> = segment_log(&FaultStorage::from_files(&[]));
+        write(&*memory).await;
+        write(&*segment).await;
+        let mut seen = Vec::new();
+        let report = verify(&segment, |done, all| seen.push((done, all))).await.unwrap();
+        assert_eq!(report, verify(&memory, |_, _| {}).await.unwrap());
+        assert!(seen.is_sorted() && seen.last() == Some(&(10_000, 10_000)), "{seen:?}");
+        assert_eq!((report.position, report.events, report.ok), (10_000, 10_000, false));
+        assert!(report.root.is_some());
+        // Two for each event: its type and its metadata. Those listed are the first.
+        assert_eq!((report.failures.len(), report.more_failures), (1_000, 19_000));
+        let positions = report.failures.iter().map(|failure| failure.position);
+        assert!(positions.eq((1..=500).flat_map(|position| [position, position])));
+        assert_eq!(report.failures[0].code, "metadata");
+        assert_eq!(report.failures[1].code, "undecodable");
+    }
+
+    #[tokio::test]
+    async fn what_stands_before_damage_is_checked() {
+        let disk = FaultStorage::from_files(&[]);
+        let log = segment_log(&disk);
+        write(&*log).await;
+        log.wait_until_sealed();
+        drop(log);
+        let mut files = disk.files();
+        let (_, bytes) = files.iter_mut().filter(|(name, _)| name.ends_with(".sealed")).nth(8).unwrap();
+        bytes[64 + 40] ^= 1;
+        let first = u64::from_le_bytes(bytes[32..40].try_into().unwrap());
+        let log: Arc<dyn EventLog> = segment_log(&FaultStorage::from_files(&files));
+        let report = verify(&log, |_, _| {}).await.unwrap();
+        assert_eq!((report.events, report.root), (first - 1, None));
+        assert_eq!(report.more_failures, 2 * (first - 1) - 1_000 + 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use daybook_eventlog::{EventLog, ReadError};
+use daybook_eventlog::{EventLog, ReadError, SegmentLog};
 use daybook_replay::{rebuild, reconcile, verify};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -131,7 +131,8 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
         None => {
             let log = Node::open_log(&config)?;
             let mut bar = Progress::new("Verifying", "positions");
-            let report = verify::verify(&*log, |done, total| bar.update(done, total)).await;
+            let all: Arc<dyn EventLog> = Arc::<SegmentLog>::clone(&log);
+            let report = verify::verify(&all, |done, total| bar.update(done, total)).await;
             bar.finish();
             let mut report = report?;
             let files = Arc::clone(&log);

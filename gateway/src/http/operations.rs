@@ -217,7 +217,7 @@ async fn inject_drift(
 async fn verify_log(State(app): State<App>, _: Operator) -> Result<Response, Problem> {
     // Hours of hashing must not hold up the threads that serve requests.
     let runtime = tokio::runtime::Handle::current();
-    let work = move || runtime.block_on(verify::verify(&*app.log, |_, _| {}));
+    let work = move || runtime.block_on(verify::verify(&app.log, |_, _| {}));
     let report = tokio::task::spawn_blocking(work).await.map_err(Problem::internal)??;
     Ok(Json(report).into_response())
 }
