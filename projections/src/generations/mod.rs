@@ -125,7 +125,10 @@ impl Projections {
             changing: tokio::sync::Mutex::new(()),
         };
         match self.run(kind, generations.live) {
-            Ok(generation) => slot.live.store(Some(generation)),
+            Ok(generation) => {
+                slot.live.store(Some(generation));
+                slot.kind.went_live(generations.live);
+            }
             Err(error) => {
                 tracing::error!(projection = name, generation = generations.live, %error, "cannot open the read model");
                 *slot.fault.lock() = Some(error);
@@ -309,6 +312,7 @@ impl Projections {
             return Err(error);
         }
         slot.live.store(Some(Arc::clone(next)));
+        slot.kind.went_live(next.number);
         *slot.fault.lock() = None;
         if let Some(old) = old {
             old.handle.stop().await;

@@ -50,6 +50,10 @@ pub(super) struct Engine {
     /// Events that the projector rejected before their batch was rolled back: parked when they come by again.
     poison: HashMap<Position, String>,
     commit_due: bool,
+    /// The checkpoint when the letters were last known.
+    committed: Position,
+    /// The store was found at another checkpoint than it was left at.
+    moved: bool,
     pub(super) pending_letters: Vec<LetterChange>,
     pub(super) letters: BTreeMap<Position, DeadLetter>,
     /// Streams with parked events, pending ones included.
@@ -76,11 +80,14 @@ impl Engine {
             last_commit: Instant::now(),
             poison: HashMap::new(),
             commit_due: false,
+            committed: 0,
+            moved: false,
             pending_letters: Vec::new(),
             letters,
             parked: HashMap::new(),
             events: 0,
         };
+        engine.committed = engine.applied;
         engine.rebuild_parked();
         Ok(engine)
     }
@@ -109,6 +116,9 @@ impl Engine {
 
     /// Reads and applies one page, not beyond `until`; commits when much is pending. Whether the head was reached.
     pub(super) fn step(&mut self, until: Position) -> Result<bool, StepError> {
+        if std::mem::take(&mut self.moved) {
+            self.check_not_ahead()?;
+        }
         let room = usize::try_from(until.saturating_sub(self.applied)).unwrap_or(usize::MAX);
         let limit = self.options.page_events.min(room).max(1);
         let read = self.log.read_all(self.applied, &ALL, limit, self.options.page_bytes);
@@ -235,6 +245,7 @@ impl Engine {
             self.rollback();
             return Err(error.into());
         }
+        self.committed = self.model.checkpoint();
         for change in self.pending_letters.drain(..) {
             match change {
                 LetterChange::Park(letter) => {
@@ -258,7 +269,23 @@ impl Engine {
         self.pending_letters.clear();
         self.pending_events = 0;
         self.commit_due = false;
+        if self.applied != self.committed {
+            self.follow_store();
+        }
         self.rebuild_parked();
+    }
+
+    /// A store on a server may be elsewhere than it was left: a commit that seemed to fail stands, another process wrote on,
+    /// or the store was lost and begins again. Its letters are then the ones that count.
+    fn follow_store(&mut self) {
+        self.committed = self.applied;
+        self.moved = true;
+        match self.model.dead_letters() {
+            Ok(letters) => {
+                self.letters = letters.into_iter().map(|letter| (letter.position, letter)).collect();
+            }
+            Err(error) => tracing::error!(%error, "the dead letters of a read model cannot be read"),
+        }
     }
 
     pub(super) fn rebuild_parked(&mut self) {

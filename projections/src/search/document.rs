@@ -6,7 +6,9 @@
 //! same rows.
 
 use daybook_schemas::variant::{AttributeSnapshot, Event as VariantEvent, Lifecycle};
-use daybook_schemas::{Label, ProductId, Sku, Text, Timestamp, Token, VariantId, inventory, variant};
+use daybook_schemas::{
+    AnyEvent, Label, ProductId, Sku, Text, Timestamp, Token, VariantId, inventory, order, variant,
+};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,31 @@ pub struct Listing {
 pub struct Counter {
     pub variant_id: VariantId,
     pub units: u64,
+}
+
+/// What an event says to search.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Said<'e> {
+    Variant(&'e VariantEvent),
+    Inventory(&'e inventory::Event),
+    Placed(&'e order::Placed),
+    Nothing,
+}
+
+impl<'e> Said<'e> {
+    pub(super) const fn by(event: &'e AnyEvent) -> Self {
+        match event {
+            AnyEvent::Variant(event) => Self::Variant(event),
+            AnyEvent::Inventory(event) => Self::Inventory(event),
+            AnyEvent::Order(order::Event::Placed(placed)) => Self::Placed(placed),
+            AnyEvent::Order(_)
+            | AnyEvent::Credit(_)
+            | AnyEvent::Claim(_)
+            | AnyEvent::Sequence(_)
+            | AnyEvent::Idempotency(_)
+            | AnyEvent::Operations(_) => Self::Nothing,
+        }
+    }
 }
 
 /// Why an event does not fit the document.

@@ -60,6 +60,31 @@ impl Totals {
         numbers.for_each(|(to, from)| *to += u64::from(*from));
     }
 
+    /// Sets the count of a word, by its number in the vocabulary.
+    #[cfg(feature = "elastic")]
+    pub(super) fn set_word(&mut self, dimension: Dimension, id: u32, count: u64) {
+        let words = &mut self.words[dimension as usize];
+        let at = id as usize;
+        words.resize(words.len().max(at + 1), 0);
+        words[at] = count;
+    }
+
+    /// Sets the count of a price bucket.
+    #[cfg(feature = "elastic")]
+    pub(super) fn set_price(&mut self, bucket: usize, count: u64) {
+        if let Some(known) = self.price.get_mut(bucket) {
+            *known = count;
+        }
+    }
+
+    /// Sets the count of what is not (0) or is (1) in stock.
+    #[cfg(feature = "elastic")]
+    pub(super) fn set_in_stock(&mut self, in_stock: usize, count: u64) {
+        if let Some(known) = self.in_stock.get_mut(in_stock) {
+            *known = count;
+        }
+    }
+
     /// Takes one facet's counts from another pass.
     pub(super) fn replace(&mut self, facet: &Facet, from: Self, vocabularies: &Vocabularies) {
         let Some(dimension) = dimension_of(facet) else { return };

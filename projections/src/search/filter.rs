@@ -135,15 +135,22 @@ pub(super) fn groups(request: &SearchRequest, words: &Vocabularies) -> Vec<Group
     let states = request.effective_lifecycle();
     let states = states.iter().map(|state| state.as_str().to_owned()).collect();
     values(Dimension::Lifecycle, Some(Facet::Lifecycle), states);
-    if request.price_min.is_some() || request.price_max.is_some() {
-        let min = request.price_min.map_or(1, decimal_rank_up).max(1);
-        let max = request.price_max.map_or(u64::MAX, decimal_rank);
+    if let Some((min, max)) = price_range(request) {
         groups.push(Group { facet: Some(Facet::Price), filter: Filter::Price { min, max } });
     }
     if let Some(wanted) = request.in_stock {
         groups.push(Group { facet: Some(Facet::InStock), filter: Filter::InStock(wanted) });
     }
     groups
+}
+
+/// The ranks that a request's prices may have, both inclusive; `None`: any, also none.
+pub(super) fn price_range(request: &SearchRequest) -> Option<(u64, u64)> {
+    if request.price_min.is_none() && request.price_max.is_none() {
+        return None;
+    }
+    let min = request.price_min.map_or(1, decimal_rank_up).max(1);
+    Some((min, request.price_max.map_or(u64::MAX, decimal_rank)))
 }
 
 /// A lower bound finer than a millionth excludes the millionth below it.

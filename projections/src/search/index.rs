@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daybook_eventlog::Position;
-use daybook_schemas::{AnyEvent, VariantId, order};
+use daybook_schemas::{VariantId, inventory, order, variant};
 use foldhash::HashMap;
 use tantivy::schema::IndexRecordOption;
 use tantivy::{
@@ -14,9 +14,11 @@ use tantivy::{
 };
 
 use super::SearchOptions;
-use super::document::{Counter, Misfit, SearchDocument, fold_inventory, fold_variant, popularity_bucket};
+use super::document::{
+    Counter, Misfit, Said, SearchDocument, fold_inventory, fold_variant, popularity_bucket,
+};
 use super::folder::{Payload, open_index, read_payload, writer};
-use super::query::{SearchReader, Shared};
+use super::query::{Engine, SearchReader, Shared};
 use super::rows::Rows;
 use super::schema::{self, COUNTERS, DOCUMENTS, Fields, UNBORN, key_term};
 use super::store::{addresses, parse, row_text, store_error};
@@ -93,7 +95,7 @@ impl SearchModel {
     /// A handle for queries, for any number of threads. It sees every commit from the moment `commit` returns.
     #[must_use]
     pub fn reader(&self) -> SearchReader {
-        SearchReader::new(Arc::clone(&self.shared))
+        SearchReader::new(Arc::clone(&self.shared) as Arc<dyn Engine>)
     }
 
     /// Waits until merges in the background are done, then closes the index. Uncommitted changes are dropped.
@@ -110,8 +112,12 @@ impl SearchModel {
         self.writer.as_mut().expect("taken out only by closing and dropping")
     }
 
-    fn apply_variant(&mut self, event: &Projected, id: &VariantId) -> Result<(), ProjectError> {
-        let AnyEvent::Variant(ref inner) = event.event else { return Ok(()) };
+    fn apply_variant(
+        &mut self,
+        event: &Projected,
+        inner: &variant::Event,
+        id: &VariantId,
+    ) -> Result<(), ProjectError> {
         let revision = event.recorded.revision;
         let (before, stored) = self.document(id, revision == 1)?;
         let after =
@@ -120,8 +126,12 @@ impl SearchModel {
         Ok(())
     }
 
-    fn apply_inventory(&mut self, event: &Projected, id: &VariantId) -> Result<(), ProjectError> {
-        let AnyEvent::Inventory(ref inner) = event.event else { return Ok(()) };
+    fn apply_inventory(
+        &mut self,
+        event: &Projected,
+        inner: &inventory::Event,
+        id: &VariantId,
+    ) -> Result<(), ProjectError> {
         let (before, stored) = self.document(id, false)?;
         let folded = fold_inventory(before, id, inner, event.recorded.revision);
         if let Some(after) = folded.map_err(|misfit| misfit_error(event, misfit))? {
@@ -306,6 +316,12 @@ impl Drop for SearchModel {
     }
 }
 
+/// Whether events of this type change search.
+pub(super) fn handles(event_type: &str) -> bool {
+    event_type.starts_with("variant.")
+        || matches!(event_type, "inventory.out_of_stock" | "inventory.back_in_stock" | "order.placed")
+}
+
 /// A variant's units sold so far, and whether the index holds a counter.
 struct Units {
     units: u64,
@@ -318,8 +334,7 @@ impl ReadModel for SearchModel {
     }
 
     fn handles(&self, event_type: &str) -> bool {
-        event_type.starts_with("variant.")
-            || matches!(event_type, "inventory.out_of_stock" | "inventory.back_in_stock" | "order.placed")
+        handles(event_type)
     }
 
     fn apply(&mut self, event: &Projected) -> Result<(), ProjectError> {
@@ -327,16 +342,11 @@ impl ReadModel for SearchModel {
             self.show()?;
         }
         let stream = event.recorded.stream();
-        match &event.event {
-            AnyEvent::Variant(_) => self.apply_variant(event, &id_of(stream, "variant-")?),
-            AnyEvent::Inventory(_) => self.apply_inventory(event, &id_of(stream, "inventory-")?),
-            AnyEvent::Order(order::Event::Placed(placed)) => self.apply_placed(placed),
-            AnyEvent::Order(_)
-            | AnyEvent::Credit(_)
-            | AnyEvent::Claim(_)
-            | AnyEvent::Sequence(_)
-            | AnyEvent::Idempotency(_)
-            | AnyEvent::Operations(_) => Ok(()),
+        match Said::by(&event.event) {
+            Said::Variant(inner) => self.apply_variant(event, inner, &id_of(stream, "variant-")?),
+            Said::Inventory(inner) => self.apply_inventory(event, inner, &id_of(stream, "inventory-")?),
+            Said::Placed(placed) => self.apply_placed(placed),
+            Said::Nothing => Ok(()),
         }
     }
 
@@ -406,7 +416,7 @@ fn utf8(bytes: &[u8]) -> Result<String, StoreError> {
         .map_err(|e| StoreError::Damaged(format!("a row to repair is not UTF-8: {e}")))
 }
 
-fn id_of(stream: &str, prefix: &str) -> Result<VariantId, ProjectError> {
+pub(super) fn id_of(stream: &str, prefix: &str) -> Result<VariantId, ProjectError> {
     stream
         .strip_prefix(prefix)
         .and_then(|id| VariantId::new(id).ok())

@@ -7,6 +7,7 @@
 //! - [`request`]: what may be asked, parsed from query-string pairs; [`cursor`]: where a page ended
 //! - `text`: words of a query to terms of the index (exact, synonym, prefix, typo)
 //! - `segment`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
+//! - `elastic` (feature `elastic`): the same on Elasticsearch
 //! - [`query`]: the search itself; `highlight`: why a hit was found
 //!
 //! Not here: no rules about what may be sold, no writing but through the runner, no HTTP.
@@ -16,6 +17,8 @@ mod cache;
 mod count;
 pub mod cursor;
 pub mod document;
+#[cfg(feature = "elastic")]
+pub mod elastic;
 mod facets;
 mod filter;
 mod folder;

@@ -25,7 +25,7 @@ use super::request::{DEFAULT_LIMIT, SearchError, SearchRequest, Sort};
 use super::schema::Fields;
 use super::segment::{Dimension, SegmentView, View, Vocabularies};
 use super::store::{parse, row_text, store_error};
-use super::text::{Resolver, TextQuery};
+use super::text::{Statistics, TextQuery, ViewDictionary, resolve};
 use super::top::{Best, Candidate, by_column, by_score, key_score};
 use crate::amounts::PriceView;
 use crate::model::StoreError;
@@ -145,18 +145,32 @@ impl Shared {
 /// Answers searches, from any number of threads. Cheap to clone. A search blocks its thread for milliseconds.
 #[derive(Clone)]
 pub struct SearchReader {
-    shared: Arc<Shared>,
+    engine: Arc<dyn Engine>,
+}
+
+/// What answers a search.
+pub(super) trait Engine: Send + Sync {
+    /// The log position that searches see at least.
+    fn position(&self) -> Position;
+
+    /// Answers a request that was checked; `search` is its fingerprint, which goes into cursors.
+    fn search(
+        &self,
+        request: &SearchRequest,
+        search: u64,
+        cursor: Option<Cursor>,
+    ) -> Result<SearchResponse, SearchError>;
 }
 
 impl SearchReader {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) const fn new(engine: Arc<dyn Engine>) -> Self {
+        Self { engine }
     }
 
     /// The log position that searches see.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.shared.state.load().position
+        self.engine.position()
     }
 
     /// Searches.
@@ -166,17 +180,40 @@ impl SearchReader {
         request.check()?;
         let search = fingerprint(request);
         let cursor = request.cursor.as_deref().map(|text| Cursor::decode(text, search)).transpose()?;
-        let state = self.shared.state.load_full();
+        self.engine.search(request, search, cursor)
+    }
+}
+
+impl Shared {
+    fn text(&self, view: &View, q: &str) -> Result<Option<TextQuery>, StoreError> {
+        let dictionary = ViewDictionary { view, fields: &self.fields, cache: &self.cache };
+        let words = resolve(&dictionary, &self.synonyms, q)?;
+        Ok(words.and_then(|words| TextQuery::new(&self.fields, words)))
+    }
+}
+
+impl Engine for Shared {
+    fn position(&self) -> Position {
+        self.state.load().position
+    }
+
+    fn search(
+        &self,
+        request: &SearchRequest,
+        search: u64,
+        cursor: Option<Cursor>,
+    ) -> Result<SearchResponse, SearchError> {
+        let state = self.state.load_full();
         let view = &*state.view;
         let text = match &request.q {
             None => None,
-            Some(q) => match self.resolver(view).resolve(q)? {
+            Some(q) => match self.text(view, q)? {
                 Some(text) => Some(text),
                 None => return Ok(nothing(request, state.position)),
             },
         };
-        let groups = groups(request, &self.shared.vocabularies);
-        let search_run = Run { shared: &self.shared, view, groups: &groups, text: text.as_ref(), request };
+        let groups = groups(request, &self.vocabularies);
+        let search_run = Run { shared: self, view, groups: &groups, text: text.as_ref(), request };
         let totals = search_run.totals()?;
         let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
         let mut best = search_run.best(cursor, limit + 1)?;
@@ -187,24 +224,15 @@ impl SearchReader {
         Ok(SearchResponse {
             total: totals.total,
             hits: search_run.hits(&best)?,
-            facets: facets::lists(request, &totals, &self.shared.vocabularies),
+            facets: facets::lists(request, &totals, &self.vocabularies),
             cursor,
             position: state.position,
         })
     }
-
-    fn resolver<'a>(&'a self, view: &'a View) -> Resolver<'a> {
-        Resolver {
-            view,
-            fields: &self.shared.fields,
-            synonyms: &self.shared.synonyms,
-            cache: &self.shared.cache,
-        }
-    }
 }
 
 /// The answer when a word is nowhere in the index.
-fn nothing(request: &SearchRequest, position: Position) -> SearchResponse {
+pub(super) fn nothing(request: &SearchRequest, position: Position) -> SearchResponse {
     let totals = Totals::default();
     SearchResponse {
         total: 0,
@@ -404,7 +432,9 @@ impl Run<'_> {
         let after = cursor.map(|cursor| (cursor.key, cursor.tie));
         let parts = match (sort, self.text) {
             (Sort::Relevance, Some(text)) => {
-                let scoring = EnableScoring::enabled_from_searcher(&self.view.searcher);
+                let searcher = &self.view.searcher;
+                let statistics = Statistics { searcher, fields: &self.shared.fields };
+                let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, searcher);
                 let weight = text.query.weight(scoring).map_err(store_error)?;
                 let groups: Vec<&Group> = self.groups.iter().collect();
                 self.each_segment(text.estimate, |segment| {
@@ -468,16 +498,28 @@ impl Run<'_> {
     fn hit(&self, candidate: &Candidate) -> Result<SearchHit, StoreError> {
         let address = DocAddress::new(candidate.segment, candidate.doc);
         let row: SearchDocument = parse(&row_text(&self.view.searcher, &self.shared.fields, address)?)?;
+        let scored = self.text.is_some() && self.request.effective_sort() == Sort::Relevance;
+        let score = scored.then(|| key_score(candidate.key));
+        SearchHit::of(row, score, self.text.map(|text| &text.terms))
+    }
+}
+
+impl SearchHit {
+    /// The hit that a row is, with the finds of `terms` marked.
+    pub(super) fn of(
+        row: SearchDocument,
+        score: Option<f32>,
+        terms: Option<&HashSet<String>>,
+    ) -> Result<Self, StoreError> {
         let Some(listing) = row.listing else {
             return Err(StoreError::Damaged(format!(
                 "search finds {}, which has no listing",
                 row.variant_id
             )));
         };
-        let scored = self.text.is_some() && self.request.effective_sort() == Sort::Relevance;
-        Ok(SearchHit {
-            highlights: self.text.map(|text| highlights(&listing, &text.terms)).unwrap_or_default(),
-            score: scored.then(|| key_score(candidate.key)),
+        Ok(Self {
+            highlights: terms.map(|terms| highlights(&listing, terms)).unwrap_or_default(),
+            score,
             variant_id: row.variant_id,
             product_id: listing.product_id,
             product_group: listing.product_group,

@@ -12,6 +12,7 @@ use tantivy::{TantivyDocument, Term};
 
 use super::analysis;
 use super::document::{Counter, Listing, SearchDocument};
+use super::text::Words;
 
 pub(super) const DOCUMENTS: &str = "documents";
 pub(super) const COUNTERS: &str = "counters";
@@ -45,6 +46,16 @@ pub(super) struct Fields {
     pub(super) created: Field,
     pub(super) in_stock: Field,
     pub(super) tie: Field,
+}
+
+impl Fields {
+    /// The field that holds these words.
+    pub(super) const fn of_words(&self, words: Words) -> Field {
+        match words {
+            Words::Text => self.text,
+            Words::Code => self.code,
+        }
+    }
 }
 
 /// The schema and its fields.

@@ -66,7 +66,7 @@ struct Values {
 }
 
 impl Vocabulary {
-    fn intern(&self, text: &str) -> u32 {
+    pub(super) fn intern(&self, text: &str) -> u32 {
         if let Some(&id) = self.values.read().ids.get(text) {
             return id;
         }

@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use tantivy::query::{
-    BooleanQuery, DisjunctionMaxQuery, EnableScoring, Explanation, FuzzyTermQuery, Occur, Query, Scorer,
-    TermQuery, Weight,
+    Bm25StatisticsProvider, BooleanQuery, DisjunctionMaxQuery, EnableScoring, Explanation, FuzzyTermQuery,
+    Occur, Query, Scorer, TermQuery, Weight,
 };
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{DocId, DocSet, Score, SegmentReader, Term};
+use tantivy::{DocId, DocSet, Score, Searcher, SegmentReader, Term};
 
 use super::analysis::{Synonyms, stem, tokens};
 use super::cache::{Cache, CacheKey, Cached};
-use super::schema::Fields;
+use super::schema::{Fields, HIDDEN, UNBORN};
 use super::segment::View;
 use super::store::{io_error, store_error};
 use crate::model::StoreError;
@@ -25,7 +25,7 @@ use crate::model::StoreError;
 /// Words of a query that are looked at; more than that is no search for a variant.
 const MAX_WORDS: usize = 16;
 /// Terms that a beginning or a typo may stand for, the most frequent first.
-const MAX_EXPANSIONS: usize = 32;
+pub(super) const MAX_EXPANSIONS: usize = 32;
 /// Terms of one segment's dictionary that are looked at for a beginning.
 const MAX_SCANNED: usize = 4_096;
 /// A word in fewer documents than this may be a typo.
@@ -38,76 +38,106 @@ const BEGINNING: Score = 96.0;
 const ONE_TYPO: Score = 48.0;
 const TWO_TYPOS: Score = 0.0;
 
-/// A text query, resolved against one view.
-pub(super) struct TextQuery {
-    pub(super) query: Box<dyn Query>,
-    /// Says which documents match, whatever was typed.
-    pub(super) key: String,
-    /// Terms that hits hold, for highlighting.
-    pub(super) terms: HashSet<String>,
-    /// About how many documents match.
-    pub(super) estimate: u64,
+/// The indexed texts that words are looked for in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Words {
+    /// The words of a listing.
+    Text,
+    /// The forms of a SKU.
+    Code,
 }
 
 /// One way to match a word: all of these terms.
-struct Way {
-    field: Field,
-    terms: Vec<String>,
-    bonus: Score,
-    documents: u64,
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Way {
+    pub(super) words: Words,
+    pub(super) terms: Vec<String>,
+    pub(super) bonus: Score,
+    pub(super) documents: u64,
 }
 
-pub(super) struct Resolver<'a> {
-    pub(super) view: &'a View,
-    pub(super) fields: &'a Fields,
-    pub(super) synonyms: &'a Synonyms,
-    pub(super) cache: &'a Cache,
+/// The ways to match a word of a query: as a code, or by every one of its parts.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct WordWays {
+    pub(super) codes: Vec<Way>,
+    pub(super) parts: Vec<Vec<Way>>,
+}
+
+impl WordWays {
+    /// Whether some document may hold the word.
+    pub(super) fn is_known(&self) -> bool {
+        !self.codes.is_empty() || self.has_all_parts()
+    }
+
+    pub(super) fn has_all_parts(&self) -> bool {
+        !self.parts.is_empty() && self.parts.iter().all(|ways| !ways.is_empty())
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        let parts = if self.has_all_parts() { self.parts.as_slice() } else { &[] };
+        self.codes.iter().chain(parts.iter().flatten())
+    }
+}
+
+/// What words mean in an index: the part of resolving a query that asks an engine.
+pub(super) trait Dictionary {
+    /// Documents that hold a term.
+    fn documents(&self, words: Words, term: &str) -> Result<u64, StoreError>;
+
+    /// Terms that begin so, the most frequent first (then in order of their bytes), at most [`MAX_EXPANSIONS`], each with the
+    /// documents that hold it.
+    fn beginning_with(&self, words: Words, start: &str) -> Result<Vec<(String, u64)>, StoreError>;
+
+    /// Terms of the text within an edit distance, in the same order; a swap of neighbours is one edit.
+    fn within(&self, term: &str, distance: u8) -> Result<Vec<(String, u64)>, StoreError>;
+}
+
+/// The ways to match each word of a query. `None`: there is no word in it.
+pub(super) fn resolve(
+    dictionary: &dyn Dictionary,
+    synonyms: &Synonyms,
+    q: &str,
+) -> Result<Option<Vec<WordWays>>, StoreError> {
+    let unfinished = !q.ends_with(char::is_whitespace);
+    let raw: Vec<&str> =
+        q.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).collect();
+    let raw = &raw[..raw.len().min(MAX_WORDS)];
+    let resolver = Resolver { dictionary, synonyms };
+    let mut words = Vec::with_capacity(raw.len());
+    for (at, word) in raw.iter().enumerate() {
+        let last = unfinished && at + 1 == raw.len();
+        let codes = resolver.code_ways(word, last)?;
+        let parts = resolver.part_ways(word, last)?;
+        // A mark that is no word by itself asks for nothing.
+        if !(codes.is_empty() && parts.is_empty()) {
+            words.push(WordWays { codes, parts });
+        }
+    }
+    Ok((!words.is_empty()).then_some(words))
+}
+
+struct Resolver<'a> {
+    dictionary: &'a dyn Dictionary,
+    synonyms: &'a Synonyms,
 }
 
 impl Resolver<'_> {
-    /// `None`: some word is nowhere in the index.
-    pub(super) fn resolve(&self, q: &str) -> Result<Option<TextQuery>, StoreError> {
-        let unfinished = !q.ends_with(char::is_whitespace);
-        let raw: Vec<&str> =
-            q.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).collect();
-        let raw = &raw[..raw.len().min(MAX_WORDS)];
-        let mut resolved = TextQuery {
-            query: Box::new(tantivy::query::EmptyQuery),
-            key: String::new(),
-            terms: HashSet::new(),
-            estimate: u64::MAX,
-        };
-        let mut musts: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for (at, word) in raw.iter().enumerate() {
-            let last = unfinished && at + 1 == raw.len();
-            let codes = self.code_ways(word, last)?;
-            let parts = self.part_ways(word, last)?;
-            if codes.is_empty() && parts.iter().any(Vec::is_empty) {
-                return Ok(None);
-            }
-            resolved.add_word(&mut musts, codes, parts);
-        }
-        if musts.is_empty() {
-            return Ok(None);
-        }
-        resolved.query =
-            if musts.len() == 1 { musts.remove(0).1 } else { Box::new(BooleanQuery::new(musts)) };
-        Ok(Some(resolved))
-    }
-
     /// A word as a SKU, or as the beginning of one.
     fn code_ways(&self, word: &str, last: bool) -> Result<Vec<Way>, StoreError> {
         let code = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-        let field = self.fields.code;
-        let way =
-            |(term, documents): (String, u64), bonus| Way { field, terms: vec![term], bonus, documents };
+        let way = |(term, documents): (String, u64), bonus| Way {
+            words: Words::Code,
+            terms: vec![term],
+            bonus,
+            documents,
+        };
         let mut ways = Vec::new();
-        let documents = self.documents(field, &code)?;
+        let documents = self.dictionary.documents(Words::Code, &code)?;
         if documents > 0 {
             ways.push(way((code.clone(), documents), EXACT));
         }
         if last && code.len() >= 3 && code.bytes().any(|b| b.is_ascii_digit()) {
-            let found = self.beginning_with(field, &code)?;
+            let found = self.dictionary.beginning_with(Words::Code, &code)?;
             ways.extend(
                 found.into_iter().filter(|(term, _)| *term != code).map(|found| way(found, BEGINNING)),
             );
@@ -128,44 +158,65 @@ impl Resolver<'_> {
     fn token_ways(&self, token: &str, last: bool) -> Result<Vec<Way>, StoreError> {
         let mut term = token.to_owned();
         stem(&mut term);
-        let field = self.fields.text;
+        let documents = |text: &str| self.dictionary.documents(Words::Text, text);
         let mut ways: Vec<Way> = Vec::new();
         let mut add = |terms: Vec<String>, bonus: Score, documents: u64| {
             if documents > 0 && !ways.iter().any(|way| way.terms == terms) {
-                ways.push(Way { field, terms, bonus, documents });
+                ways.push(Way { words: Words::Text, terms, bonus, documents });
             }
         };
-        add(vec![term.clone()], EXACT, self.documents(field, &term)?);
+        add(vec![term.clone()], EXACT, documents(&term)?);
         for phrase in self.synonyms.of(&term) {
-            let counts: Result<Vec<u64>, StoreError> =
-                phrase.iter().map(|word| self.documents(field, word)).collect();
+            let counts: Result<Vec<u64>, StoreError> = phrase.iter().map(|word| documents(word)).collect();
             add(phrase.to_vec(), SYNONYM, counts?.into_iter().min().unwrap_or(0));
         }
         if last && token.chars().count() >= 2 {
-            for (found, documents) in self.beginning_with(field, token)? {
+            for (found, documents) in self.dictionary.beginning_with(Words::Text, token)? {
                 add(vec![found], BEGINNING, documents);
             }
         }
         let letters = term.chars().count();
         let known: u64 = ways.iter().map(|way| way.documents).sum();
         if known < RARE_DOCUMENTS && letters >= 4 && term.chars().all(char::is_alphabetic) {
-            let mut typos = self.within(&term, 1)?;
+            let mut typos = self.dictionary.within(&term, 1)?;
             let mut bonus = ONE_TYPO;
             if typos.iter().all(|(found, _)| *found == term) && letters >= 8 {
-                typos = self.within(&term, 2)?;
+                typos = self.dictionary.within(&term, 2)?;
                 bonus = TWO_TYPOS;
             }
             for (found, documents) in typos {
                 if !ways.iter().any(|way| way.terms.len() == 1 && way.terms[0] == found) {
-                    ways.push(Way { field, terms: vec![found], bonus, documents });
+                    ways.push(Way { words: Words::Text, terms: vec![found], bonus, documents });
                 }
             }
         }
         Ok(ways)
     }
+}
 
-    /// Documents that hold a term, deleted ones included.
-    fn documents(&self, field: Field, text: &str) -> Result<u64, StoreError> {
+/// Puts the most frequent first and leaves out what is too much.
+pub(super) fn most_frequent(mut all: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    all.truncate(MAX_EXPANSIONS);
+    all
+}
+
+/// Terms that hits hold, for highlighting.
+pub(super) fn terms_of(words: &[WordWays]) -> HashSet<String> {
+    words.iter().flat_map(WordWays::ways).flat_map(|way| way.terms.iter().cloned()).collect()
+}
+
+/// The dictionaries of the segments of a view.
+pub(super) struct ViewDictionary<'a> {
+    pub(super) view: &'a View,
+    pub(super) fields: &'a Fields,
+    pub(super) cache: &'a Cache,
+}
+
+impl Dictionary for ViewDictionary<'_> {
+    /// Deleted documents included.
+    fn documents(&self, words: Words, text: &str) -> Result<u64, StoreError> {
+        let field = self.fields.of_words(words);
         let term = Term::from_field_text(field, text);
         let mut sum = 0;
         for reader in self.view.searcher.segment_readers() {
@@ -175,7 +226,8 @@ impl Resolver<'_> {
         Ok(sum)
     }
 
-    fn beginning_with(&self, field: Field, start: &str) -> Result<Vec<(String, u64)>, StoreError> {
+    fn beginning_with(&self, words: Words, start: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let field = self.fields.of_words(words);
         let name = format!("beginning {} {start}", field.field_id());
         self.expand(&name, |reader| {
             let inverted = reader.inverted_index(field)?;
@@ -189,7 +241,6 @@ impl Resolver<'_> {
         })
     }
 
-    /// Terms within an edit distance; a swap of neighbours is one edit.
     fn within(&self, term: &str, distance: u8) -> Result<Vec<(String, u64)>, StoreError> {
         let query = FuzzyTermQuery::new(Term::from_field_text(self.fields.text, term), distance, true);
         let field = self.fields.text;
@@ -203,7 +254,9 @@ impl Resolver<'_> {
             Ok(found)
         })
     }
+}
 
+impl ViewDictionary<'_> {
     /// Gathers terms over all segments: the most frequent, in order.
     fn expand(
         &self,
@@ -225,38 +278,66 @@ impl Resolver<'_> {
                 *sums.entry(term.clone()).or_default() += u64::from(*documents);
             }
         }
-        let mut all: Vec<(String, u64)> = sums.into_iter().collect();
-        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        all.truncate(MAX_EXPANSIONS);
-        Ok(all)
+        Ok(most_frequent(sums.into_iter().collect()))
     }
 }
 
+/// A text query, ready to run on one view.
+pub(super) struct TextQuery {
+    pub(super) query: Box<dyn Query>,
+    /// Says which documents match, whatever was typed.
+    pub(super) key: String,
+    /// Terms that hits hold, for highlighting.
+    pub(super) terms: HashSet<String>,
+    /// About how many documents match.
+    pub(super) estimate: u64,
+}
+
 impl TextQuery {
+    /// `None`: some word is nowhere in the index.
+    pub(super) fn new(fields: &Fields, words: Vec<WordWays>) -> Option<Self> {
+        if !words.iter().all(WordWays::is_known) {
+            return None;
+        }
+        let mut query = Self {
+            query: Box::new(tantivy::query::EmptyQuery),
+            key: String::new(),
+            terms: terms_of(&words),
+            estimate: u64::MAX,
+        };
+        let mut musts: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        for word in words {
+            query.add_word(fields, &mut musts, word);
+        }
+        query.query = if musts.len() == 1 { musts.remove(0).1 } else { Box::new(BooleanQuery::new(musts)) };
+        Some(query)
+    }
+
     /// A word matches as a code, or by every one of its parts.
-    fn add_word(&mut self, musts: &mut Vec<(Occur, Box<dyn Query>)>, codes: Vec<Way>, parts: Vec<Vec<Way>>) {
+    fn add_word(&mut self, fields: &Fields, musts: &mut Vec<(Occur, Box<dyn Query>)>, word: WordWays) {
         let documents = |ways: &[Way]| ways.iter().map(|way| way.documents).sum::<u64>();
-        let by_parts = parts.iter().map(|ways| documents(ways)).min().unwrap_or(0);
-        self.estimate = self.estimate.min(documents(&codes) + by_parts);
-        let whole = !parts.is_empty() && parts.iter().all(|ways| !ways.is_empty());
+        let by_parts = word.parts.iter().map(|ways| documents(ways)).min().unwrap_or(0);
+        self.estimate = self.estimate.min(documents(&word.codes) + by_parts);
+        let whole = word.has_all_parts();
+        let WordWays { codes, parts } = word;
         if codes.is_empty() {
             for ways in parts {
                 self.note(&ways);
-                musts.push((Occur::Must, any_way(ways)));
+                musts.push((Occur::Must, any_way(fields, ways)));
             }
             return;
         }
         self.note(&codes);
-        let mut alternatives: Vec<Box<dyn Query>> = codes.into_iter().map(one_way).collect();
+        let each = |ways: Vec<Way>| -> Vec<Box<dyn Query>> {
+            ways.into_iter().map(|way| one_way(fields, way)).collect()
+        };
+        let mut alternatives = each(codes);
         if whole {
             self.key.push('&');
             let mut all: Vec<(Occur, Box<dyn Query>)> = Vec::new();
             for ways in parts {
                 self.note(&ways);
-                all.push((
-                    Occur::Must,
-                    Box::new(DisjunctionMaxQuery::new(ways.into_iter().map(one_way).collect())),
-                ));
+                all.push((Occur::Must, Box::new(DisjunctionMaxQuery::new(each(ways)))));
             }
             alternatives.push(if all.len() == 1 {
                 all.remove(0).1
@@ -269,34 +350,58 @@ impl TextQuery {
 
     fn note(&mut self, ways: &[Way]) {
         for way in ways {
-            self.terms.extend(way.terms.iter().cloned());
-            write!(self.key, "{}:{}|", way.field.field_id(), way.terms.join("+"))
-                .expect("a String takes every write");
+            write!(self.key, "{:?}:{}|", way.words, way.terms.join("+")).expect("a String takes every write");
         }
         self.key.push(';');
     }
 }
 
 /// A word with only one way needs no bonus: there is nothing to rank it above.
-fn any_way(mut ways: Vec<Way>) -> Box<dyn Query> {
+fn any_way(fields: &Fields, mut ways: Vec<Way>) -> Box<dyn Query> {
     if ways.len() == 1 {
-        return plain(&ways.remove(0));
+        return plain(fields, &ways.remove(0));
     }
-    Box::new(DisjunctionMaxQuery::new(ways.into_iter().map(one_way).collect()))
+    Box::new(DisjunctionMaxQuery::new(ways.into_iter().map(|way| one_way(fields, way)).collect()))
 }
 
-fn one_way(way: Way) -> Box<dyn Query> {
-    Box::new(BonusQuery { inner: plain(&way), bonus: way.bonus })
+fn one_way(fields: &Fields, way: Way) -> Box<dyn Query> {
+    Box::new(BonusQuery { inner: plain(fields, &way), bonus: way.bonus })
 }
 
-fn plain(way: &Way) -> Box<dyn Query> {
+fn plain(fields: &Fields, way: &Way) -> Box<dyn Query> {
+    let field = fields.of_words(way.words);
     let term = |text: &String| -> Box<dyn Query> {
-        Box::new(TermQuery::new(Term::from_field_text(way.field, text), IndexRecordOption::WithFreqs))
+        Box::new(TermQuery::new(Term::from_field_text(field, text), IndexRecordOption::WithFreqs))
     };
     if let [only] = way.terms.as_slice() {
         return term(only);
     }
     Box::new(BooleanQuery::new(way.terms.iter().map(|text| (Occur::Must, term(text))).collect()))
+}
+
+/// The statistics that words are weighed with: of documents with words alone, so that counters and hidden rows change no
+/// ranking, and every engine weighs a word alike.
+pub(super) struct Statistics<'a> {
+    pub(super) searcher: &'a Searcher,
+    pub(super) fields: &'a Fields,
+}
+
+impl Bm25StatisticsProvider for Statistics<'_> {
+    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
+        self.searcher.total_num_tokens(field)
+    }
+
+    fn total_num_docs(&self) -> tantivy::Result<u64> {
+        let mut wordless = 0;
+        for state in [HIDDEN, UNBORN] {
+            wordless += self.searcher.doc_freq(&Term::from_field_text(self.fields.lifecycle, state))?;
+        }
+        Ok(self.searcher.total_num_docs()?.saturating_sub(wordless))
+    }
+
+    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
+        self.searcher.doc_freq(term)
+    }
 }
 
 /// Matches what another query matches, and adds a constant to the score.

@@ -27,12 +27,12 @@ impl Shadow {
         let folder = projections.folder().join("shadow");
         std::fs::create_dir_all(&folder).map_err(ReconcileError::Files)?;
         let place = kind.place(&folder, 0);
-        let opened = match kind.open(&place, 0) {
+        let opened = match kind.open_shadow(&place, 0) {
             Ok(opened) => opened,
             // Left by another version, or by a process that was killed while it made it: begin anew.
             Err(error) if !error.is_retryable() => {
                 kind.remove(&place).map_err(ReconcileError::Files)?;
-                kind.open(&place, 0)?
+                kind.open_shadow(&place, 0)?
             }
             Err(error) => return Err(error.into()),
         };

@@ -9,7 +9,11 @@ use super::generate::{BRANDS, CATEGORIES, CHANNELS, COLORS, REGIONS, Random, SIZ
 use super::{naive, open, project};
 use crate::model::ReadModel;
 
-fn some_request(random: &mut Random) -> Vec<(String, String)> {
+/// What is typed, where only words that are there as they are, their beginnings and codes are found.
+const TYPED: [&str; 10] =
+    ["red", "re", "box", "cafe", "lantern holder", "85123", "85123A-3", "white umbr", "núñez", "b-1"];
+
+pub(in crate::search) fn some_request(random: &mut Random, typed: &[&str]) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let mut maybe = |random: &mut Random, percent: u64, name: &str, values: &[&str]| {
         for _ in 0..2 {
@@ -32,12 +36,7 @@ fn some_request(random: &mut Random) -> Vec<(String, String)> {
     maybe(random, 10, "lifecycle", &["draft", "active", "clearance", "discontinued"]);
     maybe(random, 10, "price_min", &["0", "1", "4.99", "5", "10.005"]);
     maybe(random, 10, "price_max", &["20", "123.45", "99999", "1000"]);
-    maybe(
-        random,
-        15,
-        "q",
-        &["red", "re", "box", "cafe", "lantern holder", "85123", "85123A-3", "white umbr", "núñez", "b-1"],
-    );
+    maybe(random, 15, "q", typed);
     let sorts = ["relevance", "price_asc", "price_desc", "newest", "popularity", "discount"];
     let searched = pairs.iter().any(|(name, _)| name == "q");
     let sorts = if searched { &sorts[..] } else { &sorts[1..] };
@@ -80,7 +79,7 @@ fn pages(model: &SearchModel, request: &SearchRequest, limit: usize) -> (Vec<Str
 
 fn compare(model: &SearchModel, documents: &[SearchDocument], random: &mut Random, rounds: usize) {
     for _ in 0..rounds {
-        let pairs = some_request(random);
+        let pairs = some_request(random, &TYPED);
         let mut request = SearchRequest::parse(pairs.iter().map(|(n, v)| (n, v))).unwrap();
         request.facets = super::super::FacetSelection::All;
         let expected = naive::search(&request, documents);

@@ -6,10 +6,10 @@ use daybook_schemas::{Currency, Money, Text, Timestamp, Token};
 use super::{Log, attribute, created, label};
 
 /// `SplitMix64` (Steele, Lea, Flood, 2014).
-pub(super) struct Random(pub(super) u64);
+pub(in crate::search) struct Random(pub(in crate::search) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::search) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -17,29 +17,29 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(in crate::search) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
-    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(in crate::search) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 
-    pub(super) fn chance(&mut self, percent: u64) -> bool {
+    pub(in crate::search) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
 
-pub(super) const WORDS: [&str; 14] = [
+pub(in crate::search) const WORDS: [&str; 14] = [
     "lantern", "candle", "holder", "red", "white", "metal", "heart", "mugs", "box", "boxes", "Café",
     "umbrella", "sofa", "couch",
 ];
-pub(super) const BRANDS: [&str; 4] = ["Acme", "Bolt & Co", "acme", "Núñez"];
-pub(super) const CATEGORIES: [&str; 4] = ["Home", "Garden", "Gifts", "Toys"];
-pub(super) const COLORS: [&str; 5] = ["Navy", "Red", "White", "Sea Green", "red"];
-pub(super) const SIZES: [&str; 3] = ["S", "M", "L"];
-pub(super) const CHANNELS: [&str; 2] = ["web", "store"];
-pub(super) const REGIONS: [&str; 2] = ["uk", "eu"];
+pub(in crate::search) const BRANDS: [&str; 4] = ["Acme", "Bolt & Co", "acme", "Núñez"];
+pub(in crate::search) const CATEGORIES: [&str; 4] = ["Home", "Garden", "Gifts", "Toys"];
+pub(in crate::search) const COLORS: [&str; 5] = ["Navy", "Red", "White", "Sea Green", "red"];
+pub(in crate::search) const SIZES: [&str; 3] = ["S", "M", "L"];
+pub(in crate::search) const CHANNELS: [&str; 2] = ["web", "store"];
+pub(in crate::search) const REGIONS: [&str; 2] = ["uk", "eu"];
 
 fn some_price(random: &mut Random) -> variant::Price {
     let currency = if random.chance(20) { Currency::new("EUR").unwrap() } else { Currency::GBP };
@@ -79,7 +79,7 @@ fn creation(random: &mut Random, id: &str) -> variant::Created {
 }
 
 /// The life of each variant is a random walk; ids are those of the variants that exist.
-pub(super) fn log(seed: u64, variants: usize, steps: usize) -> Log {
+pub(in crate::search) fn log(seed: u64, variants: usize, steps: usize) -> Log {
     let mut random = Random(seed);
     let mut log = Log::default();
     let mut states: Vec<(String, Option<Lifecycle>)> =

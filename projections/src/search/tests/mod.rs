@@ -1,9 +1,9 @@
 //! Tests of the search model, and the generated catalogue they share.
 
 mod analysis;
-mod differential;
+pub(in crate::search) mod differential;
 mod fold;
-mod generate;
+pub(in crate::search) mod generate;
 mod naive;
 mod relevance;
 mod requests;
@@ -27,13 +27,13 @@ use crate::model::{Projected, ReadModel};
 
 /// Writes events as a log would: positions and revisions without gaps.
 #[derive(Default)]
-pub(super) struct Log {
-    pub(super) events: Vec<Projected>,
+pub(in crate::search) struct Log {
+    pub(in crate::search) events: Vec<Projected>,
     revisions: HashMap<String, u64>,
 }
 
 impl Log {
-    pub(super) fn push(&mut self, stream: &str, event: impl Into<AnyEvent>) {
+    pub(in crate::search) fn push(&mut self, stream: &str, event: impl Into<AnyEvent>) {
         let event = event.into();
         let revision = self.revisions.entry(stream.to_owned()).or_default();
         *revision += 1;
@@ -49,19 +49,19 @@ impl Log {
         self.events.push(Projected { recorded, event });
     }
 
-    pub(super) fn variant(&mut self, id: &str, event: impl Into<variant::Event>) {
+    pub(in crate::search) fn variant(&mut self, id: &str, event: impl Into<variant::Event>) {
         self.push(&format!("variant-{id}"), event.into());
     }
 
     /// Creates a variant and makes it sellable.
-    pub(super) fn sell(&mut self, created: variant::Created) {
+    pub(in crate::search) fn sell(&mut self, created: variant::Created) {
         let id = created.variant_id.to_string();
         self.variant(&id, created);
         self.variant(&id, variant::Submitted { from: variant::Lifecycle::Draft, reason: None });
         self.variant(&id, variant::Activated { from: variant::Lifecycle::PendingApproval, reason: None });
     }
 
-    pub(super) fn stock(&mut self, id: &str, in_stock: bool) {
+    pub(in crate::search) fn stock(&mut self, id: &str, in_stock: bool) {
         let event: inventory::Event = if in_stock {
             inventory::BackInStock { available: 1 }.into()
         } else {
@@ -70,7 +70,7 @@ impl Log {
         self.push(&format!("inventory-{id}"), event);
     }
 
-    pub(super) fn order(&mut self, number: usize, lines: &[(&str, u64)]) {
+    pub(in crate::search) fn order(&mut self, number: usize, lines: &[(&str, u64)]) {
         let unit_price = gbp("1");
         let line = |(line_id, &(id, quantity)): (u32, &(&str, u64))| order::Line {
             line_id,
@@ -102,24 +102,24 @@ impl Log {
         self.push(&format!("order-{number}"), order::Event::from(placed));
     }
 
-    pub(super) fn head(&self) -> Position {
+    pub(in crate::search) fn head(&self) -> Position {
         self.events.len() as Position
     }
 }
 
-pub(super) fn label(text: &str) -> Label {
+pub(in crate::search) fn label(text: &str) -> Label {
     Label::new(text).unwrap()
 }
 
-pub(super) fn gbp(amount: &str) -> Money {
+pub(in crate::search) fn gbp(amount: &str) -> Money {
     Money::parse(amount, Currency::GBP).unwrap()
 }
 
-pub(super) fn price(amount: &str, compare_at: Option<&str>) -> Price {
+pub(in crate::search) fn price(amount: &str, compare_at: Option<&str>) -> Price {
     Price { amount: gbp(amount), compare_at: compare_at.map(gbp), price_type: PriceType::Regular }
 }
 
-pub(super) fn attribute(kind: &str, value: &str) -> AttributeSnapshot {
+pub(in crate::search) fn attribute(kind: &str, value: &str) -> AttributeSnapshot {
     AttributeSnapshot {
         kind: Token::new(kind).unwrap(),
         value: label(value),
@@ -131,7 +131,7 @@ pub(super) fn attribute(kind: &str, value: &str) -> AttributeSnapshot {
     }
 }
 
-pub(super) fn created(id: &str, name: &str) -> variant::Created {
+pub(in crate::search) fn created(id: &str, name: &str) -> variant::Created {
     variant::Created {
         variant_id: VariantId::new(id).unwrap(),
         product_id: daybook_schemas::ProductId::new("p").unwrap(),
@@ -151,13 +151,18 @@ pub(super) fn created(id: &str, name: &str) -> variant::Created {
     }
 }
 
-pub(super) fn open(folder: &Path) -> SearchModel {
+pub(in crate::search) fn open(folder: &Path) -> SearchModel {
     SearchModel::open(folder, SearchOptions { writer_heap_bytes: 16_000_000, ..SearchOptions::default() })
         .unwrap()
 }
 
 /// Applies what the model handles of these events and commits.
-pub(super) fn project(model: &mut SearchModel, events: &[Projected]) {
+pub(in crate::search) fn project(model: &mut SearchModel, events: &[Projected]) {
+    project_into(model, events);
+}
+
+/// The same for a model on any engine.
+pub(in crate::search) fn project_into(model: &mut dyn ReadModel, events: &[Projected]) {
     for event in events {
         if model.handles(event.recorded.event_type()) {
             model.apply(event).unwrap();
@@ -168,14 +173,14 @@ pub(super) fn project(model: &mut SearchModel, events: &[Projected]) {
     }
 }
 
-pub(super) fn request(pairs: &[(&str, &str)]) -> SearchRequest {
+pub(in crate::search) fn request(pairs: &[(&str, &str)]) -> SearchRequest {
     SearchRequest::parse(pairs.iter().copied()).unwrap()
 }
 
-pub(super) fn search(model: &SearchModel, pairs: &[(&str, &str)]) -> SearchResponse {
+pub(in crate::search) fn search(model: &SearchModel, pairs: &[(&str, &str)]) -> SearchResponse {
     model.reader().search(&request(pairs)).unwrap()
 }
 
-pub(super) fn ids(response: &SearchResponse) -> Vec<&str> {
+pub(in crate::search) fn ids(response: &SearchResponse) -> Vec<&str> {
     response.hits.iter().map(|hit| hit.variant_id.as_str()).collect()
 }
