@@ -20,7 +20,7 @@ docs:
 
 # The benchmarks behind docs/benchmarks.md.
 bench:
-    cargo bench --workspace
+    tests/bench
 
 demo:
     cargo run --release -- demo

@@ -14,6 +14,7 @@ use daybook_gateway::load::latency::Latencies;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const STREAMS: u64 = 10_000;
+const STATE_CACHE_MIB: u64 = 1_024;
 
 struct Server {
     child: Child,
@@ -24,9 +25,14 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        // The holds of all rounds stay active: the states that are decided on must all find room.
+        let config = folder.path().join("daybook.toml");
+        std::fs::write(&config, format!("[memory]\nstate_cache_mib = {STATE_CACHE_MIB}\n")).expect("a file");
         let mut child = Command::new(env!("CARGO_BIN_EXE_daybook"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.path())
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(&config)
+            .arg("--data")
+            .arg(folder.path().join("data"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -108,7 +114,7 @@ fn main() {
     let (seconds, rounds) = (setting("BENCH_SECONDS", 5), setting("BENCH_ROUNDS", 3));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "{cores} cores shared by server and generator, closed loop, {rounds} rounds of {seconds} s, medians"
+        "{cores} cores shared by server and generator, closed loop, {rounds} rounds of {seconds} s, medians, {STATE_CACHE_MIB} MiB for states"
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

@@ -83,7 +83,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
-    /// Aggregate states kept for decisions, MiB.
+    /// Aggregate states kept for decisions, MiB. Active holds are part of them (some 500 bytes each): where those of all
+    /// variants on sale do not fit, streams are read again and again.
     pub state_cache_mib: usize,
     /// Buffer of the search index writer, MiB.
     pub search_writer_mib: usize,
@@ -91,7 +92,7 @@ pub struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { state_cache_mib: 128, search_writer_mib: 32 }
+        Self { state_cache_mib: 512, search_writer_mib: 32 }
     }
 }
 

@@ -12,7 +12,11 @@ use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::node::Node;
 
-pub(super) async fn run(global: &Global, config: Config, import: Import) -> anyhow::Result<Outcome> {
+/// Most memory for aggregate states while importing, MiB: what an import has decided on is seldom needed again.
+const STATE_CACHE_MIB: usize = 128;
+
+pub(super) async fn run(global: &Global, mut config: Config, import: Import) -> anyhow::Result<Outcome> {
+    config.memory.state_cache_mib = config.memory.state_cache_mib.min(STATE_CACHE_MIB);
     if global.server.is_some() {
         bail!("imports work on a data folder at rest; stop the server, or send NDJSON to POST /v1/commands");
     }
