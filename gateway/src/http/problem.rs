@@ -19,7 +19,7 @@ pub struct Problem {
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u32>,
     /// The limit that refused the request.
-    pub limited: Option<admission::Refused>,
+    pub limited: Option<Box<admission::Refused>>,
 }
 
 #[derive(Serialize)]
@@ -105,7 +105,7 @@ impl From<admission::Refused> for Problem {
     fn from(refused: admission::Refused) -> Self {
         Self {
             retry_after: Some(refused.retry_after()),
-            limited: Some(refused),
+            limited: Some(Box::new(refused)),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", refused.detail())
         }
     }

@@ -143,8 +143,8 @@ impl<V: View> AnyTable for TypedTable<V> {
                 (Some(view), stored) => {
                     let doc = serde_json::to_vec(view).expect("views have string keys and plain values");
                     let weight = weight(key, &doc);
-                    self.young_bytes =
-                        (self.young_bytes + weight).saturating_sub(std::mem::replace(&mut slot.weight, weight));
+                    self.young_bytes = (self.young_bytes + weight)
+                        .saturating_sub(std::mem::replace(&mut slot.weight, weight));
                     let index = view.index();
                     if stored == Some(index_digest(&index)) {
                         RowChange::Replace { doc }
