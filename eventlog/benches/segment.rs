@@ -22,6 +22,10 @@ use daybook_eventlog::{
 use serde::Deserialize;
 use uuid::Uuid;
 
+/// The allocator of the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BARE_BYTES: u64 = 256 << 20;
 
 fn folder() -> tempfile::TempDir {

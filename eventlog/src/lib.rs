@@ -23,6 +23,7 @@ pub mod log;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod priority;
 pub mod rules;
 pub mod scan;
 pub mod segment;
@@ -34,6 +35,7 @@ pub use log::{
     Revision, StreamAppend, StreamId, StreamIdError,
 };
 pub use memory::MemoryLog;
+pub use priority::give_way;
 pub use scan::{Scan, scan_in_order};
 pub use segment::{OpenError, OpenReport, SegmentLog, SegmentOptions};
 pub use snapshot::{FileSnapshots, Snapshot, SnapshotStore};

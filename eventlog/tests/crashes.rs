@@ -382,6 +382,37 @@ fn a_full_disk_refuses_appends_serves_reads_and_resumes() {
     }
 }
 
+/// A commit that was cut off half way for want of room has left whole frames behind: they were refused, so no restart may
+/// bring them to life.
+#[test]
+fn what_a_full_disk_has_half_written_is_wiped() {
+    for seed in 1..=64 {
+        let disk = FaultStorage::new(seed, FaultPlan::default());
+        let log = open(&disk, false).unwrap();
+        let group = |text: &str, ids: std::ops::Range<u128>| {
+            let stream = format!("s-{text}");
+            let append = |id| append_to(&stream, Expected::Any, vec![event(id, format!("\"{text}\""))]);
+            ids.map(append).collect::<Vec<_>>()
+        };
+        run_group(&log, group("kept", 1..4)).into_iter().for_each(|result| drop(result.unwrap()));
+        let next = disk.steps() + 1;
+        disk.set_plan(FaultPlan {
+            fail: Some((next..next + 1, io::ErrorKind::StorageFull)),
+            ..FaultPlan::default()
+        });
+        let results = run_group(&log, group("refused", 4..12));
+        assert!(results.iter().all(|r| matches!(r, Err(AppendError::DiskFull(_)))), "{results:?}");
+        let left = |(_, bytes): &(String, Vec<u8>)| bytes.windows(7).any(|part| part == b"refused");
+        assert!(!disk.files().iter().any(left), "seed {seed}: a refused event is in a file");
+        drop(log);
+        let log = open(&disk.restart(seed, FaultPlan::default()), false).unwrap();
+        let texts: Vec<_> = select(&log, &Filter::default()).iter().map(|e| e.data().to_vec()).collect();
+        assert_eq!(texts, vec![b"\"kept\"".to_vec(); 3], "seed {seed}");
+        run_group(&log, group("later", 12..16)).into_iter().for_each(|result| drop(result.unwrap()));
+        assert_eq!(head(&log), 7);
+    }
+}
+
 #[test]
 fn a_disk_that_cannot_be_read_for_a_while_does_no_lasting_harm() {
     let disk = FaultStorage::new(17, FaultPlan::default());

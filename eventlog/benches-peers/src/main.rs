@@ -45,6 +45,10 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The allocator of the product, for all contenders.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What the figures depend on.
 fn conditions() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();

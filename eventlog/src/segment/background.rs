@@ -13,11 +13,13 @@ use super::shared::Shared;
 use super::storage::Storage;
 use super::tail::{SPARE, Spare};
 use crate::log::AppendError;
+use crate::priority::give_way;
 
 /// Pause before work that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many steps of `nice` sealing and merging stand behind appends and reads.
+/// How many steps of `nice` sealing and merging stand behind appends and reads. When appends keep all cores busy, full
+/// segments pile up to their limit; then the writer waits for the sealer, which leaves it a core.
 const NICER: i32 = 10;
 
 /// Places in [`WorkState::busy`].
@@ -162,23 +164,13 @@ fn keep_spare(shared: &Shared) {
 }
 
 fn seal(shared: &Shared) {
-    give_way();
+    give_way(NICER);
     repeat(shared, SEALER, seal_oldest);
 }
 
 fn merge(shared: &Shared) {
-    give_way();
+    give_way(NICER);
     repeat(shared, MERGER, merge_due);
-}
-
-/// Lets every thread that somebody waits for go before this one. When appends keep all cores busy, full segments pile up
-/// to their limit; then the writer waits for the sealer, which leaves it a core.
-fn give_way() {
-    let thread = Some(rustix::thread::gettid());
-    let lower = |nice: i32| rustix::process::setpriority_process(thread, (nice + NICER).min(19));
-    if let Err(error) = rustix::process::getpriority_process(thread).and_then(lower) {
-        tracing::debug!(%error, "background work on the event log runs at the priority of all else");
-    }
 }
 
 /// Does the work of one thread whenever there is some.

@@ -49,7 +49,7 @@ pub fn start(
     std::thread::Builder::new()
         .name(format!("projection-{name}"))
         .spawn(move || {
-            give_way();
+            daybook_eventlog::give_way(GIVE_WAY);
             let shared = Arc::clone(&runner.shared);
             let ended = std::panic::catch_unwind(AssertUnwindSafe(move || runner.run()));
             match ended {
@@ -67,16 +67,10 @@ pub fn start(
     Ok(ProjectionHandle::new(shared, commands))
 }
 
-/// How much the threads of projections give way to those that answer requests (a step of `nice`).
+/// How much the threads of projections give way to those that answer requests (steps of `nice`). Where there is not enough
+/// processor for both, commands and queries come first and read models lag a little: they fold larger batches then,
+/// which costs less an event.
 const GIVE_WAY: i32 = 5;
-
-/// Where there is not enough processor for both, commands and queries come first and read models lag a little: they fold
-/// larger batches then, which costs less an event.
-fn give_way() {
-    if let Err(error) = rustix::process::nice(GIVE_WAY) {
-        tracing::debug!(%error, "a projection runs at full priority");
-    }
-}
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
