@@ -3,7 +3,7 @@
 //! Map of the crate:
 //!
 //! - [`model`]: the [`ReadModel`](model::ReadModel) trait that the runner drives, and [`RowAccess`](model::RowAccess) that reconciliation reads and repairs through
-//! - [`rows`]: the row store (SQLite), and [`RowModel`](rows::RowModel), which makes a pure fold a read model
+//! - [`rows`]: the row store (SQLite files, or PostgreSQL with the feature `postgres`), and [`RowModel`](rows::RowModel), which makes a pure fold a read model
 //! - [`runner`]: one thread a projection: tails the log, decodes, applies, commits with the checkpoint
 //! - [`generations`]: where generations live, which one is live, and the swap from one to the next
 //! - one folder a read model: view and projector, `query.rs`, `tests.rs`: [`catalogue`], [`inventory`], [`orders`], [`audit`],

@@ -1,5 +1,7 @@
 //! What the runner drives, and what reconciliation reads.
 
+use std::time::Instant;
+
 use daybook_eventlog::{Position, RecordedEvent};
 use daybook_schemas::{AnyEvent, DecodeError};
 use serde::{Deserialize, Serialize};
@@ -73,6 +75,18 @@ pub enum LetterChange {
     Drop(Position),
 }
 
+/// Which process writes a read model that several can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This one, as before: all that it knows of the store holds.
+    Held,
+    /// This one from now on. Another may have written meanwhile, or a commit whose outcome was not known succeeded: the checkpoint and
+    /// the dead letters are to be looked at anew. What was not committed is gone.
+    Taken,
+    /// Another one. The checkpoint is what that one has reached; nothing can be written.
+    Elsewhere,
+}
+
 /// A read model being written: a store and the pure fold that fills it. The runner owns it on one thread.
 ///
 /// `apply` collects changes in memory; `commit` writes them **and the checkpoint** atomically. After an error, or a
@@ -81,6 +95,24 @@ pub enum LetterChange {
 pub trait ReadModel: Send {
     /// The position up to which the store is current.
     fn checkpoint(&self) -> Position;
+
+    /// Makes sure that this process is the one that writes; called before every batch. Where stores are not shared, it always is.
+    ///
+    /// Also finds the way back after [`StoreError::Unavailable`]: what became of a commit that failed half way is known only after
+    /// the next claim.
+    fn claim(&mut self) -> Result<Claim, StoreError> {
+        Ok(Claim::Held)
+    }
+
+    /// When the claim has to be renewed at the latest, though there be nothing to write.
+    fn claim_due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Like [`ReadModel::claim`], and takes the writing from another process, which then commits nothing more.
+    fn seize(&mut self) -> Result<Claim, StoreError> {
+        self.claim()
+    }
 
     /// Whether events of this type change the read model; others are passed over without decoding.
     fn handles(&self, event_type: &str) -> bool;
@@ -159,6 +191,12 @@ pub trait RowAccess: Send {
 
     /// The tables, in a fixed order.
     fn tables(&self) -> Vec<&'static str>;
+
+    /// Whether the keys of a table are positions, which belong to the log and not to what it tells.
+    fn keys_are_positions(&self, table: &str) -> bool {
+        let _ = table;
+        false
+    }
 
     /// Rows of a table in ascending byte order of the key, after `after`, at most `limit`: key and canonical JSON. The JSON covers
     /// all that the row holds, indexed copies included, so that damage to any of it shows.

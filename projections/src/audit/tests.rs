@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::query::{AuditCursor, AuditFilter, list};
 use super::*;
-use crate::testing::{ACTOR, World, payload};
+use crate::testing::{ACTOR, On, World, each_engine, payload};
 
 fn received() -> Event {
     payload::<Received>(json!({"location": "default", "quantity": 1})).into()
@@ -33,9 +33,8 @@ fn positions(world: &World, filter: &AuditFilter) -> Vec<String> {
     }
 }
 
-#[test]
-fn every_event_leaves_a_row_that_says_who_and_when() {
-    let world = World::new();
+fn every_event_leaves_a_row_that_says_who_and_when(on: On) {
+    let world = World::on(on);
     let position = world.append("inventory-1", received());
     let projection = world.project(|| Audit);
     let rows = projection.reader.begin().unwrap();
@@ -47,9 +46,8 @@ fn every_event_leaves_a_row_that_says_who_and_when() {
     );
 }
 
-#[test]
-fn machinery_leaves_no_rows() {
-    let world = World::new();
+fn machinery_leaves_no_rows(on: On) {
+    let world = World::on(on);
     world.append_raw("sequence-x", "sequence.advanced", 1, b"{\"name\":\"x\",\"last\":1}".to_vec());
     assert!(world.project(|| Audit).dump().is_empty());
 }
@@ -83,3 +81,5 @@ fn other_texts_are_no_cursor() {
         assert_eq!(AuditCursor::parse(text), None, "{text}");
     }
 }
+
+each_engine!(every_event_leaves_a_row_that_says_who_and_when, machinery_leaves_no_rows,);

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::query::{by_config_hash, by_id, by_product_group, by_sku, product_group};
 use super::*;
-use crate::testing::World;
+use crate::testing::{On, World, each_engine};
 
 fn event(wire_name: &str, data: Value) -> Event {
     Event::from_data(wire_name, &serde_json::to_vec(&data).unwrap()).unwrap().unwrap()
@@ -41,9 +41,8 @@ fn view(world: &World, id: &str) -> VariantView {
     by_id(&*rows, id).unwrap().unwrap().variant
 }
 
-#[test]
-fn a_created_variant_is_a_draft_with_all_its_fields() {
-    let world = World::new();
+fn a_created_variant_is_a_draft_with_all_its_fields(on: On) {
+    let world = World::on(on);
     world.append("variant-v1", created("v1", "g1", Some("12.50")));
     let json = serde_json::to_value(view(&world, "v1")).unwrap();
     assert_eq!(json["price"], json!({"amount": "12.50", "currency": "GBP", "price_type": "regular"}));
@@ -53,9 +52,8 @@ fn a_created_variant_is_a_draft_with_all_its_fields() {
     assert_eq!(json["price_history"].as_array().unwrap().len(), 1);
 }
 
-#[test]
-fn each_lifecycle_event_enters_its_state() {
-    let world = World::new();
+fn each_lifecycle_event_enters_its_state(on: On) {
+    let world = World::on(on);
     world.append("variant-v1", created("v1", "g1", None));
     let steps = [
         ("variant.submitted", "draft", Lifecycle::PendingApproval),
@@ -74,9 +72,8 @@ fn each_lifecycle_event_enters_its_state() {
     }
 }
 
-#[test]
-fn a_schedule_stands_until_it_takes_effect_or_is_cancelled_and_history_is_bounded() {
-    let world = World::new();
+fn a_schedule_stands_until_it_takes_effect_or_is_cancelled_and_history_is_bounded(on: On) {
+    let world = World::on(on);
     world.append("variant-v1", created("v1", "g1", Some("10")));
     for (id, from) in
         [("s2", "2011-12-02T00:00:00Z"), ("s1", "2011-12-01T00:00:00Z"), ("s3", "2011-12-03T00:00:00Z")]
@@ -103,9 +100,8 @@ fn a_schedule_stands_until_it_takes_effect_or_is_cancelled_and_history_is_bounde
     assert_eq!(view.price.unwrap().amount.to_string(), "5.59");
 }
 
-#[test]
-fn a_lock_says_who_and_why_and_is_lifted() {
-    let world = World::new();
+fn a_lock_says_who_and_why_and_is_lifted(on: On) {
+    let world = World::on(on);
     world.append("variant-v1", created("v1", "g1", None));
     world.append("variant-v1", event("variant.locked", json!({"scopes": ["price"], "reason": "audit"})));
     let lock = view(&world, "v1").locks.pop().unwrap();
@@ -114,9 +110,8 @@ fn a_lock_says_who_and_why_and_is_lifted() {
     assert!(view(&world, "v1").locks.is_empty());
 }
 
-#[test]
-fn details_change_only_where_given() {
-    let world = World::new();
+fn details_change_only_where_given(on: On) {
+    let world = World::on(on);
     world.append("variant-v1", created("v1", "g1", None));
     world.append(
         "variant-v1",
@@ -135,9 +130,8 @@ fn details_change_only_where_given() {
     assert_eq!((view.description.unwrap().as_str(), view.channels.len(), view.regions.len()), ("Fine", 0, 1));
 }
 
-#[test]
-fn variants_are_found_by_sku_hash_and_group_page_by_page() {
-    let world = World::new();
+fn variants_are_found_by_sku_hash_and_group_page_by_page(on: On) {
+    let world = World::on(on);
     for i in 0..7 {
         world.append(
             &format!("variant-v{i}"),
@@ -162,9 +156,8 @@ fn variants_are_found_by_sku_hash_and_group_page_by_page() {
     assert_eq!(ids, ["v0", "v1", "v2", "v3", "v4"]);
 }
 
-#[test]
-fn a_group_has_the_least_and_greatest_price_of_what_is_not_archived_by_currency() {
-    let world = World::new();
+fn a_group_has_the_least_and_greatest_price_of_what_is_not_archived_by_currency(on: On) {
+    let world = World::on(on);
     for (id, amount) in [("v1", "10"), ("v2", "9.99"), ("v3", "100"), ("v4", "1")] {
         world.append(&format!("variant-{id}"), created(id, "g1", Some(amount)));
     }
@@ -184,12 +177,22 @@ fn a_group_has_the_least_and_greatest_price_of_what_is_not_archived_by_currency(
     assert_eq!(product_group(&*rows, "g9").unwrap(), None);
 }
 
-#[test]
-fn an_event_before_the_creation_is_parked_by_name() {
-    let world = World::new();
+fn an_event_before_the_creation_is_parked_by_name(on: On) {
+    let world = World::on(on);
     world.append("variant-v1", event("variant.submitted", json!({"from": "draft"})));
     let mut projection = world.project(|| Catalogue);
     let letters = projection.model().dead_letters().unwrap();
     assert_eq!((letters[0].position, letters[0].event_type.as_str()), (1, "variant.submitted"));
     assert!(projection.dump().is_empty());
 }
+
+each_engine!(
+    a_created_variant_is_a_draft_with_all_its_fields,
+    each_lifecycle_event_enters_its_state,
+    a_schedule_stands_until_it_takes_effect_or_is_cancelled_and_history_is_bounded,
+    a_lock_says_who_and_why_and_is_lifted,
+    details_change_only_where_given,
+    variants_are_found_by_sku_hash_and_group_page_by_page,
+    a_group_has_the_least_and_greatest_price_of_what_is_not_archived_by_currency,
+    an_event_before_the_creation_is_parked_by_name,
+);

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::query::{CustomerReport, Rfm, Segment, report};
 use super::*;
-use crate::testing::World;
 use crate::testing::orders::{cancelled, credited, gbp, happenings, live, paid, placed, pounds, refunded};
+use crate::testing::{On, World, each_engine};
 
 fn customer(world: &World, id: &str) -> Option<CustomerReport> {
     let projection = world.project(|| Customers);
@@ -12,9 +12,8 @@ fn customer(world: &World, id: &str) -> Option<CustomerReport> {
     report(&*rows, id, None, Timestamp::EPOCH).unwrap()
 }
 
-#[test]
-fn a_lifetime_in_figures() {
-    let world = World::new();
+fn a_lifetime_in_figures(on: On) {
+    let world = World::on(on);
     let lines = [("v1", "Toys", 2, 500), ("v2", "Tea", 1, 300)];
     world.append("order-o1", placed("o1", Some("c1"), None, "card", "2011-11-04T10:00:00Z", &lines));
     world.append(
@@ -42,9 +41,8 @@ fn a_lifetime_in_figures() {
     );
 }
 
-#[test]
-fn guests_have_no_rows_and_a_credit_alone_gives_no_scores() {
-    let world = World::new();
+fn guests_have_no_rows_and_a_credit_alone_gives_no_scores(on: On) {
+    let world = World::on(on);
     world.append(
         "order-o1",
         placed("o1", None, None, "card", "2011-11-04T10:00:00Z", &[("v1", "Toys", 2, 500)]),
@@ -55,9 +53,8 @@ fn guests_have_no_rows_and_a_credit_alone_gives_no_scores() {
     assert_eq!((report.rfm, report.segment, report.orders), (None, Segment::NoOrders, 0));
 }
 
-#[test]
-fn scores_are_fifths_of_all_customers_and_equals_get_the_same() {
-    let world = World::new();
+fn scores_are_fifths_of_all_customers_and_equals_get_the_same(on: On) {
+    let world = World::on(on);
     for i in 1..=10_u32 {
         // Customer i orders i times, last on day i; the first two spend the same.
         for n in 1..=i {
@@ -82,9 +79,8 @@ fn scores_are_fifths_of_all_customers_and_equals_get_the_same() {
     assert_eq!(customer(&world, "c01").unwrap().segment, Segment::Lost);
 }
 
-#[test]
-fn taking_out_an_order_brings_back_the_times_of_those_that_are_left() {
-    let world = World::new();
+fn taking_out_an_order_brings_back_the_times_of_those_that_are_left(on: On) {
+    let world = World::on(on);
     for (id, at) in
         [("o1", "1969-11-01T10:00:00Z"), ("o2", "2011-11-02T10:00:00Z"), ("o3", "2011-11-03T10:00:00Z")]
     {
@@ -142,3 +138,10 @@ proptest! {
         }
     }
 }
+
+each_engine!(
+    a_lifetime_in_figures,
+    guests_have_no_rows_and_a_credit_alone_gives_no_scores,
+    scores_are_fifths_of_all_customers_and_equals_get_the_same,
+    taking_out_an_order_brings_back_the_times_of_those_that_are_left,
+);

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Ledger;
 use crate::model::{ReadModel, StoreError};
 use crate::rows::model::DEFAULT_CACHE_BYTES;
-use crate::rows::{Projector, RowModel, RowReader, SqliteStore};
+use crate::rows::{Projector, RowEngine, RowModel, RowReader, SqliteFiles};
 use crate::runner::RunnerOptions;
 
 /// A kind of read model: knows how to open or create one generation of itself.
@@ -22,12 +23,6 @@ pub trait ReadModelKind: Send + Sync + 'static {
     /// Opens the generation at `place`, or creates it empty.
     fn open(&self, place: &Path, generation: u64) -> Result<Opened, StoreError>;
 
-    /// Opens or creates a shadow at `place`: rows that are compared with those of a generation. Where the generations are on a
-    /// server, it may be something lighter that makes the same rows.
-    fn open_shadow(&self, place: &Path, generation: u64) -> Result<Opened, StoreError> {
-        self.open(place, generation)
-    }
-
     /// Called when queries read this generation, at every start and after every swap: for names that others read it by.
     fn went_live(&self, generation: u64) {
         let _ = generation;
@@ -38,6 +33,17 @@ pub trait ReadModelKind: Send + Sync + 'static {
         let removed =
             if place.is_dir() { std::fs::remove_dir_all(place) } else { std::fs::remove_file(place) };
         allow_missing(removed)
+    }
+
+    /// Where the numbers of its generations are kept, if several processes share its stores; else they are in the folder.
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        None
+    }
+
+    /// The kind that a shadow for comparison is made of, if another than this one: with the same rows, but in a place of this
+    /// process alone.
+    fn shadow(&self) -> Option<Arc<dyn ReadModelKind>> {
+        None
     }
 
     /// How its runner reads and commits.
@@ -88,24 +94,33 @@ impl QueryHandle {
     }
 }
 
-/// A read model of tables in SQLite.
+/// A read model of tables.
 pub struct RowKind<P> {
     name: &'static str,
     projector: fn() -> P,
+    engine: Arc<dyn RowEngine>,
     options: RunnerOptions,
     cache_bytes: usize,
 }
 
 impl<P: Projector> RowKind<P> {
-    /// The kind of read model that this projector fills.
+    /// The kind of read model that this projector fills, in SQLite files.
     #[must_use]
     pub fn new(projector: fn() -> P) -> Self {
         Self {
             name: projector().spec().name,
             projector,
+            engine: Arc::new(SqliteFiles),
             options: RunnerOptions::default(),
             cache_bytes: DEFAULT_CACHE_BYTES,
         }
+    }
+
+    /// With stores kept by another engine.
+    #[must_use]
+    pub fn on(mut self, engine: &Arc<dyn RowEngine>) -> Self {
+        self.engine = Arc::clone(engine);
+        self
     }
 
     /// With other runner options.
@@ -129,24 +144,28 @@ impl<P: Projector> ReadModelKind for RowKind<P> {
     }
 
     fn place(&self, folder: &Path, generation: u64) -> PathBuf {
-        folder.join(format!("{}@{generation}.sqlite", self.name))
+        self.engine.place(folder, self.name, generation)
     }
 
     fn open(&self, place: &Path, generation: u64) -> Result<Opened, StoreError> {
         let projector = (self.projector)();
-        let store = SqliteStore::open(place, projector.spec(), generation)?;
-        let model = RowModel::with_cache(projector, Box::new(store), self.cache_bytes);
+        let store = self.engine.open(place, projector.spec(), generation)?;
+        let model = RowModel::with_cache(projector, store, self.cache_bytes);
         let queries = QueryHandle::Rows(model.reader());
         Ok(Opened { model: Box::new(model), queries })
     }
 
     fn remove(&self, place: &Path) -> std::io::Result<()> {
-        for suffix in ["", "-wal", "-shm"] {
-            let mut file = place.as_os_str().to_owned();
-            file.push(suffix);
-            allow_missing(std::fs::remove_file(PathBuf::from(file)))?;
-        }
-        Ok(())
+        self.engine.remove(place)
+    }
+
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        self.engine.ledger()
+    }
+
+    fn shadow(&self) -> Option<Arc<dyn ReadModelKind>> {
+        let engine = self.engine.private()?;
+        Some(Arc::new(Self { engine, options: self.options.clone(), ..*self }))
     }
 
     fn options(&self) -> RunnerOptions {

@@ -9,14 +9,20 @@
 //!
 //! A swap is one atomic write of the manifest and one atomic pointer in the process: a query takes the [`Generation`]
 //! once and finishes on it, also when another goes live meanwhile.
+//!
+//! Where several processes share the stores, their numbers are in a [`Ledger`] that all of them see. One process swaps; the others
+//! notice (`watch`) and follow.
 
 mod kind;
+mod ledger;
 mod manifest;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -25,6 +31,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 pub use kind::{Opened, QueryHandle, ReadModelKind, Registry, RowKind};
+pub use ledger::Ledger;
 pub use manifest::{Generations, Manifest};
 
 use crate::model::StoreError;
@@ -41,6 +48,8 @@ pub enum GenerationError {
     NoPrevious(String),
     #[error("generation {generation} of projection {name} is not the one being built")]
     NotBuilding { name: String, generation: u64 },
+    #[error("the generations of projection {0} were changed by another process; look again")]
+    Changed(String),
     #[error("{path}: {reason}")]
     Manifest { path: PathBuf, reason: String },
     #[error("{path}: {source}")]
@@ -71,21 +80,30 @@ pub struct Swapped {
 
 struct Slot {
     kind: Arc<dyn ReadModelKind>,
+    ledger: Arc<dyn Ledger>,
+    /// Whether other processes may change the ledger.
+    shared: bool,
     live: ArcSwapOption<Generation>,
     building: ArcSwapOption<Generation>,
-    /// Why the live generation could not be opened.
-    fault: Mutex<Option<StoreError>>,
+    /// Which generation should be live but could not be opened, and why.
+    fault: Mutex<Option<(u64, StoreError)>>,
     /// Held over changes of generations.
     changing: tokio::sync::Mutex<()>,
 }
 
 /// All projections of a process, running.
 pub struct Projections {
+    core: Arc<Core>,
+}
+
+/// What the watch over swaps of other processes needs of [`Projections`].
+struct Core {
     folder: PathBuf,
     slots: Vec<Slot>,
-    manifest: Mutex<Manifest>,
     log: Arc<dyn EventLog>,
     runtime: Handle,
+    /// Nothing is to be started any more.
+    stopping: AtomicBool,
 }
 
 impl Projections {
@@ -98,31 +116,218 @@ impl Projections {
         runtime: Handle,
     ) -> Result<Self, GenerationError> {
         std::fs::create_dir_all(folder).map_err(|source| files(folder, source))?;
-        let manifest = Mutex::new(Manifest::load(folder)?);
-        let mut projections = Self { folder: folder.to_owned(), slots: Vec::new(), manifest, log, runtime };
+        let manifest: Arc<dyn Ledger> = Arc::new(Mutex::new(Manifest::load(folder)?));
+        let stopping = AtomicBool::new(false);
+        let mut core = Core { folder: folder.to_owned(), slots: Vec::new(), log, runtime, stopping };
         for kind in registry.kinds() {
-            let slot = projections.open_slot(kind)?;
-            projections.slots.push(slot);
+            let slot = core.open_slot(kind, &manifest)?;
+            core.slots.push(slot);
         }
-        Ok(projections)
+        let core = Arc::new(core);
+        watch::start(&core).map_err(|source| files(folder, source))?;
+        Ok(Self { core })
     }
 
-    fn open_slot(&self, kind: &Arc<dyn ReadModelKind>) -> Result<Slot, GenerationError> {
-        let name = kind.name();
-        let known = self.manifest.lock().get(name).cloned();
-        let generations = match known {
-            Some(generations) => generations,
-            None => {
-                self.manifest.lock().set(name, Generations::first())?;
-                Generations::first()
+    /// The folder of all generations.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.core.folder
+    }
+
+    /// The log that the projections follow.
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.core.log
+    }
+
+    /// The names, in a fixed order.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        self.core.slots.iter().map(|slot| slot.kind.name()).collect()
+    }
+
+    /// What kind of read model a projection is.
+    pub fn kind(&self, name: &str) -> Result<Arc<dyn ReadModelKind>, GenerationError> {
+        Ok(Arc::clone(&self.core.slot(name)?.kind))
+    }
+
+    /// The generation that queries read.
+    pub fn live(&self, name: &str) -> Result<Arc<Generation>, GenerationError> {
+        let slot = self.core.slot(name)?;
+        if let Some(live) = slot.live.load_full() {
+            return Ok(live);
+        }
+        Err(match slot.fault.lock().clone() {
+            Some((_, fault)) => GenerationError::Store(fault),
+            None => GenerationError::NotOpen(name.to_owned()),
+        })
+    }
+
+    /// The generation that a rebuild is filling in this process.
+    pub fn building(&self, name: &str) -> Result<Option<Arc<Generation>>, GenerationError> {
+        Ok(self.core.slot(name)?.building.load_full())
+    }
+
+    /// The state of every projection's live generation.
+    #[must_use]
+    pub fn status(&self) -> Vec<ProjectionStatus> {
+        self.core.slots.iter().map(|slot| self.core.slot_status(slot)).collect()
+    }
+
+    /// Starts the next generation of a projection beside the live one, or goes on with one that an ended process left.
+    /// One at a time; asked again, it gives the same.
+    pub async fn begin_rebuild(&self, name: &str) -> Result<Arc<Generation>, GenerationError> {
+        let slot = self.core.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        let before = slot.generations()?;
+        if let Some(building) = slot.building.load_full() {
+            if before.building == Some(building.number) {
+                return Ok(building);
             }
+            // Another process has made it live, or has given it up.
+            slot.building.store(None);
+            building.handle.stop().await;
+        }
+        if let Some(left) = before.building {
+            match self.core.run(&slot.kind, left) {
+                Ok(building) => {
+                    slot.building.store(Some(Arc::clone(&building)));
+                    return Ok(building);
+                }
+                Err(error) if slot.shared && error.is_retryable() => return Err(error.into()),
+                Err(_) => self.core.remove(slot, left)?,
+            }
+        }
+        let mut generations = before.clone();
+        generations.last += 1;
+        generations.building = Some(generations.last);
+        slot.replace(&before, &generations)?;
+        let building = self.core.run(&slot.kind, generations.last)?;
+        slot.building.store(Some(Arc::clone(&building)));
+        Ok(building)
+    }
+
+    /// Gives up the generation being built and removes it.
+    pub async fn abandon_rebuild(&self, name: &str) -> Result<(), GenerationError> {
+        let slot = self.core.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        if let Some(building) = slot.building.swap(None) {
+            building.handle.stop().await;
+        }
+        let before = slot.generations()?;
+        let mut generations = before.clone();
+        if let Some(number) = generations.building.take() {
+            if slot.shared {
+                // Another process may have made it live since: never remove what may be in use.
+                slot.replace(&before, &generations)?;
+                self.core.remove(slot, number)?;
+            } else {
+                self.core.remove(slot, number)?;
+                slot.replace(&before, &generations)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the generation being built the live one, once it has reached what the live one shows (at most `timeout`). The old one
+    /// is stopped and kept for a rollback; one kept before goes.
+    pub async fn swap(
+        &self,
+        name: &str,
+        next: &Arc<Generation>,
+        timeout: Duration,
+    ) -> Result<Swapped, GenerationError> {
+        let slot = self.core.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        let is_building = slot.building.load_full().is_some_and(|building| Arc::ptr_eq(&building, next));
+        if !is_building || slot.generations()?.building != Some(next.number) {
+            return Err(GenerationError::NotBuilding { name: name.to_owned(), generation: next.number });
+        }
+        let swapped = self.core.go_live(slot, next, timeout).await?;
+        slot.building.store(None);
+        Ok(swapped)
+    }
+
+    /// Goes back to the generation that was live before, once it has caught up (at most `timeout`). What was live is kept as
+    /// the previous one.
+    pub async fn rollback(&self, name: &str, timeout: Duration) -> Result<Swapped, GenerationError> {
+        let slot = self.core.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        let previous = slot.generations()?.previous;
+        let previous = previous.ok_or_else(|| GenerationError::NoPrevious(name.to_owned()))?;
+        let generation = self.core.run(&slot.kind, previous)?;
+        let gone_live = self.core.go_live(slot, &generation, timeout).await;
+        if gone_live.is_err() {
+            generation.handle.stop().await;
+        }
+        gone_live
+    }
+
+    /// Removes the previous generation. Its number, if there was one.
+    pub async fn cleanup(&self, name: &str) -> Result<Option<u64>, GenerationError> {
+        let slot = self.core.slot(name)?;
+        let _changing = slot.changing.lock().await;
+        let before = slot.generations()?;
+        let mut generations = before.clone();
+        let Some(previous) = generations.previous.take() else {
+            return Ok(None);
         };
+        if slot.shared {
+            slot.replace(&before, &generations)?;
+            self.core.remove(slot, previous)?;
+        } else {
+            self.core.remove(slot, previous)?;
+            slot.replace(&before, &generations)?;
+        }
+        Ok(Some(previous))
+    }
+
+    /// Commits everything and ends all runners.
+    pub async fn stop(&self) {
+        self.core.stopping.store(true, Ordering::SeqCst);
+        for slot in &self.core.slots {
+            for generation in [slot.live.load_full(), slot.building.load_full()].into_iter().flatten() {
+                generation.handle.stop().await;
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn generations(&self) -> Result<Generations, GenerationError> {
+        let name = self.kind.name();
+        self.ledger.get(name)?.ok_or_else(|| GenerationError::Unknown(name.to_owned()))
+    }
+
+    fn replace(&self, before: &Generations, after: &Generations) -> Result<(), GenerationError> {
+        self.ledger.replace(self.kind.name(), Some(before), after)
+    }
+}
+
+impl Core {
+    fn open_slot(
+        &self,
+        kind: &Arc<dyn ReadModelKind>,
+        manifest: &Arc<dyn Ledger>,
+    ) -> Result<Slot, GenerationError> {
+        let name = kind.name();
+        let shared = kind.ledger();
         let slot = Slot {
             kind: Arc::clone(kind),
+            shared: shared.is_some(),
+            ledger: shared.unwrap_or_else(|| Arc::clone(manifest)),
             live: ArcSwapOption::empty(),
             building: ArcSwapOption::empty(),
             fault: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
+        };
+        let generations = match slot.ledger.get(name)? {
+            Some(generations) => generations,
+            None => match slot.ledger.replace(name, None, &Generations::first()) {
+                // Another process was quicker.
+                Ok(()) | Err(GenerationError::Changed(_)) => slot.generations()?,
+                Err(error) => return Err(error),
+            },
         };
         match self.run(kind, generations.live) {
             Ok(generation) => {
@@ -131,7 +336,7 @@ impl Projections {
             }
             Err(error) => {
                 tracing::error!(projection = name, generation = generations.live, %error, "cannot open the read model");
-                *slot.fault.lock() = Some(error);
+                *slot.fault.lock() = Some((generations.live, error));
             }
         }
         Ok(slot)
@@ -150,133 +355,25 @@ impl Projections {
         slot.ok_or_else(|| GenerationError::Unknown(name.to_owned()))
     }
 
-    fn generations(&self, name: &str) -> Result<Generations, GenerationError> {
-        let known = self.manifest.lock().get(name).cloned();
-        known.ok_or_else(|| GenerationError::Unknown(name.to_owned()))
-    }
-
-    /// The folder of all generations.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The log that the projections follow.
-    #[must_use]
-    pub fn log(&self) -> &Arc<dyn EventLog> {
-        &self.log
-    }
-
-    /// The names, in a fixed order.
-    #[must_use]
-    pub fn names(&self) -> Vec<&'static str> {
-        self.slots.iter().map(|slot| slot.kind.name()).collect()
-    }
-
-    /// What kind of read model a projection is.
-    pub fn kind(&self, name: &str) -> Result<Arc<dyn ReadModelKind>, GenerationError> {
-        Ok(Arc::clone(&self.slot(name)?.kind))
-    }
-
-    /// The generation that queries read.
-    pub fn live(&self, name: &str) -> Result<Arc<Generation>, GenerationError> {
-        let slot = self.slot(name)?;
-        if let Some(live) = slot.live.load_full() {
-            return Ok(live);
-        }
-        Err(match slot.fault.lock().clone() {
-            Some(fault) => GenerationError::Store(fault),
-            None => GenerationError::NotOpen(name.to_owned()),
-        })
-    }
-
-    /// The generation that a rebuild is filling in this process.
-    pub fn building(&self, name: &str) -> Result<Option<Arc<Generation>>, GenerationError> {
-        Ok(self.slot(name)?.building.load_full())
-    }
-
-    /// The state of every projection's live generation.
-    #[must_use]
-    pub fn status(&self) -> Vec<ProjectionStatus> {
-        self.slots.iter().map(|slot| self.slot_status(slot)).collect()
-    }
-
     fn slot_status(&self, slot: &Slot) -> ProjectionStatus {
         if let Some(live) = slot.live.load_full() {
             return live.handle.status();
         }
         let head = *self.log.watch_head().borrow();
         let name = slot.kind.name();
+        let fault = slot.fault.lock().clone();
         ProjectionStatus {
             name: name.to_owned(),
-            generation: self.generations(name).map_or(0, |generations| generations.live),
+            generation: fault.as_ref().map_or(0, |(generation, _)| *generation),
             checkpoint: 0,
             head,
             lag: head,
             state: "halted",
-            reason: slot.fault.lock().as_ref().map(StoreError::to_string),
+            reason: fault.map(|(_, fault)| fault.to_string()),
             dead_letters: 0,
             retries: 0,
             events: 0,
         }
-    }
-
-    /// Starts the next generation of a projection beside the live one, or goes on with one that an ended process left.
-    /// One at a time; asked again, it gives the same.
-    pub async fn begin_rebuild(&self, name: &str) -> Result<Arc<Generation>, GenerationError> {
-        let slot = self.slot(name)?;
-        let _changing = slot.changing.lock().await;
-        if let Some(building) = slot.building.load_full() {
-            return Ok(building);
-        }
-        let mut generations = self.generations(name)?;
-        if let Some(left) = generations.building {
-            if let Ok(building) = self.run(&slot.kind, left) {
-                slot.building.store(Some(Arc::clone(&building)));
-                return Ok(building);
-            }
-            self.remove(slot, left)?;
-        }
-        generations.last += 1;
-        generations.building = Some(generations.last);
-        self.manifest.lock().set(name, generations.clone())?;
-        let building = self.run(&slot.kind, generations.last)?;
-        slot.building.store(Some(Arc::clone(&building)));
-        Ok(building)
-    }
-
-    /// Gives up the generation being built and removes it.
-    pub async fn abandon_rebuild(&self, name: &str) -> Result<(), GenerationError> {
-        let slot = self.slot(name)?;
-        let _changing = slot.changing.lock().await;
-        if let Some(building) = slot.building.swap(None) {
-            building.handle.stop().await;
-        }
-        let mut generations = self.generations(name)?;
-        if let Some(number) = generations.building.take() {
-            self.remove(slot, number)?;
-            self.manifest.lock().set(name, generations)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the generation being built the live one, once it has reached what the live one shows (at most `timeout`). The old one
-    /// is stopped and kept for a rollback; one kept before goes.
-    pub async fn swap(
-        &self,
-        name: &str,
-        next: &Arc<Generation>,
-        timeout: Duration,
-    ) -> Result<Swapped, GenerationError> {
-        let slot = self.slot(name)?;
-        let _changing = slot.changing.lock().await;
-        let is_building = slot.building.load_full().is_some_and(|building| Arc::ptr_eq(&building, next));
-        if !is_building {
-            return Err(GenerationError::NotBuilding { name: name.to_owned(), generation: next.number });
-        }
-        let swapped = self.go_live(slot, next, timeout).await?;
-        slot.building.store(None);
-        Ok(swapped)
     }
 
     async fn go_live(
@@ -295,22 +392,30 @@ impl Projections {
                 return Err(error.into());
             }
         }
-        let mut generations = self.generations(name)?;
-        let from = generations.live;
-        let obsolete = generations.previous.filter(|previous| *previous != next.number);
-        generations.live = next.number;
-        generations.previous = Some(from);
-        if generations.building == Some(next.number) {
-            generations.building = None;
-        }
-        // Bound first: the lock must not be held while the old one is resumed.
-        let written = self.manifest.lock().set(name, generations);
-        if let Err(error) = written {
-            if let Some(old) = &old {
-                let _ = old.handle.resume().await;
+        // Taken anew: another process may have swapped while this one waited.
+        let record = || -> Result<(u64, Option<u64>), GenerationError> {
+            let before = slot.generations()?;
+            let mut after = before.clone();
+            let obsolete = before.previous.filter(|previous| *previous != next.number);
+            after.live = next.number;
+            after.previous = Some(before.live);
+            if after.building == Some(next.number) {
+                after.building = None;
+            } else if before.previous != Some(next.number) {
+                return Err(GenerationError::NotBuilding { name: name.to_owned(), generation: next.number });
             }
-            return Err(error);
-        }
+            slot.replace(&before, &after)?;
+            Ok((before.live, obsolete))
+        };
+        let (from, obsolete) = match record() {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                if let Some(old) = &old {
+                    let _ = old.handle.resume().await;
+                }
+                return Err(error);
+            }
+        };
         slot.live.store(Some(Arc::clone(next)));
         slot.kind.went_live(next.number);
         *slot.fault.lock() = None;
@@ -323,46 +428,9 @@ impl Projections {
         Ok(Swapped { from, to: next.number, position: next.handle.checkpoint() })
     }
 
-    /// Goes back to the generation that was live before, once it has caught up (at most `timeout`). What was live is kept as
-    /// the previous one.
-    pub async fn rollback(&self, name: &str, timeout: Duration) -> Result<Swapped, GenerationError> {
-        let slot = self.slot(name)?;
-        let _changing = slot.changing.lock().await;
-        let previous = self.generations(name)?.previous;
-        let previous = previous.ok_or_else(|| GenerationError::NoPrevious(name.to_owned()))?;
-        let generation = self.run(&slot.kind, previous)?;
-        let gone_live = self.go_live(slot, &generation, timeout).await;
-        if gone_live.is_err() {
-            generation.handle.stop().await;
-        }
-        gone_live
-    }
-
-    /// Removes the previous generation. Its number, if there was one.
-    pub async fn cleanup(&self, name: &str) -> Result<Option<u64>, GenerationError> {
-        let slot = self.slot(name)?;
-        let _changing = slot.changing.lock().await;
-        let mut generations = self.generations(name)?;
-        let Some(previous) = generations.previous.take() else {
-            return Ok(None);
-        };
-        self.remove(slot, previous)?;
-        self.manifest.lock().set(name, generations)?;
-        Ok(Some(previous))
-    }
-
     fn remove(&self, slot: &Slot, number: u64) -> Result<(), GenerationError> {
         let place = slot.kind.place(&self.folder, number);
         slot.kind.remove(&place).map_err(|source| files(&place, source))
-    }
-
-    /// Commits everything and ends all runners.
-    pub async fn stop(&self) {
-        for slot in &self.slots {
-            for generation in [slot.live.load_full(), slot.building.load_full()].into_iter().flatten() {
-                generation.handle.stop().await;
-            }
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::inventory::{Inventory, query::by_variant};
 use crate::model::RowKey;
-use crate::testing::{World, eventually, payload};
+use crate::testing::{On, World, each_engine, eventually, payload};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,12 +28,12 @@ impl IntoEvent for Received {
     }
 }
 
-fn registry() -> Registry {
-    Registry::new().with(RowKind::new(|| Inventory))
+fn registry(world: &World) -> Registry {
+    Registry::new().with(RowKind::new(|| Inventory).on(&world.stores.engine))
 }
 
 fn open(world: &World) -> Projections {
-    Projections::open(world.folder.path(), &registry(), world.log(), world.runtime.handle().clone()).unwrap()
+    Projections::open(world.folder(), &registry(world), world.log(), world.runtime.handle().clone()).unwrap()
 }
 
 fn on_hand(generation: &Generation) -> i64 {
@@ -42,13 +42,23 @@ fn on_hand(generation: &Generation) -> i64 {
     by_variant(&*rows, "42", daybook_schemas::Timestamp::EPOCH).unwrap().unwrap().on_hand
 }
 
-fn numbers(world: &World) -> Generations {
-    Manifest::load(world.folder.path()).unwrap().get("inventory").unwrap().clone()
+fn place(world: &World, generation: u64) -> PathBuf {
+    world.stores.engine.place(world.folder(), "inventory", generation)
 }
 
-#[test]
-fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back() {
-    let world = World::new();
+fn exists(world: &World, generation: u64) -> bool {
+    world.stores.exists(&place(world, generation))
+}
+
+fn numbers(world: &World) -> Generations {
+    match world.stores.engine.ledger() {
+        Some(ledger) => ledger.get("inventory").unwrap().unwrap(),
+        None => Manifest::load(world.folder()).unwrap().get("inventory").unwrap().clone(),
+    }
+}
+
+fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back(on: On) {
+    let world = World::on(on);
     let runtime = &world.runtime;
     let projections = open(&world);
     let first = projections.live("inventory").unwrap();
@@ -88,7 +98,7 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back() {
 
     assert_eq!(runtime.block_on(projections.cleanup("inventory")).unwrap(), Some(2));
     assert_eq!(runtime.block_on(projections.cleanup("inventory")).unwrap(), None);
-    assert!(!world.folder.path().join("inventory@2.sqlite").exists());
+    assert!(!exists(&world, 2));
     assert!(matches!(
         runtime.block_on(projections.rollback("inventory", PATIENCE)),
         Err(GenerationError::NoPrevious(_))
@@ -96,9 +106,8 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back() {
     runtime.block_on(projections.stop());
 }
 
-#[test]
-fn a_restart_opens_what_was_live_and_goes_on_with_a_rebuild_that_was_cut_off() {
-    let world = World::new();
+fn a_restart_opens_what_was_live_and_goes_on_with_a_rebuild_that_was_cut_off(on: On) {
+    let world = World::on(on);
     receive(&world, 5);
     let projections = open(&world);
     let building = world.runtime.block_on(projections.begin_rebuild("inventory")).unwrap();
@@ -110,7 +119,7 @@ fn a_restart_opens_what_was_live_and_goes_on_with_a_rebuild_that_was_cut_off() {
     let building = world.runtime.block_on(projections.begin_rebuild("inventory")).unwrap();
     assert_eq!((building.number, building.handle.checkpoint()), (2, 1));
     world.runtime.block_on(projections.abandon_rebuild("inventory")).unwrap();
-    assert!(!world.folder.path().join("inventory@2.sqlite").exists());
+    assert!(!exists(&world, 2));
     let next = world.runtime.block_on(projections.begin_rebuild("inventory")).unwrap();
     assert_eq!(next.number, 3, "numbers are never used twice");
     let stranger = projections.live("inventory").unwrap();
@@ -120,16 +129,23 @@ fn a_restart_opens_what_was_live_and_goes_on_with_a_rebuild_that_was_cut_off() {
     ));
 }
 
-#[test]
-fn a_damaged_store_shows_as_halted_and_is_mended_by_a_rebuild() {
-    let world = World::new();
+fn a_damaged_store_shows_as_halted_and_is_mended_by_a_rebuild(on: On) {
+    let world = World::on(on);
     receive(&world, 5);
     let projections = open(&world);
     world.runtime.block_on(projections.stop());
     drop(projections);
-    let place = world.folder.path().join("inventory@1.sqlite");
-    let _ = std::fs::remove_file(world.folder.path().join("inventory@1.sqlite-wal"));
-    std::fs::write(&place, vec![7_u8; 8_192]).unwrap();
+    match world.stores.on {
+        On::Sqlite => {
+            let place = place(&world, 1);
+            let _ = std::fs::remove_file(world.folder().join("inventory@1.sqlite-wal"));
+            std::fs::write(&place, vec![7_u8; 8_192]).unwrap();
+        }
+        #[cfg(feature = "postgres")]
+        On::Postgres => {
+            world.stores.meddle(&place(&world, 1), "UPDATE daybook_meta SET projection = 'other'")
+        }
+    }
 
     let projections = open(&world);
     let status = projections.status();
@@ -146,11 +162,16 @@ fn a_damaged_store_shows_as_halted_and_is_mended_by_a_rebuild() {
 #[test]
 fn a_manifest_that_cannot_be_read_stops_the_start() {
     let world = World::new();
-    std::fs::write(world.folder.path().join("projections.json"), "{\"format\":9,\"projections\":{}}")
-        .unwrap();
+    std::fs::write(world.folder().join("projections.json"), "{\"format\":9,\"projections\":{}}").unwrap();
     let error =
-        Projections::open(world.folder.path(), &registry(), world.log(), world.runtime.handle().clone())
+        Projections::open(world.folder(), &registry(&world), world.log(), world.runtime.handle().clone())
             .err()
             .unwrap();
     assert!(error.to_string().contains("format is 9"), "{error}");
 }
+
+each_engine!(
+    a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back,
+    a_restart_opens_what_was_live_and_goes_on_with_a_rebuild_that_was_cut_off,
+    a_damaged_store_shows_as_halted_and_is_mended_by_a_rebuild,
+);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::query::{InventorySummary, by_variant};
 use super::*;
-use crate::testing::{World, payload};
+use crate::testing::{On, World, each_engine, payload};
 
 const T0: &str = "2011-11-04T10:00:00Z";
 
@@ -30,24 +30,26 @@ fn summary(world: &World, now: &str) -> InventorySummary {
     by_variant(&*rows, "42", Timestamp::parse(now).unwrap()).unwrap().unwrap()
 }
 
-fn given(events: Vec<Event>) -> World {
-    let world = World::new();
+fn given(on: On, events: Vec<Event>) -> World {
+    let world = World::on(on);
     for event in events {
         world.append("inventory-42", event);
     }
     world
 }
 
-#[test]
-fn available_is_on_hand_less_reserved_less_safety_stock() {
-    let world = given(vec![
-        received(100),
-        event(
-            "inventory.policy_changed",
-            json!({"safety_stock": {"location": "default", "quantity": 10}, "reorder_point": 60}),
-        ),
-        reserved("r1", 30, "2011-11-04T10:01:00Z"),
-    ]);
+fn available_is_on_hand_less_reserved_less_safety_stock(on: On) {
+    let world = given(
+        on,
+        vec![
+            received(100),
+            event(
+                "inventory.policy_changed",
+                json!({"safety_stock": {"location": "default", "quantity": 10}, "reorder_point": 60}),
+            ),
+            reserved("r1", 30, "2011-11-04T10:01:00Z"),
+        ],
+    );
     let summary = summary(&world, T0);
     assert_eq!((summary.on_hand, summary.reserved, summary.available), (100, 30, 60));
     assert!(summary.low_stock);
@@ -56,22 +58,23 @@ fn available_is_on_hand_less_reserved_less_safety_stock() {
     assert_eq!(summary.locations[0].safety_stock, 10);
 }
 
-#[test]
-fn a_hold_stops_counting_at_its_deadline_though_no_event_says_so() {
-    let world = given(vec![
-        received(100),
-        reserved("r1", 30, "2011-11-04T10:01:00Z"),
-        reserved("r2", 5, "2011-11-04T10:02:00.050Z"),
-    ]);
+fn a_hold_stops_counting_at_its_deadline_though_no_event_says_so(on: On) {
+    let world = given(
+        on,
+        vec![
+            received(100),
+            reserved("r1", 30, "2011-11-04T10:01:00Z"),
+            reserved("r2", 5, "2011-11-04T10:02:00.050Z"),
+        ],
+    );
     assert_eq!(summary(&world, "2011-11-04T10:00:59.999999Z").reserved, 35);
     assert_eq!(summary(&world, "2011-11-04T10:01:00Z").reserved, 5);
     assert_eq!(summary(&world, "2011-11-04T10:02:00.050Z").reserved, 5, "deadlines are rounded up to 100 ms");
     assert_eq!(summary(&world, "2011-11-04T10:02:00.100Z").reserved, 0);
 }
 
-#[test]
-fn the_expiry_on_record_changes_nothing_more() {
-    let world = given(vec![received(100), reserved("r1", 30, "2011-11-04T10:01:00Z")]);
+fn the_expiry_on_record_changes_nothing_more(on: On) {
+    let world = given(on, vec![received(100), reserved("r1", 30, "2011-11-04T10:01:00Z")]);
     let before = summary(&world, "2011-11-04T10:02:00Z");
     let allocations = json!([{"location": "default", "quantity": 30}]);
     let expired = json!({"reservation_id": "r1", "quantity": 30, "allocations": allocations, "expires_at": "2011-11-04T10:01:00Z"});
@@ -81,47 +84,53 @@ fn the_expiry_on_record_changes_nothing_more() {
     assert_eq!((after.reserved, after.available), (0, 100));
 }
 
-#[test]
-fn confirming_and_releasing_a_part_keeps_the_rest_under_the_same_deadline() {
+fn confirming_and_releasing_a_part_keeps_the_rest_under_the_same_deadline(on: On) {
     let part = |remaining: u32| {
         json!({"reservation_id": "r1", "quantity": 10, "remaining": remaining,
                "allocations": [{"location": "default", "quantity": 10}], "expires_at": "2011-11-04T10:01:00Z"})
     };
-    let world = given(vec![
-        received(100),
-        reserved("r1", 30, "2011-11-04T10:01:00Z"),
-        event("inventory.confirmed", part(20)),
-        event("inventory.released", part(10)),
-    ]);
+    let world = given(
+        on,
+        vec![
+            received(100),
+            reserved("r1", 30, "2011-11-04T10:01:00Z"),
+            event("inventory.confirmed", part(20)),
+            event("inventory.released", part(10)),
+        ],
+    );
     let now = summary(&world, T0);
     assert_eq!((now.on_hand, now.reserved, now.available), (90, 10, 80));
     let later = summary(&world, "2011-11-04T10:01:00Z");
     assert_eq!((later.on_hand, later.reserved, later.available), (90, 0, 90));
 }
 
-#[test]
-fn a_backorder_shows_as_such_and_not_as_negative_stock() {
-    let world = given(vec![
-        event("inventory.policy_changed", json!({"backorder_limit": 10})),
-        received(5),
-        reserved("r1", 8, "2011-11-04T10:01:00Z"),
-    ]);
+fn a_backorder_shows_as_such_and_not_as_negative_stock(on: On) {
+    let world = given(
+        on,
+        vec![
+            event("inventory.policy_changed", json!({"backorder_limit": 10})),
+            received(5),
+            reserved("r1", 8, "2011-11-04T10:01:00Z"),
+        ],
+    );
     let summary = summary(&world, T0);
     assert_eq!((summary.available, summary.backordered, summary.reserved), (0, 3, 8));
 }
 
-#[test]
-fn goods_move_between_locations_and_states() {
-    let world = given(vec![
-        event("inventory.delivery_expected", json!({"location": "default", "quantity": 50})),
-        event("inventory.received", json!({"location": "default", "quantity": 40, "from_incoming": 40})),
-        event("inventory.transferred", json!({"from": "default", "to": "store", "quantity": 15})),
-        event("inventory.damaged", json!({"location": "store", "quantity": 2})),
-        event("inventory.returned", json!({"location": "store", "quantity": 1, "damaged": true})),
-        event("inventory.sold", json!({"location": "store", "quantity": 3})),
-        event("inventory.counted", json!({"location": "default", "expected": 25, "counted": 24})),
-        event("inventory.adjusted", json!({"location": "default", "delta": -4, "reason": "lost"})),
-    ]);
+fn goods_move_between_locations_and_states(on: On) {
+    let world = given(
+        on,
+        vec![
+            event("inventory.delivery_expected", json!({"location": "default", "quantity": 50})),
+            event("inventory.received", json!({"location": "default", "quantity": 40, "from_incoming": 40})),
+            event("inventory.transferred", json!({"from": "default", "to": "store", "quantity": 15})),
+            event("inventory.damaged", json!({"location": "store", "quantity": 2})),
+            event("inventory.returned", json!({"location": "store", "quantity": 1, "damaged": true})),
+            event("inventory.sold", json!({"location": "store", "quantity": 3})),
+            event("inventory.counted", json!({"location": "default", "expected": 25, "counted": 24})),
+            event("inventory.adjusted", json!({"location": "default", "delta": -4, "reason": "lost"})),
+        ],
+    );
     let summary = summary(&world, T0);
     let figures: Vec<_> = summary
         .locations
@@ -147,10 +156,19 @@ fn a_hot_row_stays_small() {
     assert!(locations[0].held.len() <= 101, "ten seconds of deadlines are a hundred steps");
 }
 
-#[test]
-fn signals_are_no_movement() {
-    let world = given(vec![received(1), event("inventory.back_in_stock", json!({"available": 1}))]);
+fn signals_are_no_movement(on: On) {
+    let world = given(on, vec![received(1), event("inventory.back_in_stock", json!({"available": 1}))]);
     let summary = summary(&world, T0);
     assert_eq!(summary.last_movement, Some(Timestamp::from_micros(1_320_000_001_000_000)));
     assert_eq!(summary.revision, 2);
 }
+
+each_engine!(
+    available_is_on_hand_less_reserved_less_safety_stock,
+    a_hold_stops_counting_at_its_deadline_though_no_event_says_so,
+    the_expiry_on_record_changes_nothing_more,
+    confirming_and_releasing_a_part_keeps_the_rest_under_the_same_deadline,
+    a_backorder_shows_as_such_and_not_as_negative_stock,
+    goods_move_between_locations_and_states,
+    signals_are_no_movement,
+);

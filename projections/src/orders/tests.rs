@@ -3,8 +3,8 @@ use serde_json::json;
 
 use super::query::{OrderCursor, OrderFilter, by_id, by_number, list};
 use super::*;
-use crate::testing::World;
 use crate::testing::orders::{cancelled, event, gbp, paid, placed, refunded};
+use crate::testing::{On, World, each_engine};
 
 fn view(world: &World, id: &str) -> OrderView {
     let projection = world.project(|| Orders);
@@ -18,9 +18,8 @@ fn shipped(id: &str, lines: &[(u32, u32)], at: &str) -> Event {
     event("order.shipped", json!({"shipment_id": id, "lines": lines, "shipped_at": at}))
 }
 
-#[test]
-fn an_order_through_its_whole_life() {
-    let world = World::new();
+fn an_order_through_its_whole_life(on: On) {
+    let world = World::on(on);
     let stream = "order-o1";
     let lines = [("v1", "Toys", 2, 500), ("v2", "Tea", 1, 300)];
     world.append(stream, placed("o1", Some("c1"), Some("France"), "card", "2011-11-04T10:00:00Z", &lines));
@@ -70,9 +69,8 @@ fn an_order_through_its_whole_life() {
     );
 }
 
-#[test]
-fn lists_are_newest_first_and_page_exactly() {
-    let world = World::new();
+fn lists_are_newest_first_and_page_exactly(on: On) {
+    let world = World::on(on);
     for i in 0..12_u32 {
         let (id, at) = (format!("o{i:02}"), format!("2011-11-{:02}T00:00:00Z", 1 + i / 3));
         let customer = if i % 2 == 0 { Some("c1") } else { None };
@@ -120,3 +118,5 @@ fn lists_are_newest_first_and_page_exactly() {
         assert!(OrderCursor::parse(text).is_err(), "{text}");
     }
 }
+
+each_engine!(an_order_through_its_whole_life, lists_are_newest_first_and_page_exactly,);

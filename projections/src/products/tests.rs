@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::query::{ProductReport, report};
 use super::*;
 use crate::analytics::Period;
-use crate::testing::World;
 use crate::testing::orders::{cancelled, gbp, happenings, live, placed, pounds};
+use crate::testing::{On, World, each_engine};
 
 fn product(world: &World, variant: &str, period: &str) -> Option<ProductReport> {
     let projection = world.project(|| Products);
@@ -14,9 +14,8 @@ fn product(world: &World, variant: &str, period: &str) -> Option<ProductReport> 
     report(&*rows, variant, &Period::parse(period).unwrap(), None).unwrap()
 }
 
-#[test]
-fn a_product_is_reported_by_period_with_its_best_customers() {
-    let world = World::new();
+fn a_product_is_reported_by_period_with_its_best_customers(on: On) {
+    let world = World::on(on);
     let place = |id: &str, customer: &str, at: &str, quantity: u32| {
         let lines = [("v1", "Toys", quantity, 100)];
         world.append(&format!("order-{id}"), placed(id, Some(customer), None, "card", at, &lines));
@@ -39,9 +38,8 @@ fn a_product_is_reported_by_period_with_its_best_customers() {
     assert_eq!(product(&world, "v2", "all"), None);
 }
 
-#[test]
-fn a_product_whose_only_order_was_taken_out_is_not_there() {
-    let world = World::new();
+fn a_product_whose_only_order_was_taken_out_is_not_there(on: On) {
+    let world = World::on(on);
     let at = "2011-11-04T10:00:00Z";
     world.append("order-o1", placed("o1", Some("c1"), None, "card", at, &[("v1", "Toys", 1, 100)]));
     world.append("order-o1", cancelled(at));
@@ -105,3 +103,8 @@ proptest! {
         }
     }
 }
+
+each_engine!(
+    a_product_is_reported_by_period_with_its_best_customers,
+    a_product_whose_only_order_was_taken_out_is_not_there,
+);

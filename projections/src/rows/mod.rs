@@ -2,12 +2,21 @@
 //!
 //! - [`spec`]: tables, columns and their indexes
 //! - [`store`]: the [`RowStore`] and [`RowReader`] traits
+//! - [`engine`]: where stores live: [`RowEngine`], and its embedded form [`SqliteFiles`]
 //! - [`sqlite`]: the embedded store, one file a generation
+//! - `postgres` (a feature): the same on a server, one schema a generation
+//! - `select`, `canonical`, `pool`: what the engines share: queries as SQL, rows as canonical JSON, connections to lend
 //! - [`cache`]: typed rows in memory, folded many times and written once
 //! - [`model`]: [`RowModel`] makes a pure [`Projector`] a read model over such a store
 
 pub mod cache;
+mod canonical;
+pub mod engine;
 pub mod model;
+mod pool;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod select;
 pub mod spec;
 pub mod sqlite;
 pub mod store;
@@ -15,6 +24,7 @@ pub mod store;
 mod tests;
 
 pub use cache::{Rows, View};
+pub use engine::{RowEngine, SqliteFiles};
 pub use model::{Projector, RowModel};
 pub use spec::{Column, ColumnKind, IndexValue, KeyKind, StoreSpec, TableSpec, position_key};
 pub use sqlite::SqliteStore;

@@ -1,6 +1,7 @@
 //! Makes a read model of a pure projector and a row store.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use daybook_eventlog::{Position, RecordedEvent};
 
@@ -8,7 +9,7 @@ use super::cache::{Cache, Rows};
 use super::spec::StoreSpec;
 use super::store::{Batch, RowReader, RowStore};
 use crate::model::{
-    DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError,
+    Claim, DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError,
 };
 
 /// Bytes of rows that one read model keeps in memory between commits, by estimate.
@@ -75,6 +76,14 @@ impl<P: Projector> RowModel<P> {
         self.store.reader()
     }
 
+    /// Rows that another process may have written are not to be built on.
+    fn claimed(&mut self, claim: Result<Claim, StoreError>) -> Result<Claim, StoreError> {
+        if !matches!(claim, Ok(Claim::Held)) {
+            self.cache.clear();
+        }
+        claim
+    }
+
     fn rows(&mut self) -> (&P, Rows<'_>) {
         (&self.projector, Rows { cache: &mut self.cache, store: &mut *self.store })
     }
@@ -83,6 +92,20 @@ impl<P: Projector> RowModel<P> {
 impl<P: Projector> ReadModel for RowModel<P> {
     fn checkpoint(&self) -> Position {
         self.store.checkpoint()
+    }
+
+    fn claim(&mut self) -> Result<Claim, StoreError> {
+        let claim = self.store.claim();
+        self.claimed(claim)
+    }
+
+    fn claim_due(&self) -> Option<Instant> {
+        self.store.claim_due()
+    }
+
+    fn seize(&mut self) -> Result<Claim, StoreError> {
+        let claim = self.store.seize();
+        self.claimed(claim)
     }
 
     fn handles(&self, event_type: &str) -> bool {

@@ -2,12 +2,15 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Instant;
 
 use daybook_eventlog::Position;
 use smol_str::SmolStr;
 
+use super::canonical::parse_row_json;
+use super::select::stored_key;
 use super::spec::{IndexValue, StoreSpec, TableSpec};
-use crate::model::{DeadLetter, LetterChange, RowAccess, RowKey, StoreError};
+use crate::model::{Claim, DeadLetter, LetterChange, RowAccess, RowKey, StoreError};
 
 /// What becomes of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +41,30 @@ pub struct Batch<'a> {
 }
 
 /// A store of rows with a single writer. Implementations MUST make [`RowStore::commit`] atomic, keep the checkpoint in
-/// the same transaction, and never show a reader a part of a commit.
+/// the same transaction, and never show a reader a part of a commit. Where several processes can reach a store, they MUST
+/// fail every `load`, `keys`, `commit` and `repair` of one whose claim another has taken, and change nothing.
 pub trait RowStore: Send {
     /// The read model that the store belongs to.
     fn spec(&self) -> &StoreSpec;
 
     /// The position of the last commit, 0 for a new store.
     fn checkpoint(&self) -> Position;
+
+    /// Makes sure that this process is the one that writes, as [`ReadModel::claim`](crate::model::ReadModel::claim) says. A store that
+    /// has a single writer anyway always does.
+    fn claim(&mut self) -> Result<Claim, StoreError> {
+        Ok(Claim::Held)
+    }
+
+    /// When [`RowStore::claim`] should be called again at the latest, though there be nothing to write.
+    fn claim_due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Like [`RowStore::claim`], and takes the writing from another process.
+    fn seize(&mut self) -> Result<Claim, StoreError> {
+        self.claim()
+    }
 
     /// The document of one row, as committed.
     fn load(&mut self, table: &TableSpec, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
@@ -72,6 +92,29 @@ pub trait RowStore: Send {
 
     /// A handle for queries, shared and independent of the writer.
     fn reader(&self) -> Arc<dyn RowReader>;
+}
+
+/// A repair as a commit writes it. [`StoreError::Damaged`] for what is no row of this read model.
+pub(super) fn repair_writes(
+    spec: &StoreSpec,
+    rows: &[(RowKey, Option<Vec<u8>>)],
+) -> Result<Vec<RowWrite>, StoreError> {
+    rows.iter()
+        .map(|(row, json)| {
+            let table = spec
+                .table(row.table)
+                .ok_or_else(|| StoreError::Damaged(format!("there is no table {} to repair", row.table)))?;
+            stored_key(table, &row.key)?;
+            let change = match json {
+                Some(json) => {
+                    let (doc, index) = parse_row_json(table, json)?;
+                    RowChange::Upsert { doc: doc.into_bytes(), index }
+                }
+                None => RowChange::Delete,
+            };
+            Ok(RowWrite { table, key: row.key.as_str().into(), change })
+        })
+        .collect()
 }
 
 /// Where queries come in. Shared by all query threads.

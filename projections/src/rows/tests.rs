@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::model::{DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowKey};
-use crate::testing::dump;
+use crate::testing::{On, Stores, dump, each_engine};
 
 static THINGS: TableSpec = TableSpec {
     name: "things",
@@ -57,7 +57,11 @@ impl Projector for NoProjector {
     }
 }
 
-fn open(path: &Path) -> SqliteStore {
+fn open(stores: &Stores) -> Box<dyn RowStore> {
+    stores.open("test", SPEC)
+}
+
+fn open_file(path: &Path) -> SqliteStore {
     SqliteStore::open(path, SPEC, 1).unwrap()
 }
 
@@ -66,7 +70,7 @@ fn upsert(key: &str, thing: &Thing) -> RowWrite {
     RowWrite { table: &THINGS, key: key.into(), change }
 }
 
-fn commit(store: &mut SqliteStore, checkpoint: u64, writes: &[RowWrite]) {
+fn commit(store: &mut dyn RowStore, checkpoint: u64, writes: &[RowWrite]) {
     store.commit(&Batch { checkpoint, writes, letters: &[] }).unwrap();
 }
 
@@ -76,24 +80,22 @@ fn file() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-#[test]
-fn rows_and_checkpoint_survive_reopening() {
-    let (_folder, path) = file();
-    let mut store = open(&path);
+fn rows_and_checkpoint_survive_reopening(on: On) {
+    let stores = on.stores();
+    let mut store = open(&stores);
     assert_eq!(store.checkpoint(), 0);
-    commit(&mut store, 7, &[upsert("a", &thing("red", 1)), upsert("b", &thing("blue", 2))]);
+    commit(&mut *store, 7, &[upsert("a", &thing("red", 1)), upsert("b", &thing("blue", 2))]);
     let delete = RowWrite { table: &THINGS, key: "b".into(), change: RowChange::Delete };
-    commit(&mut store, 9, &[delete]);
+    commit(&mut *store, 9, &[delete]);
     drop(store);
-    let store = open(&path);
+    let store = open(&stores);
     assert_eq!(store.checkpoint(), 9);
     let rows = dump(&*store.snapshot().unwrap());
     assert_eq!(rows, [r#"things/a {"doc":{"colour":"red","size":1},"index":{"colour":"red","size":1}}"#]);
 }
 
-#[test]
-fn dead_letters_commit_with_the_rows() {
-    let (_folder, path) = file();
+fn dead_letters_commit_with_the_rows(on: On) {
+    let stores = on.stores();
     let letter = |position| DeadLetter {
         position,
         stream: "s-1".to_owned(),
@@ -102,12 +104,12 @@ fn dead_letters_commit_with_the_rows() {
         reason: "because".to_owned(),
         blocked: false,
     };
-    let mut store = open(&path);
+    let mut store = open(&stores);
     let letters = [LetterChange::Park(letter(4)), LetterChange::Park(letter(5))];
     store.commit(&Batch { checkpoint: 5, writes: &[], letters: &letters }).unwrap();
     let letters = [LetterChange::Drop(4)];
     store.commit(&Batch { checkpoint: 6, writes: &[], letters: &letters }).unwrap();
-    assert_eq!(open(&path).dead_letters().unwrap(), [letter(5)]);
+    assert_eq!(open(&stores).dead_letters().unwrap(), [letter(5)]);
 }
 
 #[test]
@@ -124,26 +126,27 @@ fn a_foreign_or_damaged_file_says_what_to_do() {
     assert!(matches!(SqliteStore::open(&path, SPEC, 1), Err(StoreError::Damaged(_))));
 }
 
-#[test]
-fn another_projection_generation_or_version_is_told_apart() {
-    let (_folder, path) = file();
-    drop(open(&path));
-    assert!(matches!(SqliteStore::open(&path, SPEC, 2), Err(StoreError::Damaged(_))));
+fn another_projection_generation_or_version_is_told_apart(on: On) {
+    let stores = on.stores();
+    drop(open(&stores));
+    let place = stores.place("test");
+    let reopen = |spec, generation| stores.engine.open(&place, spec, generation).err();
+    assert!(matches!(reopen(SPEC, 2), Some(StoreError::Damaged(_))));
     let renamed = StoreSpec { name: "other", ..SPEC };
-    assert!(matches!(SqliteStore::open(&path, renamed, 1), Err(StoreError::Damaged(_))));
+    assert!(matches!(reopen(renamed, 1), Some(StoreError::Damaged(_))));
     let newer = StoreSpec { version: 2, ..SPEC };
-    assert!(matches!(SqliteStore::open(&path, newer, 1), Err(StoreError::Outdated(_))));
+    assert!(matches!(reopen(newer, 1), Some(StoreError::Outdated(_))));
+    assert!(reopen(SPEC, 1).is_none());
 }
 
-#[test]
-fn a_snapshot_stands_still_and_queries_move_on() {
-    let (_folder, path) = file();
-    let mut store = open(&path);
-    commit(&mut store, 1, &[upsert("a", &thing("red", 1))]);
+fn a_snapshot_stands_still_and_queries_move_on(on: On) {
+    let stores = on.stores();
+    let mut store = open(&stores);
+    commit(&mut *store, 1, &[upsert("a", &thing("red", 1))]);
     let snapshot = store.snapshot().unwrap();
     let reader = store.reader();
     let before = reader.begin().unwrap();
-    commit(&mut store, 2, &[upsert("a", &thing("green", 1)), upsert("b", &thing("red", 5))]);
+    commit(&mut *store, 2, &[upsert("a", &thing("green", 1)), upsert("b", &thing("red", 5))]);
     assert_eq!((snapshot.checkpoint(), dump(&*snapshot).len()), (1, 1));
     assert_eq!(before.checkpoint(), 1);
     assert_eq!(before.count(&Select::all(&THINGS, 0)).unwrap(), 1);
@@ -153,17 +156,15 @@ fn a_snapshot_stands_still_and_queries_move_on() {
     assert_eq!(after.count(&Select::all(&THINGS, 0).equal("colour", "red")).unwrap(), 1);
 }
 
-#[test]
-fn damage_to_an_indexed_copy_or_a_document_shows_in_the_scan_and_can_be_repaired() {
-    let (_folder, path) = file();
-    let mut store = open(&path);
+fn damage_to_an_indexed_copy_or_a_document_shows_in_the_scan_and_can_be_repaired(on: On) {
+    let stores = on.stores();
+    let mut store = open(&stores);
     commit(
-        &mut store,
+        &mut *store,
         3,
         &[upsert("a", &thing("red", 1)), upsert("b", &thing("blue", 2)), upsert("c", &thing("blue", 3))],
     );
     let sound = dump(&*store.snapshot().unwrap());
-    let outside = rusqlite::Connection::open(&path).unwrap();
     for damage in [
         "UPDATE things SET size = 7 WHERE key = 'a'",
         "UPDATE things SET colour = NULL WHERE key = 'a'",
@@ -175,7 +176,7 @@ fn damage_to_an_indexed_copy_or_a_document_shows_in_the_scan_and_can_be_repaired
     ] {
         let snapshot = store.snapshot().unwrap();
         let rows: Vec<(String, Vec<u8>)> = snapshot.scan("things", None, 100).unwrap();
-        outside.execute_batch(damage).unwrap();
+        stores.meddle(&stores.place("test"), damage);
         let damaged = store.snapshot().unwrap();
         assert_ne!(dump(&*damaged), sound, "{damage}");
         let mut repair: Vec<(RowKey, Option<Vec<u8>>)> = Vec::new();
@@ -190,14 +191,13 @@ fn damage_to_an_indexed_copy_or_a_document_shows_in_the_scan_and_can_be_repaired
     }
 }
 
-#[test]
-fn pages_continue_exactly_under_ties_in_both_directions() {
-    let (_folder, path) = file();
-    let mut store = open(&path);
+fn pages_continue_exactly_under_ties_in_both_directions(on: On) {
+    let stores = on.stores();
+    let mut store = open(&stores);
     let writes: Vec<RowWrite> = (0..50)
         .map(|i| upsert(&format!("k{i:02}"), &thing(if i % 2 == 0 { "red" } else { "blue" }, i % 5)))
         .collect();
-    commit(&mut store, 1, &writes);
+    commit(&mut *store, 1, &writes);
     let reader = store.reader();
     let rows = reader.begin().unwrap();
     for descending in [false, true] {
@@ -219,16 +219,15 @@ fn pages_continue_exactly_under_ties_in_both_directions() {
     }
 }
 
-#[test]
-fn position_keys_sort_like_positions() {
-    let (_folder, path) = file();
-    let mut store = open(&path);
+fn position_keys_sort_like_positions(on: On) {
+    let stores = on.stores();
+    let mut store = open(&stores);
     let write = |position: u64| RowWrite {
         table: &EVENTS,
         key: position_key(position),
         change: RowChange::Upsert { doc: b"{}".to_vec(), index: vec!["k".into()] },
     };
-    commit(&mut store, 1, &[write(1_000), write(9), write(10)]);
+    commit(&mut *store, 1, &[write(1_000), write(9), write(10)]);
     let keys: Vec<String> =
         store.snapshot().unwrap().scan("events", None, 10).unwrap().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, [position_key(9), position_key(10), position_key(1_000)]);
@@ -241,7 +240,7 @@ fn position_keys_sort_like_positions() {
 #[test]
 fn a_crash_at_any_byte_of_a_commit_leaves_some_commit_whole() {
     let (folder, path) = file();
-    let mut store = open(&path);
+    let mut store = open_file(&path);
     let mut states = vec![dump(&*store.snapshot().unwrap())];
     for checkpoint in 1..=6_u64 {
         let size = i64::try_from(checkpoint).unwrap();
@@ -258,7 +257,7 @@ fn a_crash_at_any_byte_of_a_commit_leaves_some_commit_whole() {
         std::fs::copy(&path, &copy).unwrap();
         std::fs::write(crashed.path().join("test@1.sqlite-wal"), &wal[..length]).unwrap();
         // Cut within the store's creation, there is nothing yet, and it is created anew.
-        let store = open(&copy);
+        let store = open_file(&copy);
         let checkpoint = usize::try_from(store.checkpoint()).unwrap();
         assert_eq!(dump(&*store.snapshot().unwrap()), states[checkpoint], "cut at {length}");
         seen.insert(checkpoint);
@@ -266,31 +265,29 @@ fn a_crash_at_any_byte_of_a_commit_leaves_some_commit_whole() {
     assert_eq!(seen.len(), 7, "the cuts reached every commit");
 }
 
-#[test]
-fn what_is_not_committed_is_as_if_it_had_never_been() {
-    let (_folder, path) = file();
+fn what_is_not_committed_is_as_if_it_had_never_been(on: On) {
+    let stores = on.stores();
     let mut cache = cache::Cache::new(1 << 20);
-    let mut store = open(&path);
-    let mut rows = Rows { cache: &mut cache, store: &mut store };
+    let mut store = open(&stores);
+    let mut rows = Rows { cache: &mut cache, store: &mut *store };
     rows.put("a", Some(thing("red", 1))).unwrap();
     let writes = cache.writes();
-    commit(&mut store, 1, &writes);
+    commit(&mut *store, 1, &writes);
     cache.committed();
-    let mut rows = Rows { cache: &mut cache, store: &mut store };
+    let mut rows = Rows { cache: &mut cache, store: &mut *store };
     let failed = rows.fold("a", |_: Option<Thing>| Err(ProjectError::Rejected("no".to_owned())));
     assert!(failed.is_err());
     rows.put("b", Some(thing("blue", 2))).unwrap();
     cache.rollback();
     assert_eq!(cache.pending_bytes(), 0);
-    let mut rows = Rows { cache: &mut cache, store: &mut store };
+    let mut rows = Rows { cache: &mut cache, store: &mut *store };
     assert_eq!(rows.get::<Thing>("a").unwrap(), Some(&thing("red", 1)));
     assert_eq!(rows.get::<Thing>("b").unwrap(), None);
 }
 
-#[test]
-fn a_repair_refuses_to_run_over_uncommitted_changes() {
-    let (_folder, path) = file();
-    let mut model = RowModel::new(NoProjector, Box::new(open(&path)));
+fn a_repair_refuses_to_run_over_uncommitted_changes(on: On) {
+    let stores = on.stores();
+    let mut model = RowModel::new(NoProjector, open(&stores));
     assert!(model.repair(&[(RowKey { table: "things", key: "x".to_owned() }, None)]).is_ok());
     assert!(matches!(
         model.repair(&[(RowKey { table: "nothing", key: "x".to_owned() }, None)]),
@@ -318,20 +315,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// The cache, however small, over the store is a map; commits make it last, rollbacks take it back.
-    #[test]
-    fn rows_behave_like_a_map(steps in steps()) {
-        let (_folder, path) = file();
-        let mut store = open(&path);
+/// The cache, however small, over the store is a map; commits make it last, rollbacks take it back.
+fn rows_behave_like_a_map(on: On) {
+    let stores = on.stores();
+    let number = std::cell::Cell::new(0);
+    proptest!(ProptestConfig::with_cases(on.cases(64)), |(steps in steps())| {
+        number.set(number.get() + 1);
+        let mut store = stores.open(&format!("test{}", number.get()), SPEC);
         // So small that rows are dropped from memory all the time.
         let mut cache = cache::Cache::new(400);
         let (mut now, mut committed) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
         let mut checkpoint = 0;
         for step in steps {
-            let mut rows = Rows { cache: &mut cache, store: &mut store };
+            let mut rows = Rows { cache: &mut cache, store: &mut *store };
             match step {
                 Step::Put(key, size) => {
                     rows.put(&format!("k{key:02}"), Some(thing("red", size))).unwrap();
@@ -359,7 +355,7 @@ proptest! {
                     now = committed.clone();
                 }
             }
-            let mut rows = Rows { cache: &mut cache, store: &mut store };
+            let mut rows = Rows { cache: &mut cache, store: &mut *store };
             for last in [false, true] {
                 let expected = if last { now.keys().next_back() } else { now.keys().next() };
                 let edge = rows.edge_key::<Thing>("k", last).unwrap();
@@ -369,5 +365,18 @@ proptest! {
         let reader = store.reader();
         let stored = select_views::<Thing>(&*reader.begin().unwrap(), &Select::all(&THINGS, 100)).unwrap();
         prop_assert_eq!(stored, committed.into_iter().collect::<Vec<_>>());
-    }
+    });
 }
+
+each_engine!(
+    rows_and_checkpoint_survive_reopening,
+    dead_letters_commit_with_the_rows,
+    another_projection_generation_or_version_is_told_apart,
+    a_snapshot_stands_still_and_queries_move_on,
+    damage_to_an_indexed_copy_or_a_document_shows_in_the_scan_and_can_be_repaired,
+    pages_continue_exactly_under_ties_in_both_directions,
+    position_keys_sort_like_positions,
+    what_is_not_committed_is_as_if_it_had_never_been,
+    a_repair_refuses_to_run_over_uncommitted_changes,
+    rows_behave_like_a_map,
+);

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use tokio::runtime::Handle;
 
 use super::{RunnerError, RunnerOptions};
-use crate::model::{DeadLetter, LetterChange, ProjectError, Projected, ReadModel, StoreError};
+use crate::model::{Claim, DeadLetter, LetterChange, ProjectError, Projected, ReadModel, StoreError};
 
 /// Why a step was not made. In both cases the read model stands at its checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub(super) struct Engine {
     /// Streams with parked events, pending ones included.
     parked: HashMap<String, Position>,
     pub(super) events: u64,
+    /// Whether checkpoint and letters are to be read anew before anything else.
+    reload_due: bool,
 }
 
 impl Engine {
@@ -86,6 +88,7 @@ impl Engine {
             letters,
             parked: HashMap::new(),
             events: 0,
+            reload_due: false,
         };
         engine.committed = engine.applied;
         engine.rebuild_parked();
@@ -98,6 +101,33 @@ impl Engine {
 
     pub(super) fn has_pending(&self) -> bool {
         self.applied != self.model.checkpoint() || !self.pending_letters.is_empty()
+    }
+
+    /// Whether this process is the one that writes. Must say so before anything is read or applied: afterwards all that is known
+    /// of the store holds.
+    pub(super) fn claim(&mut self) -> Result<bool, StepError> {
+        let claim = self.model.claim();
+        self.claimed(claim)
+    }
+
+    /// Takes the writing from another process.
+    pub(super) fn seize(&mut self) -> Result<bool, StepError> {
+        let claim = self.model.seize();
+        self.claimed(claim)
+    }
+
+    fn claimed(&mut self, claim: Result<Claim, StoreError>) -> Result<bool, StepError> {
+        let claim = claim?;
+        let moved = self.applied != self.model.checkpoint() || !self.pending_letters.is_empty();
+        self.reload_due |= claim == Claim::Taken || (claim == Claim::Elsewhere && moved);
+        if self.reload_due {
+            self.rollback();
+            let letters = self.model.dead_letters()?;
+            self.letters = letters.into_iter().map(|letter| (letter.position, letter)).collect();
+            self.rebuild_parked();
+            self.reload_due = false;
+        }
+        Ok(claim != Claim::Elsewhere)
     }
 
     /// A read model that has seen more than the log holds belongs to another log, or the log was restored from a
@@ -346,7 +376,11 @@ pub fn catch_up(
     let mut attempt = 0;
     while engine.model.checkpoint() < until {
         let before = engine.model.checkpoint();
-        let step = engine.step(until).and_then(|at_head| {
+        let claimed = engine.claim().and_then(|ours| match ours {
+            true => Ok(()),
+            false => Err(StepError::Retry("another process writes the read model".to_owned())),
+        });
+        let step = claimed.and_then(|()| engine.step(until)).and_then(|at_head| {
             if at_head && engine.applied() < until && engine.log_ends_before(until)? {
                 return Err(StepError::Halt(format!("the log ends before position {until}")));
             }

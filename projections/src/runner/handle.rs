@@ -21,6 +21,8 @@ pub enum RunnerState {
     CatchingUp,
     /// At the head but for the batch of the moment.
     Running,
+    /// Another process writes the read model; this one shows it, and takes over when that one is gone.
+    Following,
     Paused,
     /// The store or the log failed; the next try comes by itself.
     Retrying {
@@ -45,7 +47,7 @@ pub struct ProjectionStatus {
     pub head: Position,
     /// Positions between checkpoint and head.
     pub lag: u64,
-    /// `catching_up`, `running`, `degraded` (running, with parked events), `paused`, `retrying`, `halted`, `stopped`.
+    /// `catching_up`, `running`, `degraded` (running, with parked events), `following` (another process writes it), `paused`, `retrying`, `halted`, `stopped`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -210,6 +212,7 @@ impl ProjectionHandle {
             RunnerState::CatchingUp => ("catching_up", None),
             RunnerState::Running if dead_letters > 0 => ("degraded", None),
             RunnerState::Running => ("running", None),
+            RunnerState::Following => ("following", None),
             RunnerState::Paused => ("paused", None),
             RunnerState::Retrying { reason, .. } => ("retrying", Some(reason)),
             RunnerState::Halted { reason } => ("halted", Some(reason)),
@@ -283,9 +286,15 @@ impl ProjectionHandle {
         .await
     }
 
-    /// Stops reading; returns when nothing is uncommitted.
+    /// Stops reading; returns when nothing is uncommitted. No other process goes on with it either, as long as the store can be
+    /// reached.
     pub async fn pause(&self) -> Result<(), RunnerError> {
-        self.ask(Command::Pause).await
+        self.ask(|done| Command::Pause { everywhere: true, done }).await
+    }
+
+    /// Stops reading in this process; another one may go on.
+    pub(crate) async fn pause_here(&self) -> Result<(), RunnerError> {
+        self.ask(|done| Command::Pause { everywhere: false, done }).await
     }
 
     /// Goes on after a pause, or tries again after a halt.

@@ -14,6 +14,9 @@
 //! - [`thread`]: the loop around it: when to read, when to commit, when to wait
 //! - [`handle`]: what the rest of the process holds: status, waiting, pausing, work between commits
 //!
+//! Where several processes share a store, one writes and the others are *Following*: they show how far that one is, and one of
+//! them takes over when it is gone.
+//!
 //! The runner never skips an event. Where the log's positions are dense it proves that it missed none; a projector proves the
 //! same for each stream by revision.
 

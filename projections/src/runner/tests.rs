@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daybook_eventlog::{
     Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
@@ -15,12 +15,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::*;
-use crate::generations::{Opened, ReadModelKind, RowKind};
+use crate::generations::Opened;
 use crate::inventory::Inventory;
 use crate::model::{
-    DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError,
+    Claim, DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError,
 };
-use crate::testing::{World, dump, eventually, payload};
+use crate::testing::{On, World, dump, each_engine, eventually, payload};
 
 fn received(quantity: u32) -> daybook_schemas::inventory::Event {
     payload::<Received>(json!({"location": "default", "quantity": quantity})).into()
@@ -32,7 +32,7 @@ fn poison() -> daybook_schemas::inventory::Event {
 }
 
 fn inventory(world: &World, store: &str) -> Opened {
-    RowKind::new(|| Inventory).open(&world.folder.path().join(store), 1).unwrap()
+    world.open_kind(|| Inventory, store)
 }
 
 /// What a test wants to go wrong.
@@ -52,6 +52,15 @@ struct Faulty {
 impl ReadModel for Faulty {
     fn checkpoint(&self) -> Position {
         self.inner.checkpoint()
+    }
+    fn claim(&mut self) -> Result<Claim, StoreError> {
+        self.inner.claim()
+    }
+    fn claim_due(&self) -> Option<Instant> {
+        self.inner.claim_due()
+    }
+    fn seize(&mut self) -> Result<Claim, StoreError> {
+        self.inner.seize()
     }
     fn handles(&self, event_type: &str) -> bool {
         self.inner.handles(event_type)
@@ -123,9 +132,8 @@ fn rows(world: &World, handle: &ProjectionHandle) -> Vec<String> {
     dump(&*snapshot)
 }
 
-#[test]
-fn it_follows_the_log_and_a_waiter_sees_what_it_waited_for() {
-    let world = World::new();
+fn it_follows_the_log_and_a_waiter_sees_what_it_waited_for(on: On) {
+    let world = World::on(on);
     let Opened { model, queries } = inventory(&world, "a");
     let handle = run(&world, model);
     for i in 1..=20 {
@@ -143,9 +151,8 @@ fn it_follows_the_log_and_a_waiter_sees_what_it_waited_for() {
     assert_eq!((handle.lag(), handle.status().events), (0, 20));
 }
 
-#[test]
-fn a_waiter_is_told_when_time_is_up_and_when_the_runner_has_ended() {
-    let world = World::new();
+fn a_waiter_is_told_when_time_is_up_and_when_the_runner_has_ended(on: On) {
+    let world = World::on(on);
     let handle = run(&world, inventory(&world, "a").model);
     let behind = world.runtime.block_on(handle.wait_for(1, Duration::from_millis(1)));
     assert!(matches!(behind, Err(RunnerError::Behind { checkpoint: 0, wanted: 1, .. })));
@@ -155,9 +162,8 @@ fn a_waiter_is_told_when_time_is_up_and_when_the_runner_has_ended() {
     assert!(matches!(world.runtime.block_on(handle.pause()), Err(RunnerError::Stopped(_))));
 }
 
-#[test]
-fn paused_it_takes_nothing_and_resumed_it_goes_on() {
-    let world = World::new();
+fn paused_it_takes_nothing_and_resumed_it_goes_on(on: On) {
+    let world = World::on(on);
     let handle = run(&world, inventory(&world, "a").model);
     wait(&world, &handle, world.append("inventory-42", received(1)));
     world.runtime.block_on(handle.pause()).unwrap();
@@ -168,9 +174,8 @@ fn paused_it_takes_nothing_and_resumed_it_goes_on() {
     wait(&world, &handle, later);
 }
 
-#[test]
-fn a_store_that_fails_for_a_while_is_tried_again_and_nothing_is_lost_or_doubled() {
-    let world = World::new();
+fn a_store_that_fails_for_a_while_is_tried_again_and_nothing_is_lost_or_doubled(on: On) {
+    let world = World::on(on);
     let (model, faults) = faulty(&world, "a");
     faults.failing_commits.store(5, Ordering::SeqCst);
     let mut last = 0;
@@ -183,9 +188,8 @@ fn a_store_that_fails_for_a_while_is_tried_again_and_nothing_is_lost_or_doubled(
     assert_eq!(rows(&world, &handle), world.project(|| Inventory).dump());
 }
 
-#[test]
-fn a_rejected_event_is_parked_with_its_stream_while_others_go_on() {
-    let world = World::new();
+fn a_rejected_event_is_parked_with_its_stream_while_others_go_on(on: On) {
+    let world = World::on(on);
     let (model, faults) = faulty(&world, "a");
     faults.reject_poison.store(true, Ordering::SeqCst);
     world.append("inventory-a", received(10));
@@ -226,9 +230,8 @@ fn a_rejected_event_is_parked_with_its_stream_while_others_go_on() {
     assert_eq!(live, replayed);
 }
 
-#[test]
-fn discarding_gives_up_one_event_and_the_stream_goes_on() {
-    let world = World::new();
+fn discarding_gives_up_one_event_and_the_stream_goes_on(on: On) {
+    let world = World::on(on);
     let (model, faults) = faulty(&world, "a");
     faults.reject_poison.store(true, Ordering::SeqCst);
     world.append("inventory-a", received(10));
@@ -248,9 +251,8 @@ fn discarding_gives_up_one_event_and_the_stream_goes_on() {
     assert!(rows(&world, &handle)[0].contains("\"on_hand\":16"));
 }
 
-#[test]
-fn too_many_dead_letters_halt() {
-    let world = World::new();
+fn too_many_dead_letters_halt(on: On) {
+    let world = World::on(on);
     let (model, faults) = faulty(&world, "a");
     faults.reject_poison.store(true, Ordering::SeqCst);
     for _ in 0..5 {
@@ -261,9 +263,8 @@ fn too_many_dead_letters_halt() {
     eventually("halted", || handle.status().state == "halted");
 }
 
-#[test]
-fn a_payload_that_cannot_be_read_halts_and_nothing_is_skipped() {
-    let world = World::new();
+fn a_payload_that_cannot_be_read_halts_and_nothing_is_skipped(on: On) {
+    let world = World::on(on);
     world.append("inventory-a", received(1));
     world.append_raw("inventory-a", "inventory.received", 1, b"{\"nonsense\":1}".to_vec());
     world.append("inventory-b", received(1));
@@ -275,9 +276,8 @@ fn a_payload_that_cannot_be_read_halts_and_nothing_is_skipped() {
     assert!(matches!(waited, Err(RunnerError::Halted { .. })));
 }
 
-#[test]
-fn a_view_that_lost_its_row_halts_at_the_next_event_of_its_stream() {
-    let world = World::new();
+fn a_view_that_lost_its_row_halts_at_the_next_event_of_its_stream(on: On) {
+    let world = World::on(on);
     world.append("inventory-a", received(1));
     let mut projection = world.project(|| Inventory);
     let key = RowKey { table: "stock", key: "a".to_owned() };
@@ -288,12 +288,11 @@ fn a_view_that_lost_its_row_halts_at_the_next_event_of_its_stream() {
     assert!(handle.status().reason.unwrap().contains("an event is missing"));
 }
 
-#[test]
-fn a_read_model_beyond_the_end_of_the_log_halts() {
-    let world = World::new();
+fn a_read_model_beyond_the_end_of_the_log_halts(on: On) {
+    let world = World::on(on);
     world.append("inventory-a", received(1));
     let mut projection = world.project(|| Inventory);
-    let other = World::new();
+    let other = World::on(on);
     let handle = run(&other, projection.model.take().unwrap());
     eventually("halted", || handle.status().state == "halted");
     assert!(handle.status().reason.unwrap().contains("beyond the log's end"));
@@ -363,10 +362,9 @@ impl EventLog for Lossy {
     }
 }
 
-#[test]
-fn a_gap_in_the_positions_halts_wherever_it_is() {
+fn a_gap_in_the_positions_halts_wherever_it_is(on: On) {
     for lost in 1..=4 {
-        let world = World::new();
+        let world = World::on(on);
         // Of a type that nobody handles, so that no view can notice.
         for i in 0..4 {
             world.append_raw(
@@ -421,3 +419,17 @@ proptest! {
         prop_assert_eq!(live.dump(), world.project(|| Inventory).dump());
     }
 }
+
+each_engine!(
+    it_follows_the_log_and_a_waiter_sees_what_it_waited_for,
+    a_waiter_is_told_when_time_is_up_and_when_the_runner_has_ended,
+    paused_it_takes_nothing_and_resumed_it_goes_on,
+    a_store_that_fails_for_a_while_is_tried_again_and_nothing_is_lost_or_doubled,
+    a_rejected_event_is_parked_with_its_stream_while_others_go_on,
+    discarding_gives_up_one_event_and_the_stream_goes_on,
+    too_many_dead_letters_halt,
+    a_payload_that_cannot_be_read_halts_and_nothing_is_skipped,
+    a_view_that_lost_its_row_halts_at_the_next_event_of_its_stream,
+    a_read_model_beyond_the_end_of_the_log_halts,
+    a_gap_in_the_positions_halts_wherever_it_is,
+);

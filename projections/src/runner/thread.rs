@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daybook_eventlog::{EventLog, Position};
 use tokio::runtime::Handle;
@@ -13,9 +13,18 @@ use super::engine::{Engine, StepError, backoff};
 use super::handle::{ProjectionHandle, RunnerState, Shared};
 use crate::model::{ReadModel, StoreError};
 
+/// How often it is asked how far another process is that writes the read model, and whether that one is still there;
+const FOLLOW_PACE: Duration = Duration::from_millis(200);
+/// and while somebody waits for a position.
+const URGENT_FOLLOW_PACE: Duration = Duration::from_millis(10);
+
 /// What a handle asks of the thread.
 pub(super) enum Command {
-    Pause(oneshot::Sender<()>),
+    Pause {
+        /// Whether to take the writing from another process first, so that nobody goes on.
+        everywhere: bool,
+        done: oneshot::Sender<()>,
+    },
     Resume(oneshot::Sender<()>),
     /// Something to do with everything committed.
     Work(Box<dyn FnOnce(&mut Engine) + Send>),
@@ -115,15 +124,33 @@ impl Runner {
             }
             match self.mode {
                 Mode::Stopping => break,
-                Mode::Paused | Mode::Halted => {
+                Mode::Halted => {
                     self.wait(None, WakeOn::default());
+                    continue;
+                }
+                Mode::Paused => {
+                    let due = self.engine.model.claim_due();
+                    self.wait(due, WakeOn::default());
+                    self.keep_claim();
                     continue;
                 }
                 Mode::Going => {}
             }
+            match self.engine.claim() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.follow();
+                    continue;
+                }
+                Err(error) => {
+                    self.failed(error);
+                    continue;
+                }
+            }
             if *self.head.borrow_and_update() <= self.engine.applied() {
                 self.caught_up();
-                self.wait(None, WakeOn { head: true, waiter: false });
+                let due = self.engine.model.claim_due();
+                self.wait(due, WakeOn { head: true, waiter: false });
                 continue;
             }
             if let Some(last) = last_commit {
@@ -175,6 +202,30 @@ impl Runner {
         self.shared.set_state(RunnerState::Running);
     }
 
+    /// Another process writes: says how far it is, and looks again soon.
+    fn follow(&mut self) {
+        self.attempt = 0;
+        self.publish();
+        self.shared.set_state(RunnerState::Following);
+        let urgent = self.shared.has_waiters();
+        let pace = if urgent { URGENT_FOLLOW_PACE } else { FOLLOW_PACE };
+        self.wait(Some(Instant::now() + pace), WakeOn { head: false, waiter: !urgent });
+    }
+
+    /// While paused: nobody else shall go on with what is paused here.
+    fn keep_claim(&mut self) {
+        if self.mode == Mode::Paused
+            && let Err(error) = self.engine.claim()
+        {
+            tracing::warn!(
+                projection = self.shared.name(),
+                ?error,
+                "cannot renew the claim of a paused read model"
+            );
+        }
+        self.publish();
+    }
+
     fn failed(&mut self, error: StepError) {
         self.engine.rollback();
         match error {
@@ -210,7 +261,11 @@ impl Runner {
         self.engine.settle();
         self.publish();
         match command {
-            Command::Pause(done) => {
+            Command::Pause { everywhere, done } => {
+                if everywhere && let Err(error) = self.engine.seize() {
+                    tracing::warn!(projection = self.shared.name(), ?error, "paused in this process only");
+                }
+                self.publish();
                 if self.mode == Mode::Going {
                     self.mode = Mode::Paused;
                     self.shared.set_state(RunnerState::Paused);

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use super::query::{SalesReport, report};
 use super::*;
 use crate::analytics::Period;
-use crate::testing::World;
 use crate::testing::orders::{
     Books, cancelled, credited, gbp, happenings, live, paid, payment_failed, placed, pounds, refunded,
 };
+use crate::testing::{On, World, each_engine};
 
 fn sales(world: &World, period: &str) -> SalesReport {
     let projection = world.project(|| Sales);
@@ -91,9 +91,8 @@ fn an_order_whose_payment_failed_counts_again_once_it_is_paid() {
     assert_eq!(sales(&world, "all").orders, 1, "cancelled after payment, it stays; its refund counts");
 }
 
-#[test]
-fn a_credit_counts_as_a_refund_and_a_bad_debt_nowhere() {
-    let world = World::new();
+fn a_credit_counts_as_a_refund_and_a_bad_debt_nowhere(on: On) {
+    let world = World::on(on);
     world.append("credit-k1", credited("k1", Some("c1"), "v9", 499, NOV));
     let debt = serde_json::json!({"credit_id": "k2", "amount": {"amount": "-11062.06", "currency": "GBP"}, "adjusted_at": NOV});
     let debt: daybook_schemas::credit::BadDebtAdjusted = crate::testing::payload(debt);
@@ -231,3 +230,5 @@ proptest! {
         }
     }
 }
+
+each_engine!(a_credit_counts_as_a_refund_and_a_bad_debt_nowhere,);

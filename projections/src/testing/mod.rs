@@ -1,6 +1,9 @@
 //! Events and logs for the tests of this crate.
 
 pub(crate) mod orders;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+mod stores;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +16,10 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+#[cfg(feature = "postgres")]
+pub(crate) use stores::postgres_url;
+pub(crate) use stores::{On, Stores, each_engine};
+
 use crate::generations::{Opened, ReadModelKind, RowKind};
 use crate::model::{ReadModel, RowAccess};
 use crate::rows::{Projector, RowReader};
@@ -22,23 +29,28 @@ use crate::runner::{RunnerOptions, catch_up};
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) log: Arc<MemoryLog>,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) stores: Stores,
     appended: std::sync::atomic::AtomicU64,
-    stores: std::sync::atomic::AtomicU64,
+    replays: std::sync::atomic::AtomicU64,
 }
 
 pub(crate) const ACTOR: &str = "tester";
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::on(On::any())
+    }
+
+    /// With its stores on this engine.
+    pub(crate) fn on(on: On) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self {
             runtime,
             log: Arc::new(MemoryLog::new()),
-            folder: tempfile::tempdir().unwrap(),
+            stores: on.stores(),
             appended: std::sync::atomic::AtomicU64::new(0),
-            stores: std::sync::atomic::AtomicU64::new(0),
+            replays: std::sync::atomic::AtomicU64::new(0),
         }
     }
 
@@ -88,17 +100,45 @@ impl World {
 
     /// A read model in a store of its own, caught up.
     pub(crate) fn project<P: Projector>(&self, projector: fn() -> P) -> Projection {
-        let number = self.stores.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.replays.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut projection = self.open(projector, &format!("replay-{number}"));
         projection.catch_up(self);
         projection
     }
 
+    /// The same in stores elsewhere.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn project_on<P: Projector>(&self, projector: fn() -> P, stores: &Stores) -> Projection {
+        let opened = RowKind::new(projector).on(&stores.engine).open(&stores.place("replay"), 1).unwrap();
+        let mut projection = Projection::new(opened);
+        projection.catch_up(self);
+        projection
+    }
+
+    /// All rows of a standard read model in stores of the test's choice, after a replay in pages of so many events.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn rows_of(&self, name: &str, stores: &Stores, page_events: usize) -> Vec<String> {
+        let registry = crate::standard::registry_on(&stores.engine);
+        let opened = registry.get(name).unwrap().open(&stores.place(name), 1).unwrap();
+        let mut projection = Projection::new(opened);
+        projection.options.page_events = page_events;
+        projection.options.max_pending_events = page_events * 2;
+        projection.catch_up(self);
+        projection.dump()
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.stores.folder.path()
+    }
+
+    /// The store with this name, opened.
+    pub(crate) fn open_kind<P: Projector>(&self, projector: fn() -> P, store: &str) -> Opened {
+        RowKind::new(projector).on(&self.stores.engine).open(&self.stores.place(store), 1).unwrap()
+    }
+
     /// A read model in the store with this name.
     pub(crate) fn open<P: Projector>(&self, projector: fn() -> P, store: &str) -> Projection {
-        let kind = RowKind::new(projector);
-        let Opened { model, queries } = kind.open(&self.folder.path().join(store), 1).unwrap();
-        Projection { model: Some(model), reader: queries.rows().unwrap(), options: RunnerOptions::default() }
+        Projection::new(self.open_kind(projector, store))
     }
 }
 
@@ -110,6 +150,11 @@ pub(crate) struct Projection {
 }
 
 impl Projection {
+    fn new(opened: Opened) -> Self {
+        let Opened { model, queries } = opened;
+        Self { model: Some(model), reader: queries.rows().unwrap(), options: RunnerOptions::default() }
+    }
+
     pub(crate) fn catch_up(&mut self, world: &World) {
         self.catch_up_to(world, world.head());
     }
@@ -149,14 +194,39 @@ pub(crate) fn dump(rows: &dyn RowAccess) -> Vec<String> {
     all
 }
 
+/// Some stock and some variants, with changes of each.
+#[cfg(feature = "postgres")]
+pub(crate) fn stock_and_variants(world: &World, count: usize) {
+    use daybook_schemas::{inventory, variant};
+    let bytes = |data: serde_json::Value| serde_json::to_vec(&data).unwrap();
+    for n in 0..=count {
+        let id = format!("v{}", n % 5);
+        let received = bytes(serde_json::json!({"location": format!("l{}", n % 3), "quantity": n % 9 + 1}));
+        world.append(
+            &format!("inventory-{id}"),
+            inventory::Event::from_data("inventory.received", &received).unwrap().unwrap(),
+        );
+        let created = bytes(serde_json::json!({
+            "variant_id": format!("w{n}"), "product_id": "p1", "product_group": format!("Größe {}", n % 4),
+            "sku": format!("SKU-{n}"), "name": "Shirt", "brand": "Acme", "category": "Shirts", "attributes": [],
+            "config_hash": format!("hash-{n}"), "config_signature": "color:navy", "channels": ["web"], "regions": [],
+            "created_at": "2011-11-04T10:00:00Z",
+        }));
+        world.append(
+            &format!("variant-w{n}"),
+            variant::Event::from_data("variant.created", &created).unwrap().unwrap(),
+        );
+    }
+}
+
 /// A payload from JSON.
 pub(crate) fn payload<T: DeserializeOwned>(json: serde_json::Value) -> T {
     serde_json::from_value(json).unwrap()
 }
 
-/// Waits for a condition, at most ten seconds.
+/// Waits for a condition, at most thirty seconds.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::yield_now();

@@ -24,15 +24,16 @@ impl Shadow {
     /// Opens the shadow that an ended process left, or an empty one.
     pub(crate) fn open(projections: &Projections, name: &str) -> Result<Self, ReconcileError> {
         let kind = projections.kind(name)?;
+        let kind = kind.shadow().unwrap_or(kind);
         let folder = projections.folder().join("shadow");
         std::fs::create_dir_all(&folder).map_err(ReconcileError::Files)?;
         let place = kind.place(&folder, 0);
-        let opened = match kind.open_shadow(&place, 0) {
+        let opened = match kind.open(&place, 0) {
             Ok(opened) => opened,
             // Left by another version, or by a process that was killed while it made it: begin anew.
             Err(error) if !error.is_retryable() => {
                 kind.remove(&place).map_err(ReconcileError::Files)?;
-                kind.open_shadow(&place, 0)?
+                kind.open(&place, 0)?
             }
             Err(error) => return Err(error.into()),
         };

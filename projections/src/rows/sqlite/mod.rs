@@ -13,11 +13,12 @@ use std::time::Duration;
 use daybook_eventlog::Position;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, TransactionBehavior};
 
-use self::read::{Pool, Snapshot};
-use self::sql::{TableSql, create_table, index_value, key_value, parse_row_json, store_error};
+use self::read::Snapshot;
+use self::sql::{TableSql, create_table, index_value, key_value, store_error};
 use crate::model::{DeadLetter, LetterChange, RowAccess, RowKey, StoreError};
+use crate::rows::pool::Pool;
 use crate::rows::spec::{KeyKind, StoreSpec, TableSpec};
-use crate::rows::store::{Batch, RowChange, RowReader, RowStore};
+use crate::rows::store::{Batch, RowChange, RowReader, RowStore, repair_writes};
 
 /// "DBRM", Daybook read model, in the file's header.
 const APPLICATION_ID: i32 = 0x4442_524d;
@@ -34,7 +35,7 @@ pub struct SqliteStore {
     connection: Connection,
     checkpoint: Position,
     statements: Vec<TableSql>,
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Connection>>,
 }
 
 impl SqliteStore {
@@ -54,7 +55,7 @@ impl SqliteStore {
         }
         let checkpoint = check(&connection, &spec, generation)?;
         let statements = spec.tables.iter().map(|table| TableSql::new(table)).collect();
-        let pool = Arc::new(Pool::new(path.to_owned()));
+        let pool = Arc::new(read::pool(path.to_owned()));
         Ok(Self { spec, path: path.to_owned(), connection, checkpoint, statements, pool })
     }
 
@@ -265,22 +266,7 @@ impl RowStore for SqliteStore {
     }
 
     fn repair(&mut self, rows: &[(RowKey, Option<Vec<u8>>)]) -> Result<(), StoreError> {
-        let mut writes = Vec::with_capacity(rows.len());
-        for (row, json) in rows {
-            let table = self
-                .spec
-                .table(row.table)
-                .ok_or_else(|| StoreError::Damaged(format!("there is no table {} to repair", row.table)))?;
-            key_value(table, &row.key)?;
-            let change = match json {
-                Some(json) => {
-                    let (doc, index) = parse_row_json(table, json)?;
-                    RowChange::Upsert { doc: doc.into_bytes(), index }
-                }
-                None => RowChange::Delete,
-            };
-            writes.push(crate::rows::store::RowWrite { table, key: row.key.as_str().into(), change });
-        }
+        let writes = repair_writes(&self.spec, rows)?;
         self.commit(&Batch { checkpoint: self.checkpoint, writes: &writes, letters: &[] })
     }
 

@@ -1,83 +1,30 @@
 //! Reading: a pool of connections for queries, and snapshots that stand still.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use daybook_eventlog::Position;
-use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::sql::{key_text, key_value, order_sql, row_json, select_sql, store_error};
 use super::{open_reader, read_checkpoint};
 use crate::model::{RowAccess, RowKey, StoreError};
-use crate::rows::spec::{StoreSpec, TableSpec};
+use crate::rows::pool::{Pool, Pooled};
+use crate::rows::spec::{KeyKind, StoreSpec, TableSpec};
 use crate::rows::store::{ReadTransaction, Row, RowReader, Select};
 
 /// Queries that may read at once; more wait their turn.
 const MAX_CONNECTIONS: usize = 16;
-const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Connections for queries, opened when needed and kept.
-pub(super) struct Pool {
-    path: PathBuf,
-    state: Mutex<PoolState>,
-    returned: Condvar,
+/// The pool of a file.
+pub(super) fn pool(path: PathBuf) -> Pool<Connection> {
+    Pool::new(MAX_CONNECTIONS, move || open_reader(&path).map_err(|e| store_error(&e)))
 }
 
-#[derive(Default)]
-struct PoolState {
-    idle: Vec<Connection>,
-    open: usize,
-}
-
-impl Pool {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::new(PoolState::default()), returned: Condvar::new() }
-    }
-
-    fn take(&self) -> Result<Connection, StoreError> {
-        let deadline = Instant::now() + MAX_WAIT;
-        let mut state = self.state.lock();
-        loop {
-            if let Some(connection) = state.idle.pop() {
-                return Ok(connection);
-            }
-            if state.open < MAX_CONNECTIONS {
-                state.open += 1;
-                break;
-            }
-            if self.returned.wait_until(&mut state, deadline).timed_out() {
-                return Err(StoreError::Unavailable("too many queries at once".to_owned()));
-            }
-        }
-        drop(state);
-        open_reader(&self.path).map_err(|e| {
-            self.state.lock().open -= 1;
-            store_error(&e)
-        })
-    }
-
-    fn give_back(&self, connection: Option<Connection>) {
-        let mut state = self.state.lock();
-        match connection {
-            Some(connection) => state.idle.push(connection),
-            None => state.open -= 1,
-        }
-        drop(state);
-        self.returned.notify_one();
-    }
-}
-
-impl RowReader for Pool {
+impl RowReader for Pool<Connection> {
     fn begin(&self) -> Result<Box<dyn ReadTransaction + '_>, StoreError> {
         let connection = self.take()?;
-        match begin(&connection) {
-            Ok(checkpoint) => Ok(Box::new(Reading { pool: self, connection: Some(connection), checkpoint })),
-            Err(error) => {
-                self.give_back(None);
-                Err(error)
-            }
-        }
+        let checkpoint = begin(&connection)?;
+        Ok(Box::new(Reading { connection, checkpoint }))
     }
 }
 
@@ -89,27 +36,16 @@ fn begin(connection: &Connection) -> Result<Position, StoreError> {
 
 /// A pooled connection within a read transaction.
 struct Reading<'a> {
-    pool: &'a Pool,
-    /// Taken only on drop.
-    connection: Option<Connection>,
+    connection: Pooled<'a, Connection>,
     checkpoint: Position,
-}
-
-impl Reading<'_> {
-    fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("taken only on drop")
-    }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let ended = self
-            .connection()
-            .prepare_cached("ROLLBACK")
-            .and_then(|mut statement| statement.execute([]))
-            .is_ok();
-        let connection = self.connection.take().filter(|_| ended);
-        self.pool.give_back(connection);
+        let ended =
+            self.connection.prepare_cached("ROLLBACK").and_then(|mut statement| statement.execute([]));
+        let ended = ended.is_ok();
+        self.connection.keep(ended);
     }
 }
 
@@ -121,7 +57,7 @@ impl ReadTransaction for Reading<'_> {
     fn get(&self, table: &TableSpec, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = format!("SELECT doc FROM {} WHERE key = ?1", table.name);
         let key = key_value(table, key)?;
-        self.connection()
+        self.connection
             .prepare_cached(&sql)
             .and_then(|mut statement| statement.query_row((key,), |row| doc(row, 0)).optional())
             .map_err(|e| store_error(&e))
@@ -130,7 +66,7 @@ impl ReadTransaction for Reading<'_> {
     fn select(&self, select: &Select) -> Result<Vec<Row>, StoreError> {
         let (mut sql, parameters) = select_sql(select, "key, doc")?;
         sql.push_str(&order_sql(select));
-        self.connection()
+        self.connection
             .prepare_cached(&sql)
             .and_then(|mut statement| {
                 statement
@@ -144,7 +80,7 @@ impl ReadTransaction for Reading<'_> {
 
     fn count(&self, select: &Select) -> Result<u64, StoreError> {
         let (sql, parameters) = select_sql(select, "count(*)")?;
-        self.connection()
+        self.connection
             .prepare_cached(&sql)
             .and_then(|mut statement| {
                 statement.query_row(params_from_iter(parameters), |row| row.get::<_, i64>(0))
@@ -204,6 +140,10 @@ impl RowAccess for Snapshot {
 
     fn tables(&self) -> Vec<&'static str> {
         self.spec.tables.iter().map(|table| table.name).collect()
+    }
+
+    fn keys_are_positions(&self, table: &str) -> bool {
+        self.spec.table(table).is_some_and(|table| table.key == KeyKind::Position)
     }
 
     fn scan(

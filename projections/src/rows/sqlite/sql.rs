@@ -1,16 +1,15 @@
 //! SQL text for tables, and what SQLite's errors and values mean to us.
 
 use std::fmt::Write;
-use std::ops::Bound;
 
 use rusqlite::ErrorCode;
 use rusqlite::types::{Value, ValueRef};
-use serde_json::value::RawValue;
-use smol_str::SmolStr;
 
 use crate::model::StoreError;
+use crate::rows::canonical::{self, Stored};
+use crate::rows::select::{self, Dialect, stored_key};
 use crate::rows::spec::{ColumnKind, IndexValue, KeyKind, TableSpec};
-use crate::rows::store::{KEY, Select};
+use crate::rows::store::Select;
 
 /// Turns SQLite's errors into ours: what may pass, and what calls for a rebuild.
 pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
@@ -91,14 +90,12 @@ pub(super) fn create_table(table: &TableSpec) -> String {
     sql
 }
 
+/// How SQLite's SQL is written. Nulls come first in ascending order by themselves.
+pub(super) const DIALECT: Dialect = Dialect { mark: '?', nulls: None };
+
 /// A key as SQLite stores it.
 pub(super) fn key_value(table: &TableSpec, key: &str) -> Result<Value, StoreError> {
-    match table.key {
-        KeyKind::Text => Ok(Value::Text(key.to_owned())),
-        KeyKind::Position => key.parse().map(Value::Integer).map_err(|_| {
-            StoreError::Damaged(format!("{key:?} is no key of table {}: keys are positions", table.name))
-        }),
-    }
+    stored_key(table, key).map(|key| index_value(&key))
 }
 
 /// A stored key as text.
@@ -121,115 +118,31 @@ pub(super) fn index_value(value: &IndexValue) -> Value {
 
 /// A query as SQL with its parameters. `columns` is what is selected.
 pub(super) fn select_sql(select: &Select, columns: &str) -> Result<(String, Vec<Value>), StoreError> {
-    let table = select.table;
-    let mut parameters = Vec::new();
-    let mut conditions: Vec<String> = Vec::new();
-    let mut mark = |column: &str, value: &IndexValue| -> Result<String, StoreError> {
-        let stored = match (column, value) {
-            (KEY, IndexValue::Text(key)) => key_value(table, key)?,
-            _ => index_value(value),
-        };
-        parameters.push(stored);
-        Ok(format!("?{}", parameters.len()))
-    };
-    for (column, value) in &select.equals {
-        conditions.push(format!("{column} = {}", mark(column, value)?));
-    }
-    if let Some((column, from, to)) = &select.range {
-        for (bound, included, excluded) in [(from, ">=", ">"), (to, "<=", "<")] {
-            match bound {
-                Bound::Included(value) => {
-                    conditions.push(format!("{column} {included} {}", mark(column, value)?))
-                }
-                Bound::Excluded(value) => {
-                    conditions.push(format!("{column} {excluded} {}", mark(column, value)?))
-                }
-                Bound::Unbounded => {}
-            }
-        }
-    }
-    if let Some(after) = &select.after {
-        let mut marks = Vec::with_capacity(after.len());
-        let names: Vec<&str> = select.order.iter().copied().chain([KEY]).collect();
-        for (name, value) in names.iter().zip(after) {
-            marks.push(mark(name, value)?);
-        }
-        let operator = if select.descending { "<" } else { ">" };
-        conditions.push(format!("({}) {operator} ({})", names.join(", "), marks.join(", ")));
-    }
-    let mut sql = format!("SELECT {columns} FROM {}", table.name);
-    if !conditions.is_empty() {
-        write!(sql, " WHERE {}", conditions.join(" AND ")).expect("a String takes every write");
-    }
-    Ok((sql, parameters))
+    let (sql, parameters) = select::select_sql(select, columns, select.table.name, DIALECT)?;
+    Ok((sql, parameters.iter().map(index_value).collect()))
 }
 
 /// The order and limit of a query.
 pub(super) fn order_sql(select: &Select) -> String {
-    let direction = if select.descending { " DESC" } else { "" };
-    let order: Vec<String> =
-        select.order.iter().copied().chain([KEY]).map(|name| format!("{name}{direction}")).collect();
-    format!(" ORDER BY {} LIMIT {}", order.join(", "), select.limit)
+    select::order_sql(select, DIALECT)
 }
 
-/// The canonical JSON of a stored row: the document as it stands, and every indexed column.
+/// The canonical JSON of a stored row, whose columns come after key and document.
 pub(super) fn row_json(table: &TableSpec, row: &rusqlite::Row<'_>) -> Result<Vec<u8>, rusqlite::Error> {
     let doc = row.get_ref(1)?;
-    let bytes = match doc {
+    let doc = match doc {
         ValueRef::Text(text) | ValueRef::Blob(text) => text,
         _ => &[],
     };
-    let mut json = Vec::with_capacity(bytes.len() + 64);
-    if serde_json::from_slice::<&RawValue>(bytes).is_ok() {
-        json.extend_from_slice(b"{\"doc\":");
-        json.extend_from_slice(bytes);
-    } else {
-        json.extend_from_slice(b"{\"unreadable\":");
-        append_text(&mut json, bytes);
+    let mut columns = Vec::with_capacity(table.columns.len());
+    for i in 0..table.columns.len() {
+        columns.push(match row.get_ref(i + 2)? {
+            ValueRef::Null => Stored::Null,
+            ValueRef::Integer(number) => Stored::Integer(number),
+            ValueRef::Real(number) => Stored::Other(format!("real {number}")),
+            ValueRef::Text(text) => Stored::Text(text),
+            ValueRef::Blob(blob) => Stored::Other(format!("blob {blob:?}")),
+        });
     }
-    for (i, column) in table.columns.iter().enumerate() {
-        json.extend_from_slice(if i == 0 { b",\"index\":{" } else { b"," });
-        append_text(&mut json, column.name.as_bytes());
-        json.push(b':');
-        match row.get_ref(i + 2)? {
-            ValueRef::Null => json.extend_from_slice(b"null"),
-            ValueRef::Integer(number) => json.extend_from_slice(number.to_string().as_bytes()),
-            ValueRef::Real(number) => append_text(&mut json, format!("real {number}").as_bytes()),
-            ValueRef::Text(text) => append_text(&mut json, text),
-            ValueRef::Blob(blob) => append_text(&mut json, format!("blob {blob:?}").as_bytes()),
-        }
-    }
-    json.extend_from_slice(if table.columns.is_empty() { b"}" } else { b"}}" });
-    Ok(json)
-}
-
-fn append_text(json: &mut Vec<u8>, text: &[u8]) {
-    serde_json::to_writer(json, &String::from_utf8_lossy(text)).expect("a Vec takes every write");
-}
-
-/// Reads what [`row_json`] wrote: the document and the index values.
-pub(super) fn parse_row_json(
-    table: &TableSpec,
-    json: &[u8],
-) -> Result<(String, Vec<IndexValue>), StoreError> {
-    #[derive(serde::Deserialize)]
-    struct Stored<'a> {
-        #[serde(borrow)]
-        doc: &'a RawValue,
-        #[serde(default)]
-        index: std::collections::BTreeMap<SmolStr, serde_json::Value>,
-    }
-    let damaged = |reason: String| {
-        StoreError::Damaged(format!("a row to repair table {} with is no row: {reason}", table.name))
-    };
-    let stored: Stored<'_> = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
-    let index = table.columns.iter().map(|column| match stored.index.get(column.name) {
-        None | Some(serde_json::Value::Null) => Ok(IndexValue::Null),
-        Some(serde_json::Value::String(text)) => Ok(IndexValue::from(text.as_str())),
-        Some(serde_json::Value::Number(number)) if number.is_i64() => {
-            Ok(IndexValue::Integer(number.as_i64().expect("just asked")))
-        }
-        Some(other) => Err(damaged(format!("column {} holds {other}", column.name))),
-    });
-    Ok((stored.doc.get().to_owned(), index.collect::<Result<_, _>>()?))
+    Ok(canonical::row_json(table, doc, columns))
 }

@@ -53,8 +53,8 @@ impl ReadModelKind for ElasticKind {
         Ok(Opened { model: Box::new(model), queries })
     }
 
-    fn open_shadow(&self, place: &Path, generation: u64) -> Result<Opened, StoreError> {
-        self.shadow.open(place, generation)
+    fn shadow(&self) -> Option<Arc<dyn ReadModelKind>> {
+        Some(Arc::new(self.shadow.clone()))
     }
 
     /// Moves the alias in one step: readers of it see one generation or the other.
@@ -70,13 +70,12 @@ impl ReadModelKind for ElasticKind {
         self.server.call_later("moving the alias of the live search index", request);
     }
 
-    /// The index of a generation, and a folder that a shadow or the embedded engine has left there.
+    /// The index of a generation, and a folder that the embedded engine has left there.
     fn remove(&self, place: &Path) -> std::io::Result<()> {
         self.shadow.remove(place)?;
         let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         match name.rsplit_once('@').and_then(|(_, generation)| generation.parse().ok()) {
-            // Generation 0 is the shadow's.
-            None | Some(0) => Ok(()),
+            None => Ok(()),
             Some(generation) => {
                 self.delete(generation).map_err(|failure| std::io::Error::other(failure.to_string()))
             }

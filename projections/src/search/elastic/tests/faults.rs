@@ -109,7 +109,7 @@ fn killed_frozen_and_emptied_the_index_catches_up() {
     let world = World::new();
     let registry = Registry::new().with(ElasticKind::new(options).unwrap());
     let runtime = world.runtime.handle().clone();
-    let projections = Projections::open(world.folder.path(), &registry, world.log(), runtime).unwrap();
+    let projections = Projections::open(world.folder(), &registry, world.log(), runtime).unwrap();
     let mut shop = Shop { world, log: log(70, 200, 4_000), projections, appended: 0 };
 
     // Killed in the middle of the work, and started again while more comes in.

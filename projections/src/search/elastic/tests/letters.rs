@@ -29,7 +29,7 @@ fn refused_rows_are_parked_and_a_retry_puts_them_in() {
         events.iter().map(|event| world.append(event.recorded.stream(), event.event.clone())).max().unwrap()
     };
     let kind = ElasticKind::new(place.options.clone()).unwrap();
-    let opened = kind.open(world.folder.path(), 1).unwrap();
+    let opened = kind.open(world.folder(), 1).unwrap();
     let options = RunnerOptions { backoff: Duration::from_millis(1), ..kind.options() };
     let handle = runner::start(NAME, 1, opened.model, world.log(), world.runtime.handle(), options).unwrap();
     let wait = |position| world.runtime.block_on(handle.wait_for(position, Duration::from_secs(60))).unwrap();
