@@ -6,12 +6,14 @@
 //! - [`verify`]: checks the whole log
 //! - [`time_travel`]: any aggregate as of a revision or time
 //! - [`drift`]: damage on purpose, for drills
+//! - [`digest`]: read models in a few hexadecimal digits, to compare them across engines and logs
 //! - [`reconcile`]: diffs projections against the log, and repairs
 //! - [`rebuild`]: new generations
 //! - [`operations`]: events that operators' work leaves
 //!
 //! What this crate deliberately does not do: no HTTP, no terminal. Progress goes through callbacks, results are values.
 
+pub mod digest;
 pub mod drift;
 pub mod import;
 pub mod operations;

@@ -27,7 +27,7 @@ use diff::Differences;
 use shadow::Shadow;
 
 /// How long a live projection may take to reach the head before it is compared.
-const CATCH_UP: Duration = Duration::from_secs(24 * 3_600);
+pub(crate) const CATCH_UP: Duration = Duration::from_secs(24 * 3_600);
 /// Rows named in one event of a repair.
 const ROWS_PER_EVENT: usize = 500;
 
@@ -102,21 +102,27 @@ pub async fn reconcile(
     repair: bool,
     progress: Progress<'_>,
 ) -> Result<Report, ReconcileError> {
-    let names: Vec<String> = if names.is_empty() {
-        projections.names().iter().map(|name| (*name).to_owned()).collect()
-    } else {
-        names.to_vec()
-    };
-    // A misspelt name is known before hours of work.
-    for name in &names {
-        projections.kind(name)?;
-    }
+    let names = all_or_named(projections, names)?;
     let position = projections.log().head().await?.position;
     let mut reports = Vec::with_capacity(names.len());
     for name in &names {
         reports.push(one(projections, name, position, repair, progress).await?);
     }
     Ok(Report { position, clean: reports.iter().all(ProjectionReport::is_clean), projections: reports })
+}
+
+/// The named projections, or all if none is named. A misspelt name is known before hours of work.
+pub(crate) fn all_or_named(
+    projections: &Projections,
+    names: &[String],
+) -> Result<Vec<String>, GenerationError> {
+    if names.is_empty() {
+        return Ok(projections.names().iter().map(|name| (*name).to_owned()).collect());
+    }
+    for name in names {
+        projections.kind(name)?;
+    }
+    Ok(names.to_vec())
 }
 
 async fn one(
