@@ -1,151 +1,121 @@
-//! Durable reservations over HTTP on a server of its own: complete, with projections, metrics and limits as in production.
-//! Generator and server share the machine. `cargo bench -p daybook-gateway --bench http` prints the conditions with the
-//! figures; `BENCH_SECONDS` (default 5) and `BENCH_ROUNDS` (default 3) set the length. Medians over the rounds.
+//! Durable reservations over HTTP on a server of its own: complete, with projections, metrics and all limits checked as in
+//! production. Generator and server share the machine.
+//!
+//! `cargo bench -p daybook-gateway --bench http` prints the conditions with the figures; `BENCH_SECONDS` (default 5) and
+//! `BENCH_ROUNDS` (default 3) set the length. Rates are medians over the rounds, latencies are over all of them. `daybook load`
+//! measures the same on any server.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use daybook_gateway::load::client::{Connection, request};
-use daybook_gateway::load::latency::Latencies;
+use daybook_gateway::admission::ticks::Ticks;
+use daybook_gateway::admission::{Admission, Settings};
+use daybook_gateway::load::child::ChildServer;
+use daybook_gateway::load::client::Target;
+use daybook_gateway::load::generate::{self, Pace, Plan, Report};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const STREAMS: u64 = 10_000;
-const STATE_CACHE_MIB: u64 = 1_024;
+/// Every limit counts every request, and none refuses: what is measured is the server, not its defaults.
+const LIMITS: &str = "
+[admission]
+exempt_local = false
+[admission.ip]
+requests = 1000000000
+[admission.variant]
+requests = 1000000000
+";
 
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        // The holds of all rounds stay active: the states that are decided on must all find room.
-        let config = folder.path().join("daybook.toml");
-        std::fs::write(&config, format!("[memory]\nstate_cache_mib = {STATE_CACHE_MIB}\n")).expect("a file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_daybook"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-            .arg(&config)
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .expect("an address")
-            .parse()
-            .expect("an address");
-        Self { child, address, _folder: folder }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+const STREAMS: u32 = 10_000;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-async fn receive(server: SocketAddr, variant: &str) {
-    let mut connection = Connection::open(server).await.expect("a connection");
-    let body = serde_json::json!({"quantity": 1_000_000_000});
-    let answer = connection
-        .post(&format!("/v1/commands/inventory/{variant}/receive"), &body)
-        .await
-        .expect("an answer");
-    assert!(answer.status < 300);
+struct Bench {
+    server: ChildServer,
+    rounds: u64,
+    duration: Duration,
 }
 
-/// Each connection sends the next reservation when the last is answered. Gives accepted commands a second.
-async fn closed_loop(
-    server: SocketAddr,
-    round: u64,
-    connections: u64,
-    streams: u64,
-    seconds: u64,
-) -> (f64, Latencies) {
-    let until = Instant::now() + Duration::from_secs(seconds);
-    let mut lanes = tokio::task::JoinSet::new();
-    for lane in 0..connections {
-        lanes.spawn(async move {
-            let mut connection = Connection::open(server).await.expect("a connection");
-            let mut latencies = Latencies::default();
-            let mut count = 0_u64;
-            while Instant::now() < until {
-                let variant = (lane * 7_919 + count * 104_729) % streams;
-                let path = format!("/v1/commands/inventory/v{variant}/reserve");
-                let body =
-                    format!(r#"{{"customer_id":"c{round}-{lane}-{count}","quantity":1,"ttl_seconds":3600}}"#);
-                let wire = request("POST", &path, &[("content-type", "application/json")], body.as_bytes());
-                let began = Instant::now();
-                let answer = connection.send(&wire).await.expect("an answer");
-                latencies.record(began.elapsed());
-                assert!(answer.status < 300, "{}", String::from_utf8_lossy(&answer.body));
-                count += 1;
-            }
-            latencies
-        });
+impl Bench {
+    fn plan(&self, connections: u32, variants: u32, pace: Pace, run: String) -> Plan {
+        Plan {
+            target: Target::new(self.server.address, None),
+            connections,
+            variants,
+            pace,
+            warm_up: Duration::from_secs(1),
+            duration: self.duration,
+            run,
+        }
     }
+
+    /// Gives the median rate.
+    async fn measure(&self, name: &str, connections: u32, variants: u32, pace: Pace) -> f64 {
+        let mut reports: Vec<Report> = Vec::new();
+        for round in 0..self.rounds {
+            let kind = if matches!(pace, Pace::Open(_)) { "o" } else { "c" };
+            let plan =
+                self.plan(connections, variants, pace, format!("{kind}{connections}-{variants}-{round}"));
+            generate::prepare(&plan).await.expect("a server that takes stock");
+            let report = generate::run(&plan).await.expect("a server that answers");
+            assert!(report.ok(), "{}", report.text());
+            reports.push(report);
+        }
+        reports.sort_by(|a, b| a.accepted_per_second.total_cmp(&b.accepted_per_second));
+        let median = &reports[reports.len() / 2];
+        println!("{name:<44} {:>8.0}/s   {}", median.accepted_per_second, median.latency);
+        median.accepted_per_second
+    }
+}
+
+/// What the check of all three limits costs, as one thread sees it: a hot variant, a customer of its own for each request.
+fn admission() {
+    const CHECKS: u32 = 1_000_000;
+    let file: toml::Table = toml::from_str(LIMITS).expect("a constant");
+    let settings: Settings =
+        file["admission"].clone().try_into().expect("the section as the server reads it");
+    let admission = Admission::new(&settings, &Ticks::default());
+    let headers = axum::http::HeaderMap::new();
     let began = Instant::now();
-    let mut all = Latencies::default();
-    while let Some(lane) = lanes.join_next().await {
-        all.merge(&lane.expect("a lane"));
+    for n in 0..CHECKS {
+        let body = format!(r#"{{"customer_id":"c-{n}","quantity":1,"ttl_seconds":3600}}"#);
+        let caller = admission.caller(Some([203, 0, 113, 7].into()), &headers, false);
+        black_box(admission.admit(caller, "inventory", "v", "reserve", body.as_bytes()))
+            .expect("nothing is refused");
     }
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = all.count() as f64 / began.elapsed().as_secs_f64();
-    (rate, all)
+    println!("check of the three limits, a new customer each: {} ns", (began.elapsed() / CHECKS).as_nanos());
 }
 
 fn main() {
+    // `cargo test --benches` runs this too, to see that it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
     let (seconds, rounds) = (setting("BENCH_SECONDS", 5), setting("BENCH_ROUNDS", 3));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
-        "{cores} cores shared by server and generator, closed loop, {rounds} rounds of {seconds} s, medians, {STATE_CACHE_MIB} MiB for states"
+        "{cores} cores shared by server and generator, {rounds} rounds of {seconds} s; load average at the start {}",
+        load.split(' ').next().unwrap_or("unknown")
     );
+    admission();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let server = Server::start();
-        let address = server.address;
-        for variant in 0..STREAMS {
-            receive(address, &format!("v{variant}")).await;
+        let server =
+            ChildServer::start(Path::new(env!("CARGO_BIN_EXE_daybook")), LIMITS).expect("the binary starts");
+        let bench = Bench { server, rounds, duration: Duration::from_secs(seconds) };
+        bench.measure("lone client, closed loop", 1, 1, Pace::Closed).await;
+        for (name, variants) in [("one hot variant", 1), ("10,000 variants", STREAMS)] {
+            let most = bench
+                .measure(&format!("64 connections, {name}, closed loop"), 64, variants, Pace::Closed)
+                .await;
+            let half = format!("64 connections, {name}, open loop at half");
+            bench.measure(&half, 64, variants, Pace::Open(most / 2.0)).await;
         }
-        for (name, connections, streams) in [
-            ("one client, one stream", 1, 1),
-            ("64 connections, one hot stream", 64, 1),
-            ("64 connections, 10,000 streams", 64, STREAMS),
-            ("1,000 connections, one hot stream", 1_000, 1),
-        ] {
-            let mut rates = Vec::new();
-            let mut latencies = Latencies::default();
-            for round in 0..rounds {
-                let key = round * 10 + connections * 100_000 + streams * 1_000_000_000;
-                let (rate, of_round) = closed_loop(address, key, connections, streams, seconds).await;
-                rates.push(rate);
-                latencies.merge(&of_round);
-            }
-            rates.sort_by(f64::total_cmp);
-            let p = latencies.percentiles();
-            println!(
-                "{name:<36} {:>9.0} commands/s   p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
-                rates[rates.len() / 2],
-                p.p50_ms,
-                p.p99_ms,
-                p.p999_ms
-            );
-        }
+        bench.measure("1,000 connections, one hot variant, closed", 1_000, 1, Pace::Closed).await;
     });
 }

@@ -1,0 +1,100 @@
+//! Durable reservations of one unit, 64 clients at once, on one hot item and over 10,000 items: Daybook over HTTP, complete, and
+//! what shops use today through its own client, in one run on one machine.
+//!
+//! `tests/bench-peers` builds everything, starts private servers and runs this. By hand: `DAYBOOK_BIN` (the binary),
+//! `DAYBOOK_TEST_POSTGRES_URL`, `DAYBOOK_TEST_REDIS_URL`, then `cargo run --release`. `BENCH_SECONDS` (default 5) and `BENCH_ROUNDS`
+//! (default 3) set the length. The contenders take turns within a round, so that whatever else the machine does meets
+//! all of them; figures are medians over the rounds.
+//!
+//! What is compared, and what not: Daybook's reply means an event on disk (`fdatasync`), checked limits, an idempotency record
+//! where asked, projections running. The row updates and the script only lower a number (and, for Redis, keep who holds what):
+//! they are the *least* that such a shop does.
+
+mod daybook;
+mod measure;
+mod redis_script;
+mod rows;
+mod stock;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use anyhow::Context;
+
+use measure::{CLIENTS, Settings};
+
+/// Items that the even load is spread over.
+pub(crate) const ITEMS: u64 = 10_000;
+/// Units that every item has: more than anybody can sell.
+pub(crate) const UNITS: i64 = 1_000_000_000;
+
+/// One way to reserve a unit.
+pub(crate) trait Contender {
+    fn name(&self) -> &'static str;
+    /// Reservations a second over `items` items, in one round.
+    fn round(&mut self, settings: Settings, items: u64, round: u64) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>>;
+}
+
+fn setting(name: &str) -> anyhow::Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set; tests/bench-peers sets it"))
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings = Settings { seconds: number("BENCH_SECONDS", 5) };
+    let rounds = number("BENCH_ROUNDS", 3);
+    let postgres = setting("DAYBOOK_TEST_POSTGRES_URL")?;
+    let redis = setting("DAYBOOK_TEST_REDIS_URL")?;
+    let mut contenders: Vec<Box<dyn Contender>> = vec![
+        Box::new(daybook::Daybook::start(&setting("DAYBOOK_BIN")?)?),
+        Box::new(stock::Stock::connect(&postgres).await?),
+        Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, CLIENTS).await?),
+        Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, 8).await?),
+        Box::new(rows::Rows::connect(&postgres, rows::Way::Lock, CLIENTS).await?),
+        Box::new(redis_script::RedisScript::connect(&redis).await?),
+    ];
+    conditions(&postgres, &redis, settings, rounds).await?;
+    let mut table: Vec<[Vec<f64>; 2]> = contenders.iter().map(|_| Default::default()).collect();
+    for round in 0..rounds {
+        for (load, items) in [1, ITEMS].into_iter().enumerate() {
+            for (contender, row) in contenders.iter_mut().zip(&mut table) {
+                let rate = contender.round(settings, items, round).await.with_context(|| contender.name())?;
+                eprintln!("round {round}, {items} items: {} {rate:.0}/s", contender.name());
+                row[load].push(rate);
+            }
+        }
+    }
+    let medians: Vec<[f64; 2]> = table.into_iter().map(|row| row.map(median)).collect();
+    println!("| reservations/s | one hot item | Daybook is | 10,000 items | Daybook is |\n|---|---|---|---|---|");
+    for (contender, [hot, even]) in contenders.iter().zip(&medians) {
+        let [our_hot, our_even] = medians[0];
+        println!(
+            "| {} | {hot:.0} | {:.1} times | {even:.0} | {:.1} times |",
+            contender.name(),
+            our_hot / hot,
+            our_even / even
+        );
+    }
+    Ok(())
+}
+
+async fn conditions(postgres: &str, redis: &str, settings: Settings, rounds: u64) -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!(
+        "{cores} cores shared by servers and clients; {CLIENTS} clients unless said otherwise; {rounds} rounds of {} s, medians; load average at the start {}",
+        settings.seconds,
+        load.split(' ').next().unwrap_or("unknown")
+    );
+    println!("{}; {}\n", rows::conditions(postgres).await?, redis_script::conditions(redis).await?);
+    Ok(())
+}
