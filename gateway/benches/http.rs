@@ -19,7 +19,10 @@ use daybook_gateway::load::generate::{self, Pace, Plan, Report};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Every limit counts every request, and none refuses: what is measured is the server, not its defaults.
+/// The holds of all rounds stay active, and their states must find room.
 const LIMITS: &str = "
+[memory]
+state_cache_mib = 1024
 [admission]
 exempt_local = false
 [admission.ip]

@@ -32,7 +32,12 @@ pub(crate) const UNITS: i64 = 1_000_000_000;
 pub(crate) trait Contender {
     fn name(&self) -> &'static str;
     /// Reservations a second over `items` items, in one round.
-    fn round(&mut self, settings: Settings, items: u64, round: u64) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>>;
+    fn round(
+        &mut self,
+        settings: Settings,
+        items: u64,
+        round: u64,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>>;
 }
 
 fn setting(name: &str) -> anyhow::Result<String> {
@@ -74,7 +79,9 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     let medians: Vec<[f64; 2]> = table.into_iter().map(|row| row.map(median)).collect();
-    println!("| reservations/s | one hot item | Daybook is | 10,000 items | Daybook is |\n|---|---|---|---|---|");
+    println!(
+        "| reservations/s | one hot item | Daybook is | 10,000 items | Daybook is |\n|---|---|---|---|---|"
+    );
     for (contender, [hot, even]) in contenders.iter().zip(&medians) {
         let [our_hot, our_even] = medians[0];
         println!(

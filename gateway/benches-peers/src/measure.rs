@@ -29,7 +29,11 @@ impl Dice {
 }
 
 /// Runs the clients for one round after half a second of warm-up; requests answered a second.
-pub(crate) async fn measure<F>(clients: u32, settings: Settings, mut client: impl FnMut(u32) -> F) -> anyhow::Result<f64>
+pub(crate) async fn measure<F>(
+    clients: u32,
+    settings: Settings,
+    mut client: impl FnMut(u32) -> F,
+) -> anyhow::Result<f64>
 where
     F: Reserve + Send + 'static,
 {

@@ -30,7 +30,10 @@ pub(crate) async fn conditions(url: &str) -> anyhow::Result<String> {
         redis::cmd("CONFIG").arg("GET").arg("appendfsync").query_async(&mut connection).await?;
     let (_, append): (String, String) =
         redis::cmd("CONFIG").arg("GET").arg("appendonly").query_async(&mut connection).await?;
-    ensure!(append == "yes" && sync == "always", "the Redis server acknowledges before it syncs; start it with --appendonly yes --appendfsync always");
+    ensure!(
+        append == "yes" && sync == "always",
+        "the Redis server acknowledges before it syncs; start it with --appendonly yes --appendfsync always"
+    );
     let server: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
     let version = server.lines().find_map(|line| line.strip_prefix("redis_version:")).context("a version")?;
     Ok(format!("Redis {}, appendfsync {sync}", version.trim()))
@@ -95,7 +98,12 @@ impl Contender for RedisScript {
         "Redis Lua, appendfsync always"
     }
 
-    fn round(&mut self, settings: Settings, items: u64, round: u64) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
+    fn round(
+        &mut self,
+        settings: Settings,
+        items: u64,
+        round: u64,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
         Box::pin(self.run(settings, items, round))
     }
 }

@@ -36,7 +36,8 @@ pub(crate) async fn conditions(url: &str) -> anyhow::Result<String> {
 
 impl Rows {
     pub(crate) async fn connect(url: &str, way: Way, clients: u32) -> anyhow::Result<Self> {
-        let pool = PgPoolOptions::new().min_connections(clients).max_connections(clients).connect(url).await?;
+        let pool =
+            PgPoolOptions::new().min_connections(clients).max_connections(clients).connect(url).await?;
         let table = format!("stock_{}_{way:?}_{clients}", std::process::id()).to_lowercase();
         // Room for new versions of a row in its own page, which is how such a table is tuned.
         sqlx::raw_sql(&format!(
@@ -66,9 +67,11 @@ impl Reserve for Client {
             Way::Statement => sqlx::query(&self.update).bind(item).bind(1_i64).execute(&self.pool).await?,
             Way::Lock => {
                 let mut transaction = self.pool.begin().await?;
-                let left: i64 = sqlx::query_scalar(&self.select).bind(item).fetch_one(&mut *transaction).await?;
+                let left: i64 =
+                    sqlx::query_scalar(&self.select).bind(item).fetch_one(&mut *transaction).await?;
                 ensure!(left > 0, "sold out");
-                let updated = sqlx::query(&self.update).bind(item).bind(1_i64).execute(&mut *transaction).await?;
+                let updated =
+                    sqlx::query(&self.update).bind(item).bind(1_i64).execute(&mut *transaction).await?;
                 transaction.commit().await?;
                 updated
             }
@@ -87,13 +90,20 @@ impl Contender for Rows {
         }
     }
 
-    fn round(&mut self, settings: Settings, items: u64, _: u64) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
+    fn round(
+        &mut self,
+        settings: Settings,
+        items: u64,
+        _: u64,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
         let (pool, way, table) = (self.pool.clone(), self.way, self.table.clone());
         Box::pin(measure(self.clients, settings, move |number| Client {
             pool: pool.clone(),
             way,
             select: format!("SELECT available FROM {table} WHERE id = $1 FOR UPDATE"),
-            update: format!("UPDATE {table} SET available = available - $2 WHERE id = $1 AND available >= $2"),
+            update: format!(
+                "UPDATE {table} SET available = available - $2 WHERE id = $1 AND available >= $2"
+            ),
             items,
             dice: Dice::new(number),
         }))

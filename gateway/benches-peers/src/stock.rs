@@ -17,7 +17,13 @@ use crate::{Contender, UNITS};
 /// The fields of Daybook's own event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Event {
-    Reserved { reservation_id: String, customer_id: String, quantity: u32, location: String, expires_at: String },
+    Reserved {
+        reservation_id: String,
+        customer_id: String,
+        quantity: u32,
+        location: String,
+        expires_at: String,
+    },
 }
 
 impl DomainEvent for Event {
@@ -120,7 +126,12 @@ impl Contender for Stock {
         "stock cqrs-es with postgres-es"
     }
 
-    fn round(&mut self, settings: Settings, items: u64, round: u64) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
+    fn round(
+        &mut self,
+        settings: Settings,
+        items: u64,
+        round: u64,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
         // New streams each round: what a stream has grown to would slow the next round down.
         let prefix = format!("{items}-{round}");
         Box::pin(measure(CLIENTS, settings, move |number| Client {
