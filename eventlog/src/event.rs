@@ -161,3 +161,61 @@ impl std::fmt::Debug for RecordedEvent {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::segment::fault::{FaultPlan, FaultStorage};
+    use crate::{Append, EventLog, Expected, SegmentLog, SegmentOptions, StreamAppend, StreamId};
+
+    #[test]
+    fn a_detached_event_keeps_nothing_but_itself() {
+        let page = Bytes::from(b"a-1kind{\"n\":1}{}and much more".to_vec());
+        let header =
+            RecordedHeader { position: 1, revision: 1, event_id: Uuid::nil(), version: 1, recorded_at: 0 };
+        let event = RecordedEvent::from_buffer(header, page.slice(..16), 3, 4, 7).unwrap();
+        assert!(!page.is_unique());
+        let detached = event.clone().detached();
+        assert_eq!(detached, event);
+        drop(event);
+        assert!(page.is_unique());
+        assert_eq!((detached.stream(), detached.event_type()), ("a-1", "kind"));
+        assert_eq!((detached.data(), detached.metadata()), (&b"{\"n\":1}"[..], &b"{}"[..]));
+    }
+
+    /// Each event of a stream lies in another block: a state that is folded from them must not hold those blocks.
+    #[test]
+    fn events_of_a_stream_do_not_keep_the_blocks_they_were_read_from() {
+        let disk = FaultStorage::new(1, FaultPlan::default());
+        let options = SegmentOptions {
+            segment_bytes: 8 << 10,
+            block_bytes: 512,
+            ring_bytes: 1 << 10,
+            background: false,
+            ..SegmentOptions::default()
+        };
+        let log = SegmentLog::open_on(Arc::new(disk), options).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for n in 0..200_u128 {
+            let event = NewEvent {
+                event_id: Uuid::from_u128(n + 1),
+                event_type: "kind",
+                version: 1,
+                recorded_at: 0,
+                data: Bytes::from("x".repeat(100)),
+                metadata: Bytes::new(),
+            };
+            let stream = StreamId::new(format!("a-{}", n % 4)).unwrap();
+            let part = StreamAppend { stream, expected: Expected::Any, events: vec![event] };
+            for result in runtime.block_on(log.append_group(vec![Append { streams: vec![part] }])) {
+                result.unwrap();
+            }
+        }
+        assert!(log.stats().sealed_segments > 0);
+        let events = log.read_stream_blocking(&StreamId::new("a-1").unwrap(), 1, 100).unwrap();
+        assert_eq!(events.len(), 50);
+        assert!(events.iter().all(|event| event.buffer.is_unique()));
+    }
+}

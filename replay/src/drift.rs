@@ -14,6 +14,8 @@ use daybook_schemas::operations::{DriftKind, RepairedRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::paused::while_paused;
+
 const PAGE: usize = 1_024;
 /// Most rows at once: as many as a report of reconciliation lists.
 const MOST: u64 = 1_000;
@@ -65,10 +67,7 @@ pub async fn inject(projections: &Projections, damage: &Damage) -> Result<Inject
         return Err(DriftError::Share(damage.share));
     }
     let live = projections.live(&damage.projection)?;
-    live.handle.pause().await?;
-    let done = inject_paused(&live.handle, damage).await;
-    live.handle.resume().await?;
-    let (rows, damaged) = done?;
+    let (rows, damaged) = while_paused(&live.handle, inject_paused(&live.handle, damage)).await??;
     tracing::warn!(projection = damage.projection, rows = damaged.len(), "rows were damaged on purpose");
     let damaged = damaged
         .into_iter()

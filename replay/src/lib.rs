@@ -10,6 +10,7 @@
 //! - [`reconcile`]: diffs projections against the log, and repairs
 //! - [`rebuild`]: new generations
 //! - [`operations`]: events that operators' work leaves
+//! - `paused`: work on a projection that stands still
 //!
 //! What this crate deliberately does not do: no HTTP, no terminal. Progress goes through callbacks, results are values.
 
@@ -17,6 +18,7 @@ pub mod digest;
 pub mod drift;
 pub mod import;
 pub mod operations;
+mod paused;
 pub mod rebuild;
 pub mod reconcile;
 pub mod time_travel;

@@ -1,14 +1,16 @@
 //! Reconciliation names exactly the damaged rows, repairs them, and finds nothing afterwards.
 
 use std::path::Path;
+use std::time::Instant;
 
 use daybook_projections::generations::ReadModelKind;
 use daybook_projections::model::RowKey;
 use daybook_projections::search::SearchKind;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Server, run, run_json, sample};
+use crate::harness::{DEADLINE, Server, run, run_json, sample};
 
 /// Read models in SQLite.
 const STORES: [&str; 7] = ["catalogue", "inventory", "orders", "audit", "sales", "products", "customers"];
@@ -254,4 +256,49 @@ async fn a_rebuild_under_load_swaps_without_an_error_to_any_reader() {
     }
     server.stop();
     assert_eq!(reconcile(folder.path(), &[], 0)["clean"], true);
+}
+
+#[tokio::test]
+async fn a_rebuild_goes_on_when_its_client_goes_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    for n in 0..200 {
+        client.command(&format!("inventory/v{n}/receive"), json!({"quantity": 1})).await;
+    }
+    let mut hasty = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let request = b"POST /v1/projections/audit/rebuild HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    hasty.write_all(request).await.unwrap();
+    drop(hasty);
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let list = client.get("/v1/projections").await;
+        let audit = list["projections"].as_array().unwrap().iter().find(|p| p["name"] == "audit").unwrap();
+        if audit["generation"] == 2 && audit["state"] == "running" {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{audit}");
+        tokio::task::yield_now().await;
+    }
+    server.stop();
+}
+
+#[tokio::test]
+async fn drills_and_repairs_leave_a_projection_paused_that_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    for n in 0..30 {
+        client.command(&format!("inventory/v{n}/receive"), json!({"quantity": 7})).await;
+    }
+    let reply = client.command("inventory/v0/receive", json!({"quantity": 7})).await;
+    client.get(&format!("/v1/inventory/v0?min_position={}", reply["position"].as_str().unwrap())).await;
+    assert_eq!(client.post("/v1/projections/inventory/pause", json!({})).await.status, 200);
+    let drill = ["simulate", "drift", "--projection", "inventory", "--share", "0.2", "--repair"];
+    let output = run(folder.path(), &[&drill[..], &["--server", &server.url()]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let list = client.get("/v1/projections").await;
+    let stock = list["projections"].as_array().unwrap().iter().find(|p| p["name"] == "inventory").unwrap();
+    assert_eq!(stock["state"], "paused", "{stock}");
+    server.stop();
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use daybook_eventlog::{Revision, StreamId};
 use daybook_schemas::Timestamp;
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 
 use super::task::TaskId;
 use crate::state::StreamState;
@@ -17,6 +17,9 @@ type Map<V> = HashMap<StreamId, V, foldhash::fast::RandomState>;
 
 /// What a stream costs beside its state: the slot, its name, its place on the ring.
 const OVERHEAD: usize = size_of::<Slot>() + 128;
+
+/// Streams looked at in one call of [`Table::evict`]: where nothing can go, looking for it must not hold up commands.
+const STEPS: usize = 4_096;
 
 /// A stream that is in memory, or on its way there.
 #[derive(Default)]
@@ -61,7 +64,7 @@ impl Slot {
 
 pub(crate) struct Table {
     slots: Map<Slot>,
-    /// Second-chance order of eviction. Every slot with a state is on it once.
+    /// Second-chance order of eviction. Every slot with a state is on it; names of streams that were dropped may be too.
     ring: VecDeque<StreamId>,
     bytes: usize,
     limit: usize,
@@ -104,8 +107,21 @@ impl Table {
         self.bytes = self.bytes + size - was;
         if !on_ring {
             self.ring.push_back(stream.clone());
+            if self.ring.len() > 2 * self.slots.len() + 64 {
+                self.clear_ring();
+            }
         }
-        slot
+        self.slots.get_mut(stream).expect("it was put a moment ago")
+    }
+
+    /// Rids the ring of names that stand on it twice or for nothing.
+    fn clear_ring(&mut self) {
+        let mut seen =
+            HashSet::with_capacity_and_hasher(self.slots.len(), foldhash::fast::RandomState::default());
+        let slots = &self.slots;
+        self.ring.retain(|stream| {
+            slots.get(stream).is_some_and(|slot| slot.state.is_some()) && seen.insert(stream.clone())
+        });
     }
 
     /// A decision changed the state: take its new size into account.
@@ -125,7 +141,6 @@ impl Table {
         let state = slot.state.take()?;
         self.bytes -= std::mem::take(&mut slot.size);
         slot.pending = 0;
-        self.ring.retain(|other| other != stream);
         Some(state)
     }
 
@@ -138,13 +153,16 @@ impl Table {
     }
 
     /// Makes room: drops streams that nothing waits at and nothing is in flight for, those not used lately first,
-    /// until the cache fits its bound. Hands each to `leave`.
+    /// until the cache fits its bound or enough were looked at; the next call goes on. Hands each to `leave`.
     pub(crate) fn evict(&mut self, durable: GroupNo, mut leave: impl FnMut(StreamId, Slot)) {
-        let mut chances = self.ring.len() * 2;
-        while self.bytes > self.limit && chances > 0 {
-            chances -= 1;
+        for _ in 0..STEPS {
+            if self.bytes <= self.limit {
+                break;
+            }
             let Some(stream) = self.ring.pop_front() else { break };
-            let Some(slot) = self.slots.get_mut(&stream) else { continue };
+            let Some(slot) = self.slots.get_mut(&stream).filter(|slot| slot.state.is_some()) else {
+                continue;
+            };
             let busy = slot.pending > durable || slot.line.is_some() || slot.loading;
             if busy || std::mem::take(&mut slot.used) {
                 self.ring.push_back(stream);
@@ -206,6 +224,41 @@ mod tests {
         table.evict(0, |_, _| {});
         assert_eq!(table.len(), 5);
         assert!(table.get(&stream(1)).is_some());
+    }
+
+    #[test]
+    fn where_nothing_can_go_a_call_ends_all_the_same_and_the_next_goes_on() {
+        let count = 3 * u32::try_from(STEPS).unwrap();
+        let mut table = filled(count, 1_000_000_000);
+        table.limit = 0;
+        for n in 0..count {
+            table.slot(&stream(n)).pending = 1;
+        }
+        table.evict(0, |_, _| panic!("all are in flight"));
+        let mut gone = 0;
+        // All had been used: they lose their mark first.
+        for _ in 0..6 {
+            table.evict(1, |_, _| gone += 1);
+        }
+        assert_eq!((gone, table.len(), table.bytes()), (count, 0, 0));
+    }
+
+    #[test]
+    fn streams_that_are_dropped_and_read_again_do_not_pile_up_on_the_ring() {
+        let mut table = filled(50, 1_000_000_000);
+        for _ in 0..1_000 {
+            table.forget(&stream(7));
+            table.put(&stream(7), StreamState::initial("claim-sku-x").unwrap(), 1);
+            table.forget(&stream(8));
+            table.tidy(&stream(8));
+            table.put(&stream(8), StreamState::initial("claim-sku-x").unwrap(), 1);
+        }
+        assert!(table.ring.len() <= 2 * table.len() + 64, "{} names for {}", table.ring.len(), table.len());
+        let mut gone = 0;
+        table.limit = 0;
+        table.evict(0, |_, _| gone += 1);
+        table.evict(0, |_, _| gone += 1);
+        assert_eq!((gone, table.bytes()), (50, 0));
     }
 
     #[test]

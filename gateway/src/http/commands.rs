@@ -1,6 +1,7 @@
 //! The command API: one uniform route, and NDJSON batches.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -152,8 +153,8 @@ pub(super) async fn batch(
 ) -> Result<Response, Problem> {
     let principal = app.authenticator.authenticate(&headers)?;
     let caller = app.admission.caller(peer, &headers, app.authenticator.is_service(&principal));
-    let limit = app.config.limits.body_bytes;
-    let results = lines(body, limit)
+    let limits = app.config.limits;
+    let results = lines(body, limits.body_bytes, Duration::from_millis(limits.body_timeout_ms))
         .enumerate()
         .map(move |(index, line)| {
             // Dispatched here, when the line is taken from the stream, so that the order of lines is the order of commands.

@@ -115,7 +115,7 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
 }
 
-fn too_slow(limit: Duration) -> Problem {
+pub(super) fn too_slow(limit: Duration) -> Problem {
     let detail = format!("the request body did not come within {} ms", limit.as_millis());
     Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
 }

@@ -1,8 +1,12 @@
 //! Splits a request body into lines with a bound on each.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use futures::{Stream, StreamExt};
+use tokio::time::timeout;
 
+use super::extract::too_slow;
 use super::problem::Problem;
 
 struct State {
@@ -13,8 +17,13 @@ struct State {
     ended: bool,
 }
 
-/// The non-empty lines of a body, in order. A line over `limit` bytes, or a body that breaks off, is the last item.
-pub(super) fn lines(body: Body, limit: usize) -> impl Stream<Item = Result<Vec<u8>, Problem>> + Send {
+/// The non-empty lines of a body, in order. A line over `limit` bytes, a body that breaks off, or one of which nothing comes for
+/// `patience` while it is waited for, is the last item.
+pub(super) fn lines(
+    body: Body,
+    limit: usize,
+    patience: Duration,
+) -> impl Stream<Item = Result<Vec<u8>, Problem>> + Send {
     let state = State { chunks: body.into_data_stream(), buffer: Vec::new(), searched: 0, ended: false };
     futures::stream::unfold(state, move |mut state| async move {
         loop {
@@ -31,7 +40,11 @@ pub(super) fn lines(body: Body, limit: usize) -> impl Stream<Item = Result<Vec<u
                 state.give_up();
                 return Some((Err(Problem::invalid(format!("a line is at most {limit} bytes"))), state));
             }
-            match state.chunks.next().await {
+            let Ok(chunk) = timeout(patience, state.chunks.next()).await else {
+                state.give_up();
+                return Some((Err(too_slow(patience)), state));
+            };
+            match chunk {
                 Some(Ok(chunk)) => state.push(&chunk),
                 Some(Err(_)) => {
                     state.give_up();
@@ -79,7 +92,7 @@ mod tests {
     async fn collect(text: &str, limit: usize) -> Vec<Result<String, &'static str>> {
         let chunks: Vec<Result<Bytes, std::io::Error>> =
             text.as_bytes().chunks(3).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-        lines(Body::from_stream(futures::stream::iter(chunks)), limit)
+        lines(Body::from_stream(futures::stream::iter(chunks)), limit, Duration::from_secs(60))
             .map(|line| line.map(|l| String::from_utf8(l).unwrap()).map_err(|p| p.code))
             .collect()
             .await
@@ -92,6 +105,16 @@ mod tests {
             [Ok("one".into()), Ok("two\r".into()), Ok("three".into())]
         );
         assert!(collect("", 10).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_coming_ends_with_a_problem_after_what_came() {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"one\ntw"))]);
+        let body = Body::from_stream(first.chain(futures::stream::pending()));
+        let lines: Vec<_> = lines(body, 10, Duration::from_millis(10)).collect().await;
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].as_deref().unwrap(), b"one");
+        assert_eq!(lines[1].as_ref().unwrap_err().code, "request_timeout");
     }
 
     #[tokio::test]

@@ -109,13 +109,23 @@ async fn list(State(app): State<App>, _: Known) -> Result<Response, Problem> {
     Ok(Json(json!({"projections": app.node.projection_statuses()})).into_response())
 }
 
+/// Carries work out also if the client goes away meanwhile: given up half way, it would leave a projection paused.
+async fn to_its_end(
+    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+) -> Result<Response, Problem> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(Problem::internal(error)))
+}
+
 async fn rebuild_one(
     State(app): State<App>,
     _: Operator,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let report = rebuild::rebuild(app.node.projections(), &name, &mut |_, _, _| {}).await?;
-    Ok(Json(report).into_response())
+    to_its_end(async move {
+        let report = rebuild::rebuild(app.node.projections(), &name, &mut |_, _, _| {}).await?;
+        Ok(Json(report).into_response())
+    })
+    .await
 }
 
 async fn rollback(
@@ -123,7 +133,10 @@ async fn rollback(
     _: Operator,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(Json(rebuild::rollback(app.node.projections(), &name).await?).into_response())
+    to_its_end(
+        async move { Ok(Json(rebuild::rollback(app.node.projections(), &name).await?).into_response()) },
+    )
+    .await
 }
 
 async fn pause(State(app): State<App>, _: Operator, Path(name): Path<String>) -> Result<Response, Problem> {
@@ -193,8 +206,12 @@ async fn reconcile_all(
     JsonBody(asked): JsonBody<Reconcile>,
 ) -> Result<Response, Problem> {
     let Reconcile { names, repair } = asked.unwrap_or_default();
-    let report = reconcile::reconcile(app.node.projections(), &names, repair, &mut |_, _, _| {}).await?;
-    Ok(Json(report).into_response())
+    let work = async move {
+        let report = reconcile::reconcile(app.node.projections(), &names, repair, &mut |_, _, _| {}).await?;
+        Ok(Json(report).into_response())
+    };
+    // One that only looks may end with its client.
+    if repair { to_its_end(work).await } else { work.await }
 }
 
 /// Damages rows on purpose, where the configuration allows it.
@@ -211,7 +228,8 @@ async fn inject_drift(
         ));
     }
     let damage = damage.ok_or_else(|| Problem::invalid("the body is {projection, share}"))?;
-    Ok(Json(drift::inject(app.node.projections(), &damage).await?).into_response())
+    to_its_end(async move { Ok(Json(drift::inject(app.node.projections(), &damage).await?).into_response()) })
+        .await
 }
 
 async fn verify_log(State(app): State<App>, _: Operator) -> Result<Response, Problem> {

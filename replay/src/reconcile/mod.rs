@@ -17,11 +17,12 @@ use std::time::Duration;
 use daybook_eventlog::{Position, ReadError};
 use daybook_projections::generations::{Generation, GenerationError, Projections};
 use daybook_projections::model::{RowAccess, RowKey, StoreError};
-use daybook_projections::runner::RunnerError;
+use daybook_projections::runner::{RunnerError, RunnerState};
 use daybook_schemas::operations::{DriftKind, Event, ProjectionRepaired, RepairedRow};
 use serde::{Deserialize, Serialize};
 
 use crate::operations;
+use crate::paused::while_paused;
 pub use diff::Difference;
 use diff::Differences;
 use shadow::Shadow;
@@ -34,7 +35,7 @@ const ROWS_PER_EVENT: usize = 500;
 /// What reconciliation found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The head when it began: every projection was compared at this position or later.
+    /// The head when it began: every projection was compared at this position or later, a paused one where it stands.
     pub position: Position,
     /// No drift was found.
     pub clean: bool,
@@ -158,6 +159,11 @@ pub(crate) async fn compare(
     head: Position,
     progress: Progress<'_>,
 ) -> Result<(Shadow, Position, Differences), ReconcileError> {
+    // One that an operator has paused will not reach the head: it is compared where it stands.
+    let head = match generation.handle.state() {
+        RunnerState::Paused => head.min(generation.handle.checkpoint()),
+        _ => head,
+    };
     generation.handle.wait_for(head, CATCH_UP).await?;
     // Most of the replay happens before the snapshot is taken, so that the store holds it for a short time only.
     let shadow = Shadow::open(projections, generation.handle.name())?.advance(head, progress).await?;
@@ -189,10 +195,7 @@ async fn repair_rows(
     keys: Vec<(RowKey, DriftKind)>,
     progress: Progress<'_>,
 ) -> Result<u64, ReconcileError> {
-    live.handle.pause().await?;
-    let repaired = repair_paused(projections, live, shadow, keys, progress).await;
-    live.handle.resume().await?;
-    repaired
+    while_paused(&live.handle, repair_paused(projections, live, shadow, keys, progress)).await?
 }
 
 async fn repair_paused(
