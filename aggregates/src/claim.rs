@@ -1,16 +1,16 @@
 //! A claim (`claim-{kind}-{key}`): who owns a value that must be unique.
 //!
 //! ```text
-//!  free ⇄ taken      take, release (a SKU is never released)
+//!  free ⇄ taken      take, release (of a configuration only)
 //! ```
 //!
 //! Invariants, after every event:
 //!
 //! 1. A value has one owner. The owner may take it again, which changes nothing.
-//! 2. A SKU is its owner's for ever; a configuration hash until the owner gives it back.
+//! 2. A configuration hash is its owner's until the owner gives it back; everything else for ever.
 
 use cqrs_es::event_sink::EventSink;
-use daybook_schemas::VariantId;
+use daybook_schemas::Token;
 pub use daybook_schemas::claim::{Event, Kind as What};
 use daybook_schemas::claim::{Released, Taken};
 use serde::{Deserialize, Serialize};
@@ -24,28 +24,30 @@ pub type Command = crate::Command<Action>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// The value is to belong to the owner.
-    Take { kind: What, key: String, owner: VariantId },
+    Take { kind: What, key: String, owner: Token },
     /// The owner gives the value back.
-    Release { kind: What, key: String, owner: VariantId },
+    Release { kind: What, key: String, owner: Token },
 }
 
 /// Who owns the value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    pub owner: Option<VariantId>,
+    pub owner: Option<Token>,
 }
 
 /// Why a claim refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     #[error("SKU {key} belongs to variant {owner}")]
-    DuplicateSku { key: String, owner: VariantId },
+    DuplicateSku { key: String, owner: Token },
     #[error("variant {owner} has the same configuration ({key})")]
-    DuplicateConfiguration { key: String, owner: VariantId },
-    #[error("the value belongs to another variant")]
+    DuplicateConfiguration { key: String, owner: Token },
+    #[error("{} {key} belongs to {owner}", .kind.as_str())]
+    Duplicate { kind: What, key: String, owner: Token },
+    #[error("the value belongs to another")]
     NotOwner,
-    #[error("a SKU is never given back")]
-    SkuIsForEver,
+    #[error("only a configuration is given back")]
+    ForEver,
 }
 
 impl Reject for Rejection {
@@ -53,7 +55,12 @@ impl Reject for Rejection {
         match self {
             Self::DuplicateSku { .. } => "duplicate_sku",
             Self::DuplicateConfiguration { .. } => "duplicate_configuration",
-            Self::NotOwner | Self::SkuIsForEver => "invalid_transition",
+            Self::Duplicate { kind: What::Color | What::Category, .. } => "duplicate_slug",
+            Self::Duplicate { kind: What::Size, .. } => "duplicate_size",
+            Self::Duplicate { kind: What::AttributeType, .. } => "duplicate_code",
+            Self::Duplicate { kind: What::AttributeValue, .. } => "duplicate_value",
+            Self::Duplicate { kind: What::Sku | What::Config, .. } => "duplicate",
+            Self::NotOwner | Self::ForEver => "invalid_transition",
         }
     }
 
@@ -72,8 +79,8 @@ impl Decider for Claim {
                 Some(present) if present == owner => Ok(Vec::new()),
                 Some(present) => Err(taken(*kind, key, present)),
             },
-            Action::Release { kind: What::Sku, .. } => Err(Rejection::SkuIsForEver),
-            Action::Release { kind: kind @ What::Config, key, owner } => match &self.owner {
+            Action::Release { kind, .. } if *kind != What::Config => Err(Rejection::ForEver),
+            Action::Release { kind, key, owner } => match &self.owner {
                 None => Ok(Vec::new()),
                 Some(present) if present == owner => {
                     Ok(vec![Released { kind: *kind, key: key.clone(), owner: owner.clone() }.into()])
@@ -88,11 +95,14 @@ impl Decider for Claim {
     }
 }
 
-fn taken(kind: What, key: &str, owner: &VariantId) -> Rejection {
+fn taken(kind: What, key: &str, owner: &Token) -> Rejection {
     let (key, owner) = (key.to_owned(), owner.clone());
     match kind {
         What::Sku => Rejection::DuplicateSku { key, owner },
         What::Config => Rejection::DuplicateConfiguration { key, owner },
+        What::Size | What::Color | What::AttributeType | What::AttributeValue | What::Category => {
+            Rejection::Duplicate { kind, key, owner }
+        }
     }
 }
 
@@ -118,13 +128,13 @@ impl cqrs_es::Aggregate for Claim {
 #[cfg(test)]
 mod tests {
     use cqrs_es::test::TestFramework;
-    use daybook_schemas::{Timestamp, Token};
+    use daybook_schemas::Timestamp;
 
     use super::*;
     use crate::Roles;
 
-    fn owner(id: &str) -> VariantId {
-        VariantId::new(id).unwrap()
+    fn owner(id: &str) -> Token {
+        Token::new(id).unwrap()
     }
 
     fn command(action: Action) -> Command {
@@ -179,9 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn a_sku_is_never_given_back() {
-        given(vec![taken(What::Sku, "a")])
-            .when(release(What::Sku, "a"))
-            .then_expect_error(Rejection::SkuIsForEver);
+    fn only_a_configuration_is_given_back() {
+        for (kind, code) in [
+            (What::Sku, "duplicate_sku"),
+            (What::Size, "duplicate_size"),
+            (What::Color, "duplicate_slug"),
+            (What::Category, "duplicate_slug"),
+            (What::AttributeType, "duplicate_code"),
+            (What::AttributeValue, "duplicate_value"),
+        ] {
+            given(vec![taken(kind, "a")]).when(release(kind, "a")).then_expect_error(Rejection::ForEver);
+            let refused = given(vec![taken(kind, "a")]).when(take(kind, "b")).inspect_result().unwrap_err();
+            assert_eq!((refused.code(), refused.kind()), (code, Kind::Conflict));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The decisions: what may happen to a variant, to stock, to an order.
 //!
-//! Map of the crate: one folder an aggregate ([`variant`], [`inventory`], [`order`], [`credit`]), each with `command.rs`,
+//! Map of the crate: one folder an aggregate ([`variant`], [`product`], [`inventory`], [`order`],
+//! [`credit`]; master data: [`size`], [`color`], [`attribute_type`], [`attribute_value`], [`category`], with what they share in [`master`]), each with `command.rs`,
 //! `state.rs`, `decide.rs`, `rejection.rs` and `tests.rs`; the small machinery streams ([`claim`], [`sequence`]) in one file
 //! each; [`lifecycle`]: the tables of states, steps, roles and rules that decide; here, what they share: [`Command`], [`Decider`], [`Refusal`].
 //!
@@ -10,12 +11,19 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm, clippy::float_arithmetic))]
 
 mod actions;
+pub mod attribute_type;
+pub mod attribute_value;
+pub mod category;
 pub mod claim;
+pub mod color;
 pub mod credit;
 pub mod inventory;
 pub mod lifecycle;
+pub mod master;
 pub mod order;
+pub mod product;
 pub mod sequence;
+pub mod size;
 #[cfg(test)]
 mod testing;
 pub mod variant;

@@ -95,3 +95,71 @@ pub(crate) fn written<E: DomainEvent>(event: &E) -> Written {
     let Value::Object(tagged) = serde_json::to_value(event).unwrap() else { panic!("events are tagged") };
     tagged.into_iter().next().unwrap()
 }
+
+/// Every command in every state by every role alone, for master data: the table says yes or no, and nothing else happens.
+pub(crate) fn every_command_in_every_state<D>(
+    draft: impl Fn() -> Scene<D>,
+    lifecycle: fn(&D) -> daybook_schemas::master::Lifecycle,
+    sheet: &crate::lifecycle::Sheet,
+    commands: &[crate::CommandSpec],
+    body: impl Fn(&str) -> Value,
+) where
+    D: Decider + PartialEq + std::fmt::Debug,
+    D::Error: Reject,
+{
+    use daybook_schemas::master::Lifecycle;
+    let way = |state| -> &'static [&'static str] {
+        match state {
+            Lifecycle::Draft => &[],
+            Lifecycle::PendingApproval => &["submit"],
+            Lifecycle::Active => &["submit", "approve"],
+            Lifecycle::Deprecated => &["submit", "approve", "deprecate"],
+            Lifecycle::Archived => &["archive"],
+        }
+    };
+    for from in Lifecycle::ALL {
+        for name in commands.iter().map(|spec| spec.name).filter(|name| *name != "create") {
+            let rows: Vec<_> = sheet.transitions.iter().filter(|row| row.command == name).collect();
+            let edit = sheet.edits.iter().find(|edit| edit.command == name);
+            let row = rows.iter().find(|row| row.from == from.as_str());
+            let known = row.or_else(|| rows.iter().find(|row| row.to == from.as_str()));
+            let permitted = match (known, edit) {
+                (Some(row), None) => Some(row.roles),
+                (None, Some(edit)) => edit.states.contains(&from.as_str()).then_some(edit.roles),
+                (None, None) => None,
+                (Some(_), Some(_)) => panic!("{name} is a step or an edit, not both"),
+            };
+            for role in crate::Role::ALL {
+                let mut scene = draft();
+                for step in way(from) {
+                    scene.ok(step, serde_json::json!({}));
+                }
+                assert_eq!(lifecycle(&scene.state), from);
+                scene.roles = Roles::of([role]);
+                let action = scene.parsed(name, &body(name));
+                let code = scene.act(action).map(|_| ()).map_err(|refused| Refusal::from(refused).code);
+                let expected = match permitted {
+                    None => Err("invalid_transition"),
+                    Some(roles) if roles.contains(&role) => Ok(()),
+                    Some(_) => Err("forbidden"),
+                };
+                assert_eq!(code, expected, "{} {name} in {from:?} by {role:?}", sheet.aggregate);
+                let target = expected.ok().and(row).map_or(from.as_str(), |row| row.to);
+                assert_eq!(lifecycle(&scene.state).as_str(), target, "{} {name}", sheet.aggregate);
+            }
+        }
+    }
+}
+
+/// A body that the commands of all master data take.
+pub(crate) fn governing_body(name: &str) -> Option<Value> {
+    Some(match name {
+        "lock" => serde_json::json!({"scopes": ["details"], "reason": "audit"}),
+        "unlock" => serde_json::json!({"reason": "over"}),
+        "recount" => serde_json::json!({"in_use": 3}),
+        "submit" | "reject" | "approve" | "activate" | "deprecate" | "reinstate" | "archive" => {
+            serde_json::json!({})
+        }
+        _ => return None,
+    })
+}

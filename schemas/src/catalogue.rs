@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::{claim, credit, idempotency, inventory, operations, order, sequence, upcast, variant};
+use crate::{
+    attribute_type, attribute_value, category, claim, color, credit, idempotency, inventory, operations,
+    order, product, sequence, size, upcast, variant,
+};
 
 /// One event type as this build knows it.
 #[derive(Clone, Copy)]
@@ -85,6 +88,12 @@ any_event! {
     Sequence => sequence,
     Idempotency => idempotency,
     Operations => operations,
+    Size => size,
+    Color => color,
+    AttributeType => attribute_type,
+    AttributeValue => attribute_value,
+    Category => category,
+    Product => product,
 }
 
 impl AnyEvent {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::VariantId;
+use crate::Token;
 use crate::macros::events;
 
 /// What is unique.
@@ -14,6 +14,16 @@ pub enum Kind {
     Sku,
     /// A configuration hash: until the variant is archived.
     Config,
+    /// Category, gender, region and value of a size: for ever.
+    Size,
+    /// A slug of a colour, present or previous: for ever.
+    Color,
+    /// The code of an attribute type: for ever.
+    AttributeType,
+    /// Type and value of an attribute value: for ever.
+    AttributeValue,
+    /// A slug of a category, present or previous: for ever.
+    Category,
 }
 
 impl Kind {
@@ -23,6 +33,11 @@ impl Kind {
         match self {
             Self::Sku => "sku",
             Self::Config => "config",
+            Self::Size => "size",
+            Self::Color => "color",
+            Self::AttributeType => "attribute_type",
+            Self::AttributeValue => "attribute_value",
+            Self::Category => "category",
         }
     }
 }
@@ -33,7 +48,8 @@ impl Kind {
 pub struct Taken {
     pub kind: Kind,
     pub key: String,
-    pub owner: VariantId,
+    /// The id of the variant or of the master data.
+    pub owner: Token,
 }
 
 /// The value is free again.
@@ -42,7 +58,8 @@ pub struct Taken {
 pub struct Released {
     pub kind: Kind,
     pub key: String,
-    pub owner: VariantId,
+    /// The id of the variant or of the master data.
+    pub owner: Token,
 }
 
 events! {

@@ -30,6 +30,8 @@ text_newtypes! {
     VariantId: id_rule, id_schema();
     /// A product, of which variants are configurations.
     ProductId: id_rule, id_schema();
+    /// A category of the master data.
+    CategoryId: id_rule, id_schema();
     /// An order.
     OrderId: id_rule, id_schema();
     /// A customer. Guests have none.

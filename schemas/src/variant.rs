@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::macros::events;
-use crate::{Currency, Label, Money, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId, VariantId};
+use crate::{
+    CategoryId, Currency, Label, Money, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId,
+    VariantId,
+};
 
 /// An attribute value as it was when copied into the variant, so that reading a variant joins nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -232,6 +235,61 @@ pub struct Unlocked {
     pub reason: Text,
 }
 
+/// Where attribute values of the master data live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MasterKind {
+    Size,
+    Color,
+    AttributeValue,
+}
+
+impl MasterKind {
+    /// The name of the aggregate.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Color => "color",
+            Self::AttributeValue => "attribute_value",
+        }
+    }
+}
+
+/// An attribute value of the master data that the variant has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValueReference {
+    pub kind: MasterKind,
+    pub value_id: ValueId,
+}
+
+/// The master data that counts the variant as its user from now on. Written with the creation; a variant without it names
+/// everything inline.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferencesBound {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category_id: Option<CategoryId>,
+    /// Sorted, without repetition.
+    pub values: Vec<ValueReference>,
+}
+
+/// Master data changed: what customers see of one attribute value from now on. The configuration stays what it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttributeRefreshed {
+    pub value_id: ValueId,
+    pub display: Label,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hex: Option<HexColor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<i32>,
+    /// Whether the value is deprecated or archived.
+    #[serde(default)]
+    pub deprecated: bool,
+}
+
 /// Declares the lifecycle events, which carry where the variant came from and why.
 macro_rules! transitions {
     ($( $(#[$meta:meta])* $name:ident )*) => {$(
@@ -285,5 +343,7 @@ events! {
         Discontinued = "variant.discontinued" v 1,
         Reactivated = "variant.reactivated" v 1,
         Archived = "variant.archived" v 1,
+        ReferencesBound = "variant.references_bound" v 1,
+        AttributeRefreshed = "variant.attribute_refreshed" v 1,
     }
 }

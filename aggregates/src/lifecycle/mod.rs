@@ -86,6 +86,32 @@ impl Rule {
     }
 }
 
+/// What breaks a rule and stands in another stream: a looked-up fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenRule {
+    pub rule: Rule,
+    /// What it is about, such as `category`.
+    pub what: &'static str,
+    pub id: String,
+    /// The state that it is in.
+    pub state: &'static str,
+}
+
+impl fmt::Display for BrokenRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, what, id, state } = self;
+        match rule {
+            Rule::Childless => write!(f, "{what} {id} below it is {state}: archive it first"),
+            Rule::Priced
+            | Rule::LiveCategory
+            | Rule::LiveValues
+            | Rule::EmptyStock
+            | Rule::Unused
+            | Rule::LiveParent => write!(f, "{what} {id} is {state}: it must be active"),
+        }
+    }
+}
+
 /// A command that leads from one state to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition<S: 'static> {
@@ -271,5 +297,12 @@ pub struct EditRow {
 /// The lifecycle of every aggregate that has a table.
 #[must_use]
 pub fn sheets() -> Vec<Sheet> {
-    vec![crate::variant::LIFECYCLE.sheet()]
+    vec![
+        crate::variant::LIFECYCLE.sheet(),
+        crate::size::LIFECYCLE.sheet(),
+        crate::color::LIFECYCLE.sheet(),
+        crate::attribute_type::LIFECYCLE.sheet(),
+        crate::attribute_value::LIFECYCLE.sheet(),
+        crate::category::LIFECYCLE.sheet(),
+    ]
 }

@@ -1,15 +1,16 @@
 //! What can be asked of a variant.
 
 use daybook_schemas::money::parse_decimal;
-use daybook_schemas::variant::{HexColor, LockScope, Price, PriceType};
+use daybook_schemas::variant::{HexColor, LockScope, Price, PriceType, ReferencesBound};
 use daybook_schemas::{
     Currency, Invalid, Label, Money, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId, VariantId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::masters::{Limit, ValueFacts};
 use crate::actions::actions;
-use crate::lifecycle::Rule;
+use crate::lifecycle::BrokenRule;
 
 /// A price in a command: amounts as decimal strings, one currency for both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +45,7 @@ pub struct NewAttribute {
     pub kind: Token,
     /// The value as merchandisers write it, such as `Navy`.
     pub value: Label,
-    /// Identity of the value; `{type}-{value in id form}` unless given.
+    /// Identity of the value, in the master data where it is there; `{type}-{value in id form}` unless given.
     #[serde(default)]
     pub value_id: Option<ValueId>,
     /// What customers read; the value unless given.
@@ -57,6 +58,42 @@ pub struct NewAttribute {
     /// Place in an ordered scale, such as sizes.
     #[serde(default)]
     pub rank: Option<i32>,
+}
+
+/// One value of an option: an attribute without its type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewValue {
+    /// The value as merchandisers write it, such as `Navy`.
+    pub value: Label,
+    /// Identity of the value, in the master data where it is there; `{type}-{value in id form}` unless given.
+    #[serde(default)]
+    pub value_id: Option<ValueId>,
+    /// What customers read; the value unless given.
+    #[serde(default)]
+    pub display: Option<Label>,
+    /// Colour as `#rrggbb`, in either case.
+    #[serde(default, deserialize_with = "any_case_hex")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^#[0-9a-fA-F]{6}$"))]
+    pub hex: Option<HexColor>,
+    /// Place in an ordered scale, such as sizes.
+    #[serde(default)]
+    pub rank: Option<i32>,
+}
+
+impl NewValue {
+    /// The value as an attribute of a type.
+    #[must_use]
+    pub fn of_type(&self, kind: &Token) -> NewAttribute {
+        NewAttribute {
+            kind: kind.clone(),
+            value: self.value.clone(),
+            value_id: self.value_id.clone(),
+            display: self.display.clone(),
+            hex: self.hex.clone(),
+            rank: self.rank,
+        }
+    }
 }
 
 fn any_case_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HexColor>, D::Error> {
@@ -125,6 +162,9 @@ pub struct Create {
     /// A looked-up fact: the SKU, where the strategy needs a sequence number or the automatic one was taken.
     #[serde(skip)]
     pub resolved_sku: Option<Sku>,
+    /// A looked-up fact: the master data that counts the variant as its user; see [`super::masters::resolve`].
+    #[serde(skip)]
+    pub references: Option<Box<ReferencesBound>>,
 }
 
 /// Changes the price: now, or at a time to come; for good, or until a time.
@@ -178,6 +218,19 @@ pub struct ChangeSegmentation {
     pub channels: Option<Vec<Token>>,
     #[serde(default)]
     pub regions: Option<Vec<Token>>,
+    /// A looked-up fact: where category, brand and attributes allow it to be sold.
+    #[serde(skip)]
+    pub limits: Vec<Limit>,
+}
+
+/// Master data changed: what customers see of one attribute value follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshAttribute {
+    pub value_id: ValueId,
+    /// A looked-up fact: the value as the master data has it. Without it there is nothing to refresh.
+    #[serde(skip)]
+    pub value: Option<ValueFacts>,
 }
 
 /// Locks parts of the variant against change. A lock replaces the one before.
@@ -210,19 +263,7 @@ pub struct Step {
     pub reason: Option<Text>,
     /// A looked-up fact: the master data that the variant refers to and that is not live.
     #[serde(skip)]
-    pub dead: Vec<DeadReference>,
-}
-
-/// Master data that a variant refers to and that is not live.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadReference {
-    /// The rule that it breaks.
-    pub rule: Rule,
-    /// What it is, such as `category`.
-    pub what: &'static str,
-    pub id: String,
-    /// The state that it is in.
-    pub state: &'static str,
+    pub dead: Vec<BrokenRule>,
 }
 
 /// Retires the variant for ever: nothing may be in stock or held.
@@ -266,6 +307,7 @@ actions! {
         "archive": Archive(Archive), "Discontinued or draft to archived, for ever; needs empty stock.";
     }
     internal {
+        "refresh-attribute": RefreshAttribute(RefreshAttribute), "Takes over what master data says of an attribute value.";
         "apply-due-prices": ApplyDuePrices(ApplyDuePrices), "Lets scheduled prices whose time has come take effect.";
     }
     described {}

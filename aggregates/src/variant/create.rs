@@ -126,7 +126,10 @@ impl Variant {
             created_at: create.created_at.map_or(command.now, |given| given.min(command.now)),
         };
         match self {
-            Self::Absent => Ok(vec![created.into()]),
+            Self::Absent => {
+                let bound = create.references.as_deref().cloned().map(Event::from);
+                Ok(std::iter::once(created.into()).chain(bound).collect())
+            }
             Self::Existing(existing) if repeats(existing, &created) => Ok(Vec::new()),
             Self::Existing(_) => Err(Rejection::Exists),
         }

@@ -1,14 +1,18 @@
 //! What a variant answers to each command.
 
-use daybook_schemas::variant::{DetailsChanged, Event, LockScope, Locked, SegmentationChanged, Unlocked};
+use daybook_schemas::master::Lifecycle as MasterState;
+use daybook_schemas::variant::{
+    AttributeRefreshed, DetailsChanged, Event, LockScope, Locked, SegmentationChanged, Unlocked,
+};
 use daybook_schemas::{Text, Timestamp};
 
 use super::create::segments;
+use super::masters::within;
 use super::{
-    Action, Archive, ChangeDetails, ChangeSegmentation, Command, DeadReference, Existing, LIFECYCLE, Lock,
+    Action, Archive, ChangeDetails, ChangeSegmentation, Command, Existing, LIFECYCLE, Lock, RefreshAttribute,
     Rejection, Step, StepName, StockFacts, Unlock, Variant,
 };
-use crate::lifecycle::{Rule, Transition};
+use crate::lifecycle::{BrokenRule, Rule, Transition};
 use crate::{Decider, Roles};
 
 type Decision = Result<Vec<Event>, Rejection>;
@@ -33,6 +37,9 @@ impl Decider for Variant {
             Action::ChangePrice(change) => editable("change-price")?.change_price(change, command),
             Action::CancelPriceSchedule(cancel) => {
                 editable("cancel-price-schedule")?.cancel_price_schedule(cancel, now)
+            }
+            Action::RefreshAttribute(refresh) => {
+                Ok(editable("refresh-attribute")?.refresh_attribute(refresh))
             }
             Action::ApplyDuePrices(_) => Ok(editable("apply-due-prices")?.apply_due_prices(now)),
             Action::ChangeDetails(change) => editable("change-details")?.change_details(change, now),
@@ -106,7 +113,7 @@ impl Existing {
     fn check(
         &self,
         rule: Rule,
-        dead: &[DeadReference],
+        dead: &[BrokenRule],
         stock: Option<StockFacts>,
         now: Timestamp,
     ) -> Vec<Rejection> {
@@ -124,7 +131,7 @@ impl Existing {
                 .iter()
                 .filter(|reference| reference.rule == rule)
                 .cloned()
-                .map(Rejection::DeadReference)
+                .map(Rejection::Broken)
                 .collect(),
         }
     }
@@ -145,10 +152,39 @@ impl Existing {
         self.refuse_if_locked(LockScope::Segmentation, now)?;
         let channels = change.channels.as_deref().map_or_else(|| Ok(self.channels.clone()), segments)?;
         let regions = change.regions.as_deref().map_or_else(|| Ok(self.regions.clone()), segments)?;
+        let mut reasons = Vec::new();
+        let channels =
+            within("channel", &channels, &change.limits, |limit| limit.channels.clone(), &mut reasons);
+        let regions = within("region", &regions, &change.limits, |limit| limit.regions.clone(), &mut reasons);
+        match reasons.len() {
+            0 => {}
+            1 => return Err(reasons.remove(0)),
+            _ => return Err(Rejection::Several(reasons)),
+        }
         if channels == self.channels && regions == self.regions {
             return Ok(Vec::new());
         }
         Ok(vec![SegmentationChanged { channels, regions }.into()])
+    }
+
+    /// What customers see of the value, where it is not what the master data says. Locks do not cover it: nobody edits the variant.
+    fn refresh_attribute(&self, refresh: &RefreshAttribute) -> Vec<Event> {
+        let Some(value) = refresh.value.as_ref().filter(|value| value.value_id == refresh.value_id) else {
+            return Vec::new();
+        };
+        let deprecated = matches!(value.lifecycle, MasterState::Deprecated | MasterState::Archived);
+        let stale = self.attributes.iter().any(|own| {
+            own.value_id == value.value_id
+                && (own.display != value.display
+                    || own.hex != value.hex
+                    || own.rank != value.rank
+                    || self.deprecated_values.contains(&value.value_id) != deprecated)
+        });
+        if !stale {
+            return Vec::new();
+        }
+        let (display, hex, rank) = (value.display.clone(), value.hex.clone(), value.rank);
+        vec![AttributeRefreshed { value_id: value.value_id.clone(), display, hex, rank, deprecated }.into()]
     }
 
     fn lock(&self, lock: &Lock, now: Timestamp) -> Decision {

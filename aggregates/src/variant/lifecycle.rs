@@ -142,6 +142,7 @@ pub static LIFECYCLE: Table<Lifecycle> = Table {
         edit("change-segmentation", EDITORS, Some(LockScope::Segmentation)),
         edit("lock", APPROVERS, None),
         edit("unlock", APPROVERS, None),
+        Edit { command: "refresh-attribute", states: ALIVE, roles: TIMERS, lock: None },
         Edit { command: "apply-due-prices", states: &Lifecycle::ALL, roles: TIMERS, lock: None },
     ],
 };

@@ -7,20 +7,23 @@
 //!
 //! Invariants, after every event:
 //!
-//! 1. SKU, product, attributes, configuration hash and signature never change.
-//! 2. Only what [`LIFECYCLE`] has happens. A step whose target is the present state is accepted and changes nothing.
-//! 3. A variant is active only with a price; it is archived only with nothing in stock and nothing held.
-//! 4. An archived variant never changes again.
-//! 5. A crossed-out price is not below the price and in its currency; no price is below zero.
-//! 6. Scheduled prices take effect in the order of their time, each once, however late that is noticed. A temporary price
+//! 1. SKU, product, configuration, its hash and signature never change.
+//! 2. What customers see of an attribute value (display name, colour, rank) follows the master data; value and value id never do.
+//!    A variant is sold only where category, brand and attributes allow it.
+//! 3. Only what [`LIFECYCLE`] has happens. A step whose target is the present state is accepted and changes nothing.
+//! 4. A variant is active only with a price; it is archived only with nothing in stock and nothing held.
+//! 5. An archived variant never changes again.
+//! 6. A crossed-out price is not below the price and in its currency; no price is below zero.
+//! 7. Scheduled prices take effect in the order of their time, each once, however late that is noticed. A temporary price
 //!    gives way to the price before it; any later change takes the place of that return.
-//! 7. What a lock covers is refused until the lock is lifted or runs out. Prices scheduled before the lock still take
+//! 8. What a lock covers is refused until the lock is lifted or runs out. Prices scheduled before the lock still take
 //!    effect.
 
 mod command;
 mod create;
 mod decide;
 mod lifecycle;
+pub mod masters;
 mod prices;
 mod rejection;
 pub mod sku;
@@ -30,7 +33,7 @@ mod tests;
 
 pub use command::{
     Action, ApplyDuePrices, Archive, CancelPriceSchedule, ChangeDetails, ChangePrice, ChangeSegmentation,
-    Create, DeadReference, Lock, NewAttribute, NewPrice, SkuStrategy, Step, StockFacts, Unlock,
+    Create, Lock, NewAttribute, NewPrice, NewValue, RefreshAttribute, SkuStrategy, Step, StockFacts, Unlock,
 };
 pub use create::{configuration, value_id};
 pub use daybook_schemas::variant::Event;

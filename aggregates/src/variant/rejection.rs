@@ -1,10 +1,10 @@
 //! Why a variant refuses a command.
 
 use daybook_schemas::variant::LockScope;
-use daybook_schemas::{Invalid, Label, MoneyError, ScheduleId, Text, Timestamp};
+use daybook_schemas::{Invalid, Label, MoneyError, ScheduleId, Text, Timestamp, Token, ValueId};
 
-use super::{DeadReference, MAX_ATTRIBUTES, MAX_SCHEDULES, MAX_SEGMENTS};
-use crate::lifecycle::Refused;
+use super::{MAX_ATTRIBUTES, MAX_SCHEDULES, MAX_SEGMENTS};
+use crate::lifecycle::{BrokenRule, Refused};
 use crate::{Kind, RefusalItem, Reject};
 
 /// Why a variant refuses a command.
@@ -18,8 +18,16 @@ pub enum Rejection {
     Lifecycle(#[from] Refused),
     #[error("{} (and {} more, see errors)", .0[0], .0.len() - 1)]
     Several(Vec<Rejection>),
-    #[error("{} {} is {}: it must be active", .0.what, .0.id, .0.state)]
-    DeadReference(DeadReference),
+    #[error("{0}")]
+    Broken(BrokenRule),
+    #[error("the attribute type {kind} is registered and has no value {value:?}: create it first")]
+    UnknownValue { kind: Token, value: Label },
+    #[error("{value_id} belongs to the brand {brand}")]
+    ProtectedColor { value_id: ValueId, brand: Label },
+    #[error("{what} (rules of {source_of})")]
+    Combination { source_of: String, what: String },
+    #[error("{what} {name} is outside of what {source_of} allows")]
+    Outside { what: &'static str, name: String, source_of: String },
     #[error("a variant is activated with a price only: change-price first")]
     NoPrice,
     #[error(
@@ -98,10 +106,14 @@ impl Reject for Rejection {
             // The first reason decides; every reason has its own code in `errors`.
             Self::Several(reasons) => reasons.first().map_or("unprocessable", Reject::code),
             Self::StockLeft { .. } => "stock_left",
+            Self::Combination { .. } => "combination_not_allowed",
             Self::Locked { .. } => "locked",
             Self::NoPrice
             | Self::StockUnknown
-            | Self::DeadReference(_)
+            | Self::Broken(_)
+            | Self::UnknownValue { .. }
+            | Self::ProtectedColor { .. }
+            | Self::Outside { .. }
             | Self::TooManySchedules
             | Self::NegativePrice
             | Self::CompareAtBelowPrice
@@ -122,6 +134,7 @@ impl Reject for Rejection {
             "not_found" => Kind::NotFound,
             "locked" => Kind::Locked,
             "unprocessable" => Kind::Unprocessable,
+            "combination_not_allowed" => Kind::Unprocessable,
             "invalid_request" => Kind::Invalid,
             "forbidden" => Kind::Forbidden,
             _ => Kind::Conflict,
@@ -133,7 +146,7 @@ impl Reject for Rejection {
         let item = |reason: &Self| RefusalItem {
             code: reason.code(),
             detail: reason.to_string(),
-            subject: if let Self::DeadReference(dead) = reason { Some(dead.id.clone()) } else { None },
+            subject: if let Self::Broken(broken) = reason { Some(broken.id.clone()) } else { None },
         };
         reasons.iter().map(item).collect()
     }

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use cqrs_es::event_sink::EventSink;
 use daybook_schemas::variant::{
     AttributeSnapshot, Created, Event, Lifecycle, LockScope, Locked, Price, PriceChanged, PriceScheduled,
+    ReferencesBound,
 };
-use daybook_schemas::{Label, ProductId, ScheduleId, Sku, Text, Timestamp, Token, VariantId};
+use daybook_schemas::{Label, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId, VariantId};
 use serde::{Deserialize, Serialize};
 
 use super::{Command, REMEMBERED_PRICES, Rejection};
@@ -49,6 +50,10 @@ pub struct Existing {
     /// When the price that stands ends, if it is temporary.
     pub temporary_until: Option<Timestamp>,
     pub lock: Option<Locked>,
+    /// The master data that counts the variant as its user.
+    pub references: ReferencesBound,
+    /// Values that the master data has deprecated or archived.
+    pub deprecated_values: Vec<ValueId>,
     pub created_at: Timestamp,
 }
 
@@ -132,6 +137,8 @@ impl Existing {
             schedules: Vec::new(),
             temporary_until: None,
             lock: None,
+            references: ReferencesBound::default(),
+            deprecated_values: Vec::new(),
             created_at: event.created_at,
         }
     }
@@ -209,6 +216,18 @@ impl Existing {
             Event::Cleared(_) => self.entered(Lifecycle::Clearance),
             Event::Discontinued(_) => self.entered(Lifecycle::Discontinued),
             Event::Archived(_) => self.entered(Lifecycle::Archived),
+            Event::ReferencesBound(event) => self.references = event,
+            Event::AttributeRefreshed(event) => {
+                for attribute in self.attributes.iter_mut().filter(|own| own.value_id == event.value_id) {
+                    attribute.display = event.display.clone();
+                    attribute.hex.clone_from(&event.hex);
+                    attribute.rank = event.rank;
+                }
+                self.deprecated_values.retain(|value_id| *value_id != event.value_id);
+                if event.deprecated {
+                    self.deprecated_values.push(event.value_id);
+                }
+            }
         }
     }
 }

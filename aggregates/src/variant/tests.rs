@@ -2,6 +2,7 @@
 
 mod creation;
 mod lifecycle;
+mod masters;
 mod prices;
 
 use serde_json::{Value, json};

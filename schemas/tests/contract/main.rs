@@ -4,6 +4,7 @@
 
 mod codec;
 mod compatibility;
+mod configuration;
 mod fixtures;
 mod json_schemas;
 

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::Role;
-use crate::lifecycle::Rule;
-use crate::variant::{DeadReference, LIFECYCLE, Step, TRANSITIONS};
+use crate::lifecycle::{BrokenRule, Rule};
+use crate::variant::{LIFECYCLE, Step, TRANSITIONS};
 
 /// A way to each state.
 fn way_to(state: Lifecycle) -> &'static [StepName] {
@@ -87,6 +87,7 @@ fn any_body(name: &str) -> serde_json::Value {
         "cancel-price-schedule" => json!({"schedule_id": "fresh-2", "reason": "r"}),
         "lock" => json!({"scopes": ["price"], "reason": "r"}),
         "unlock" => json!({"reason": "r"}),
+        "refresh-attribute" => json!({"value_id": "color-navy"}),
         _ => json!({}),
     }
 }
@@ -149,7 +150,7 @@ fn every_broken_rule_is_reported() {
     item.ok("create", body(json!({"price": null})));
     item.ok("submit", json!({}));
     item.ok("lock", json!({"scopes": ["lifecycle"], "reason": "audit"}));
-    let dead = |rule, what, id: &str| DeadReference { rule, what, id: id.to_owned(), state: "archived" };
+    let dead = |rule, what, id: &str| BrokenRule { rule, what, id: id.to_owned(), state: "archived" };
     let step = Step {
         reason: None,
         dead: vec![
@@ -257,6 +258,7 @@ fn what_was_never_created_is_not_found() {
             "cancel-price-schedule" => json!({"schedule_id": "s", "reason": "r"}),
             "lock" => json!({"scopes": ["price"], "reason": "r"}),
             "unlock" => json!({"reason": "r"}),
+            "refresh-attribute" => json!({"value_id": "color-navy"}),
             _ => json!({}),
         };
         let refusal = absent().refused(name, body);
