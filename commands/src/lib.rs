@@ -8,6 +8,7 @@
 //! - [`engine`]: the decision thread with its inbox, the streams in memory, groups in flight, recovery, loaders
 //! - [`workspace`]: what one decision reads and writes; [`state`]: the state of any stream; [`encode`]: into the log
 //! - [`holds`], [`timers`]: holds by customer, deadlines; [`book`], [`checkpoint`]: both from the log at the start, and between runs
+//! - [`spread`]: the process manager that carries changes of master data to the variants that use it
 //! - [`sequential`]: for logs that write one stream at a time
 //! - [`follow`]: what other writers on the same log do
 //! - [`idempotency`], [`ids`], [`clock`]: keys, identifiers, time
@@ -32,6 +33,7 @@ mod op;
 mod options;
 mod request;
 mod sequential;
+pub mod spread;
 mod state;
 mod stats;
 mod timers;

@@ -1,13 +1,18 @@
 //! From a request to what is to be decided.
 
-use daybook_aggregates::{Command, CommandSpec, credit, inventory, order, variant};
+use daybook_aggregates::{
+    Command, CommandSpec, attribute_type, attribute_value, category, color, credit, inventory, order,
+    product, size, variant,
+};
 use daybook_eventlog::StreamId;
-use daybook_schemas::{CreditId, OrderId, Timestamp, Token, VariantId};
+use daybook_schemas::{CreditId, OrderId, ProductId, Timestamp, Token, VariantId};
 use smallvec::SmallVec;
 
+use crate::composite::generate::Generate;
+use crate::composite::masters::MasterOp;
 use crate::composite::place::PlaceOrder;
 use crate::composite::record::{RecordBody, RecordOrder};
-use crate::composite::{archive, create, give_back, pay, place, record};
+use crate::composite::{archive, create, generate, give_back, govern, pay, place, record};
 use crate::encode::metadata;
 use crate::engine::task::Task;
 use crate::error::CommandError;
@@ -23,6 +28,10 @@ pub(crate) enum Op {
     Credit(Command<credit::Action>),
     CreateVariant(Box<variant::Create>),
     ArchiveVariant(variant::Archive),
+    /// A step or edit of a variant that looks at master data.
+    GovernVariant(Command<variant::Action>),
+    Master(Box<MasterOp>),
+    Generate(Box<Generate>),
     PlaceOrder(Box<PlaceOrder>),
     RecordOrder(Box<RecordOrder>),
     PayOrder(order::Pay),
@@ -46,6 +55,12 @@ pub fn specs() -> Vec<(&'static str, CommandSpec)> {
         .chain(of("order", order::Action::specs()))
         .chain(of("order", vec![record]))
         .chain(of("credit", credit::Action::specs()))
+        .chain(of("size", size::Action::specs()))
+        .chain(of("color", color::Action::specs()))
+        .chain(of("attribute_type", attribute_type::Action::specs()))
+        .chain(of("attribute_value", attribute_value::Action::specs()))
+        .chain(of("category", category::Action::specs()))
+        .chain(of("product", product::Action::specs()))
         .collect()
 }
 
@@ -98,8 +113,27 @@ impl Op {
                 }
                 Self::Credit(command)
             }
+            "size" => Self::master(MasterOp::Size(id.clone(), parse!(size)), id, principal),
+            "color" => Self::master(MasterOp::Color(id.clone(), parse!(color)), id, principal),
+            "attribute_type" => {
+                Self::master(MasterOp::AttributeType(id.clone(), parse!(attribute_type)), id, principal)
+            }
+            "attribute_value" => {
+                Self::master(MasterOp::AttributeValue(id.clone(), parse!(attribute_value)), id, principal)
+            }
+            "category" => Self::master(MasterOp::Category(id.clone(), parse!(category)), id, principal),
+            "product" if name == "generate-variants" => {
+                let body: product::GenerateVariants = serde_json::from_slice(body).map_err(invalid)?;
+                let product_id = ProductId::new(id.as_str()).expect("all ids have one alphabet");
+                Self::Generate(Box::new(Generate { product_id, body }))
+            }
+            "product" => Self::master(MasterOp::Product(parse!(product)), id, principal),
             _ => return Err(unknown()),
         })
+    }
+
+    fn master(op: MasterOp, id: &Token, principal: &Principal) -> Self {
+        Self::Master(Box::new(op.with_facts(id, principal)))
     }
 
     fn of_variant(id: &Token, mut command: Command<variant::Action>, principal: &Principal) -> Self {
@@ -112,6 +146,11 @@ impl Op {
                 Self::CreateVariant(create)
             }
             variant::Action::Archive(archive) => Self::ArchiveVariant(archive),
+            variant::Action::Approve(_)
+            | variant::Action::Activate(_)
+            | variant::Action::Reactivate(_)
+            | variant::Action::ChangeSegmentation(_)
+            | variant::Action::RefreshAttribute(_) => Self::GovernVariant(command),
             _ => Self::Variant(command),
         }
     }
@@ -159,6 +198,9 @@ impl Op {
             }
             Self::CreateVariant(create) => create::decide(workspace, main, create)?,
             Self::ArchiveVariant(archive) => archive::decide(workspace, main, archive)?,
+            Self::GovernVariant(command) => govern::decide(workspace, main, command)?,
+            Self::Master(op) => op.decide(workspace, main)?,
+            Self::Generate(asked) => generate::decide(workspace, main, asked)?,
             Self::PlaceOrder(asked) => place::decide(workspace, main, asked)?,
             Self::RecordOrder(asked) => record::decide(workspace, main, asked)?,
             Self::PayOrder(pay) => pay::decide(workspace, main, pay)?,
@@ -175,7 +217,10 @@ fn order_id(id: &Token) -> OrderId {
 
 /// Commands that only Daybook itself gives.
 fn is_internal(aggregate: &str, name: &str) -> bool {
-    matches!((aggregate, name), ("inventory", "expire") | ("variant", "apply-due-prices"))
+    matches!(
+        (aggregate, name),
+        ("inventory", "expire") | ("variant", "apply-due-prices" | "refresh-attribute")
+    )
 }
 
 /// What the dispatcher itself asks of a stream whose deadline has come.

@@ -2,18 +2,24 @@
 
 use cqrs_es::Aggregate as _;
 use daybook_aggregates::Decider;
+use daybook_aggregates::attribute_type::AttributeType;
+use daybook_aggregates::attribute_value::AttributeValue;
+use daybook_aggregates::category::Category;
 use daybook_aggregates::claim::Claim;
+use daybook_aggregates::color::Color;
 use daybook_aggregates::credit::Credit;
 use daybook_aggregates::inventory::Inventory;
 use daybook_aggregates::order::Order;
+use daybook_aggregates::product::Product;
 use daybook_aggregates::sequence::Sequence;
+use daybook_aggregates::size::Size;
 use daybook_aggregates::variant::Variant;
 use daybook_schemas::idempotency::Recorded;
 use daybook_schemas::{AnyEvent, idempotency};
 use serde::{Deserialize, Serialize};
 
 /// Version of what a snapshot holds: a new one for every change of a state's fields or of their meaning, in any aggregate.
-pub(crate) const SNAPSHOT_VERSION: u32 = 1;
+pub(crate) const SNAPSHOT_VERSION: u32 = 2;
 
 /// What a stream has come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +30,12 @@ pub(crate) enum StreamState {
     Credit(Box<Credit>),
     Claim(Box<Claim>),
     Sequence(Box<Sequence>),
+    Size(Box<Size>),
+    Color(Box<Color>),
+    AttributeType(Box<AttributeType>),
+    AttributeValue(Box<AttributeValue>),
+    Category(Box<Category>),
+    Product(Box<Product>),
     /// The newest record of an idempotency key.
     Key(Option<Box<Recorded>>),
 }
@@ -39,6 +51,12 @@ impl StreamState {
             "credit" => Self::Credit(Box::default()),
             "claim" => Self::Claim(Box::default()),
             "sequence" => Self::Sequence(Box::default()),
+            "size" => Self::Size(Box::default()),
+            "color" => Self::Color(Box::default()),
+            "attribute_type" => Self::AttributeType(Box::default()),
+            "attribute_value" => Self::AttributeValue(Box::default()),
+            "category" => Self::Category(Box::default()),
+            "product" => Self::Product(Box::default()),
             "idempotency" => Self::Key(None),
             _ => return None,
         })
@@ -53,6 +71,12 @@ impl StreamState {
             (Self::Credit(state), AnyEvent::Credit(event)) => state.apply(event),
             (Self::Claim(state), AnyEvent::Claim(event)) => state.apply(event),
             (Self::Sequence(state), AnyEvent::Sequence(event)) => state.apply(event),
+            (Self::Size(state), AnyEvent::Size(event)) => state.apply(event),
+            (Self::Color(state), AnyEvent::Color(event)) => state.apply(event),
+            (Self::AttributeType(state), AnyEvent::AttributeType(event)) => state.apply(event),
+            (Self::AttributeValue(state), AnyEvent::AttributeValue(event)) => state.apply(event),
+            (Self::Category(state), AnyEvent::Category(event)) => state.apply(event),
+            (Self::Product(state), AnyEvent::Product(event)) => state.apply(event),
             (Self::Key(state), AnyEvent::Idempotency(idempotency::Event::Recorded(record))) => {
                 *state = Some(Box::new(record));
             }
@@ -70,6 +94,12 @@ impl StreamState {
             Self::Credit(state) => state.size_bytes(),
             Self::Claim(state) => state.size_bytes(),
             Self::Sequence(state) => state.size_bytes(),
+            Self::Size(state) => state.size_bytes(),
+            Self::Color(state) => state.size_bytes(),
+            Self::AttributeType(state) => state.size_bytes(),
+            Self::AttributeValue(state) => state.size_bytes(),
+            Self::Category(state) => state.size_bytes(),
+            Self::Product(state) => state.size_bytes(),
             Self::Key(None) => 0,
             Self::Key(Some(record)) => {
                 size_of::<Recorded>() + record.request_hash.capacity() + record.stream.capacity()
@@ -97,4 +127,6 @@ macro_rules! resident {
     )*};
 }
 
-resident! { Variant Inventory Order Credit Claim Sequence }
+resident! {
+    Variant Inventory Order Credit Claim Sequence Size Color AttributeType AttributeValue Category Product
+}

@@ -5,12 +5,16 @@ use daybook_aggregates::inventory::Inventory;
 use daybook_aggregates::variant::{self, Archive, StockFacts, Variant};
 use daybook_eventlog::StreamId;
 
+use super::create::token;
+use super::masters::facts;
 use crate::workspace::{Halt, Workspace, stream};
 
 pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, archive: &Archive) -> Result<(), Halt> {
     let existing = workspace.peek::<Variant>(main)?.existing();
-    let known = existing.map(|existing| (existing.variant_id.clone(), existing.config_hash.clone()));
-    let Some((id, hash)) = known else {
+    let known = existing.map(|existing| {
+        (existing.variant_id.clone(), existing.config_hash.clone(), existing.references.clone())
+    });
+    let Some((id, hash, references)) = known else {
         return finish(workspace, main, archive, StockFacts::default()).map(|_| ());
     };
     let (stock, claim) = (stream::inventory(&id), stream::claim(What::Config, &hash));
@@ -19,8 +23,13 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, archive: &A
     let inventory = workspace.read::<Inventory>(&stock)?;
     let facts = StockFacts { on_hand: inventory.totals().on_hand, reserved: inventory.reserved_at(now) };
     let archived = finish(workspace, main, archive, facts)?;
-    if archived > 0 && workspace.peek::<Claim>(&claim)?.owner.as_ref() == Some(&id) {
-        let release = ClaimAction::Release { kind: What::Config, key: hash, owner: id };
+    if archived == 0 {
+        return Ok(());
+    }
+    facts::count(workspace, &references, -1)?;
+    let owner = token(&id);
+    if workspace.peek::<Claim>(&claim)?.owner.as_ref() == Some(&owner) {
+        let release = ClaimAction::Release { kind: What::Config, key: hash, owner };
         let command = workspace.context.command(release);
         workspace.decide::<Claim>(&claim, &command)?;
     }

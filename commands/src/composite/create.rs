@@ -6,6 +6,7 @@
 
 use daybook_aggregates::claim::{Action as ClaimAction, Claim, What};
 use daybook_aggregates::sequence::{Action as SequenceAction, Sequence};
+use daybook_aggregates::variant::masters::resolve;
 use daybook_aggregates::variant::sku::{self, SkuPlan};
 use daybook_aggregates::variant::{self, Create, Variant, configuration};
 use daybook_aggregates::{Command, Kind, Refusal};
@@ -15,6 +16,7 @@ use daybook_schemas::sequence::{Advanced, Event as SequenceEvent};
 use daybook_schemas::variant::Lifecycle;
 use daybook_schemas::{Sku, Token, VariantId};
 
+use super::masters::facts;
 use super::refusal;
 use crate::workspace::{Halt, Workspace, stream};
 
@@ -22,13 +24,16 @@ use crate::workspace::{Halt, Workspace, stream};
 const MAX_SKIPPED: u64 = 1_000;
 
 pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, create: &Create) -> Result<(), Halt> {
-    let (_, hash) = configuration(create).map_err(Refusal::from)?;
-    let config = stream::claim(What::Config, &hash);
+    workspace.require([main].into_iter().chain(&facts::first_streams(create)))?;
+    let resolved = resolve(create, &facts::of_creation(workspace, create)?);
     if let Some(existing) = workspace.peek::<Variant>(main)?.existing() {
         // A repeat of what was done changes nothing; anything else is refused.
-        let sku = existing.sku.clone();
-        return variant(workspace, main, create, may_have_become(create, &sku));
+        let (sku, create) = (existing.sku.clone(), resolved.create);
+        return variant(workspace, main, &create, may_have_become(&create, &sku));
     }
+    let create = &resolved.accepted().map_err(Refusal::from)?;
+    let (_, hash) = configuration(create).map_err(Refusal::from)?;
+    let config = stream::claim(What::Config, &hash);
     let owner = create
         .variant_id
         .clone()
@@ -46,7 +51,11 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, create: &Cr
     if let Some((name, number)) = number {
         draw(workspace, name, number)?;
     }
-    variant(workspace, main, create, Some(sku))
+    variant(workspace, main, create, Some(sku))?;
+    match &create.references {
+        Some(references) => facts::count(workspace, references, 1),
+        None => Ok(()),
+    }
 }
 
 fn variant(
@@ -61,40 +70,42 @@ fn variant(
     workspace.decide::<Variant>(main, &command).map(|_| ())
 }
 
+/// The id as owner of a claim.
+pub(super) fn token(id: &VariantId) -> Token {
+    Token::new(id.as_str()).expect("all ids have one alphabet")
+}
+
 /// Takes the claim. One whose owner never came to be, or that an archived owner should have given back, passes on.
-fn claim(
+pub(super) fn claim(
     workspace: &mut Workspace<'_>,
     claim: &StreamId,
     kind: What,
     key: String,
     owner: &VariantId,
 ) -> Result<(), Halt> {
+    let owner = token(owner);
     let present = workspace.peek::<Claim>(claim)?.owner.clone();
     if let Some(present) = present
-        && present != *owner
+        && present != owner
         && is_void(workspace, claim, kind, &present)?
     {
         let released = Released { kind, key: key.clone(), owner: present };
-        let taken = Taken { kind, key, owner: owner.clone() };
+        let taken = Taken { kind, key, owner };
         workspace.note(claim, [ClaimEvent::from(released).into(), ClaimEvent::from(taken).into()]);
         return Ok(());
     }
-    let command = workspace.context.command(ClaimAction::Take { kind, key, owner: owner.clone() });
+    let command = workspace.context.command(ClaimAction::Take { kind, key, owner });
     workspace.decide::<Claim>(claim, &command).map(|_| ())
 }
 
 /// Whether a claim stands without reason. This only comes about where the log writes one stream at a time: elsewhere
 /// claim and variant are one append.
-fn is_void(
-    workspace: &mut Workspace<'_>,
-    claim: &StreamId,
-    kind: What,
-    owner: &VariantId,
-) -> Result<bool, Halt> {
+fn is_void(workspace: &mut Workspace<'_>, claim: &StreamId, kind: What, owner: &Token) -> Result<bool, Halt> {
     if !workspace.context.sequential {
         return Ok(false);
     }
-    let lifecycle = workspace.variant(owner)?.existing().map(|existing| existing.lifecycle);
+    let owner = VariantId::new(owner.as_str()).expect("all ids have one alphabet");
+    let lifecycle = workspace.variant(&owner)?.existing().map(|existing| existing.lifecycle);
     let now = workspace.context.now.as_micros();
     let timeout = i64::try_from(workspace.context.claim_timeout.as_micros()).unwrap_or(i64::MAX);
     Ok(match lifecycle {
@@ -119,10 +130,20 @@ fn may_have_become(create: &Create, has: &Sku) -> Option<Sku> {
     None
 }
 
-fn is_free(workspace: &mut Workspace<'_>, sku: &Sku, owner: &VariantId) -> Result<bool, Halt> {
-    let claim = stream::claim(What::Sku, sku.as_str());
-    match workspace.peek::<Claim>(&claim)?.owner.clone() {
-        Some(present) if present != *owner => is_void(workspace, &claim, What::Sku, &present),
+/// Whether the owner may have the SKU.
+pub(super) fn is_free(workspace: &mut Workspace<'_>, sku: &Sku, owner: &VariantId) -> Result<bool, Halt> {
+    may_take(workspace, &stream::claim(What::Sku, sku.as_str()), What::Sku, owner)
+}
+
+/// Whether the claim is the owner's to take.
+pub(super) fn may_take(
+    workspace: &mut Workspace<'_>,
+    claim: &StreamId,
+    kind: What,
+    owner: &VariantId,
+) -> Result<bool, Halt> {
+    match workspace.peek::<Claim>(claim)?.owner.clone() {
+        Some(present) if present != token(owner) => is_void(workspace, claim, kind, &present),
         Some(_) | None => Ok(true),
     }
 }

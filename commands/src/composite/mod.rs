@@ -3,6 +3,8 @@
 //!
 //! - [`create`]: a variant with the claims on its SKU and configuration
 //! - [`archive`]: a variant out of the catalogue, if its stock is empty; gives the configuration back
+//! - [`govern`]: a variant's steps and edits that look at master data; [`generate`]: variants from the options of a product
+//! - [`masters`]: master data with its claims, tree and usage counts
 //! - [`place`]: an order, and a hold for it on every variant
 //! - [`record`]: an order of the past, from placing to delivery at once
 //! - [`pay`]: an order's holds become sales, or the order is called off and refunded
@@ -11,8 +13,11 @@
 
 pub(crate) mod archive;
 pub(crate) mod create;
+pub(crate) mod generate;
 pub(crate) mod give_back;
+pub(crate) mod govern;
 pub(crate) mod lines;
+pub(crate) mod masters;
 pub(crate) mod pay;
 pub(crate) mod place;
 pub(crate) mod record;

@@ -330,6 +330,12 @@ pub(crate) fn next_deadline(state: &StreamState) -> Option<Timestamp> {
         | StreamState::Credit(_)
         | StreamState::Claim(_)
         | StreamState::Sequence(_)
+        | StreamState::Size(_)
+        | StreamState::Color(_)
+        | StreamState::AttributeType(_)
+        | StreamState::AttributeValue(_)
+        | StreamState::Category(_)
+        | StreamState::Product(_)
         | StreamState::Key(_) => None,
     }
 }

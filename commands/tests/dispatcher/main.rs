@@ -9,6 +9,8 @@
 mod engine;
 mod faults;
 mod keys;
+mod masters;
+mod matrix;
 mod model;
 mod orders;
 mod sequential;
