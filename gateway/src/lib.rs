@@ -17,5 +17,6 @@ pub mod config;
 pub mod http;
 pub mod load;
 pub mod node;
+mod spread;
 
 pub use cli::main;

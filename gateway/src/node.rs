@@ -4,6 +4,7 @@
 //! DATA/log/                 segment log
 //! DATA/projections/         one store a projection and generation, projections.json
 //! DATA/snapshots/           states of long streams, disposable
+//! DATA/spread.checkpoint    how far changes of master data are carried to variants, disposable
 //! DATA/deadlines.checkpoint what the dispatcher knows of deadlines, disposable
 //! ```
 

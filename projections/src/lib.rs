@@ -6,7 +6,7 @@
 //! - [`rows`]: the row store (SQLite files, or PostgreSQL with the feature `postgres`), and [`RowModel`](rows::RowModel), which makes a pure fold a read model
 //! - [`runner`]: one thread a projection: tails the log, decodes, applies, commits with the checkpoint
 //! - [`generations`]: where generations live, which one is live, and the swap from one to the next
-//! - one folder a read model: view and projector, `query.rs`, `tests.rs`: [`catalogue`], [`inventory`], [`orders`], [`audit`],
+//! - one folder a read model: view and projector, `query.rs`, `tests.rs`: [`catalogue`], [`masters`], [`inventory`], [`orders`], [`audit`],
 //!   [`search`], and the analytics [`sales`], [`products`] and [`customers`], which share [`analytics`]
 //! - [`standard`]: all of them as projections
 //!
@@ -22,6 +22,7 @@ pub mod customers;
 mod driver;
 pub mod generations;
 pub mod inventory;
+pub mod masters;
 pub mod model;
 pub mod orders;
 mod position_text;

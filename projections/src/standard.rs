@@ -8,6 +8,7 @@ use crate::catalogue::Catalogue;
 use crate::customers::Customers;
 use crate::generations::{Registry, RowKind};
 use crate::inventory::Inventory;
+use crate::masters::Masters;
 use crate::orders::Orders;
 use crate::products::Products;
 use crate::rows::{RowEngine, SqliteFiles};
@@ -35,6 +36,7 @@ pub fn registry_on(engine: &Arc<dyn RowEngine>) -> Registry {
     };
     Registry::new()
         .with(RowKind::new(|| Catalogue).on(engine))
+        .with(RowKind::new(|| Masters).on(engine))
         .with(RowKind::new(|| Inventory).on(engine))
         .with(RowKind::new(|| Orders).on(engine))
         .with(

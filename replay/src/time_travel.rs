@@ -1,6 +1,9 @@
 //! Time travel: any aggregate as of a revision or a time, folded from its stream.
 
-use daybook_aggregates::{Decider, credit, inventory, order, variant};
+use daybook_aggregates::{
+    Decider, attribute_type, attribute_value, category, color, credit, inventory, order, product, size,
+    variant,
+};
 use daybook_eventlog::{EventLog, ReadError, StreamId};
 use daybook_schemas::{AnyEvent, DecodeError, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -33,7 +36,9 @@ pub struct StateReport {
 /// Why there is no state to show.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("there is no aggregate {0:?}; there are variant, inventory, order and credit")]
+    #[error(
+        "there is no aggregate {0:?}; there are variant, product, inventory, order, credit, size, color, attribute_type, attribute_value and category"
+    )]
     UnknownAggregate(String),
     #[error("an id is 1 to 64 characters of A-Z a-z 0-9 . _ ~ -, got {0:?}")]
     Id(String),
@@ -81,6 +86,42 @@ pub async fn state(
         "credit" => {
             fold::<credit::Credit>(log, aggregate, id, as_of, |e| {
                 if let AnyEvent::Credit(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "product" => {
+            fold::<product::Product>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Product(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "size" => {
+            fold::<size::Size>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Size(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "color" => {
+            fold::<color::Color>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Color(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "attribute_type" => {
+            fold::<attribute_type::AttributeType>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::AttributeType(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "attribute_value" => {
+            fold::<attribute_value::AttributeValue>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::AttributeValue(e) = e { Some(e) } else { None }
+            })
+            .await
+        }
+        "category" => {
+            fold::<category::Category>(log, aggregate, id, as_of, |e| {
+                if let AnyEvent::Category(e) = e { Some(e) } else { None }
             })
             .await
         }

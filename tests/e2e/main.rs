@@ -10,6 +10,7 @@ mod flash_sale;
 mod harness;
 mod import;
 mod kill;
+mod masters;
 mod reconcile;
 mod snapshots;
 mod web;

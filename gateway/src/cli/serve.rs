@@ -14,6 +14,7 @@ use super::{Outcome, print_line};
 use crate::config::Config;
 use crate::http;
 use crate::node::Node;
+use crate::spread;
 
 /// Connections that may wait to be accepted; the system caps it (net.core.somaxconn).
 const BACKLOG: u32 = 16_384;
@@ -80,10 +81,13 @@ async fn run(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Outcome> {
     let address = listener.local_addr().context("the listening address")?;
+    let spread = tokio::spawn(spread::run(&config, Arc::clone(&node), stop.clone()));
     let server = tokio::spawn(http::serve(listener, config, Arc::clone(&node), stop));
     print_line(format_args!("listening on http://{address}"))?;
     tracing::info!(%address, "API under /v1, documentation under /docs, console under /console");
     let served = server.await;
+    // It may wait for a read model; what it has not done it does after the next start.
+    spread.abort();
     node.close().await;
     served.context("the server's task failed")?;
     tracing::info!("stopped; nothing is left undone");

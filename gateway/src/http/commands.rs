@@ -51,7 +51,9 @@ pub(super) async fn command(
 /// Which roles may send a command. Finer rules are the aggregates' own.
 fn permit(principal: &Principal, aggregate: &str, command: &str) -> Result<(), Problem> {
     let roles: &[Role] = match (aggregate, command) {
-        ("variant", _) => &[Role::Merchandiser, Role::Approver, Role::BrandOwner, Role::Operator],
+        ("variant" | "product" | "size" | "color" | "attribute_type" | "attribute_value" | "category", _) => {
+            &[Role::Merchandiser, Role::Approver, Role::BrandOwner, Role::Operator]
+        }
         ("inventory", "reserve" | "confirm" | "release")
         | ("order", "place" | "pay" | "fail-payment" | "cancel" | "request-return") => {
             &[Role::Storefront, Role::Operator]

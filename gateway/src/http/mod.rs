@@ -106,6 +106,7 @@ fn router(app: App) -> Router {
         .route("/v1/audit", get(queries::orders::audit))
         .route("/v1/streams/{stream}", get(events::stream))
         .route("/v1/events", get(events::events))
+        .merge(queries::masters::routes())
         .merge(operations::routes())
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))

@@ -8,6 +8,9 @@ use daybook_projections::catalogue::VariantView;
 use daybook_projections::catalogue::query::VariantDetails;
 use daybook_projections::customers::query::CustomerReport;
 use daybook_projections::inventory::query::InventorySummary;
+use daybook_projections::masters::{
+    AttributeTypeView, AttributeValueView, CategoryView, ColorView, SizeView,
+};
 use daybook_projections::orders::OrderView;
 use daybook_projections::products::query::ProductReport;
 use daybook_projections::sales::query::SalesReport;
@@ -204,6 +207,79 @@ const QUERIES: &[Query] = &[
             MIN_POSITION,
         ],
         answer: |g| page::<VariantView>(g, "variants"),
+    },
+    Query {
+        path: "/v1/sizes",
+        tag: "master data",
+        summary: "Sizes; of a category of goods, smallest first",
+        parameters: &[("category", "The category of goods, such as shoes."), PAGE[0], PAGE[1], MIN_POSITION],
+        answer: |generator| page::<SizeView>(generator, "items"),
+    },
+    Query { path: "/v1/sizes/{id}", tag: "master data", summary: "A size", parameters: &[MIN_POSITION] },
+    Query {
+        path: "/v1/colors",
+        tag: "master data",
+        summary: "Colours",
+        parameters: &[
+            ("family", "The broad colour."),
+            ("slug", "The slug; a previous one leads to its colour too."),
+            PAGE[0],
+            PAGE[1],
+            MIN_POSITION,
+        ],
+        answer: one::<SizeView>,
+        answer: |generator| page::<ColorView>(generator, "items"),
+    },
+    Query { path: "/v1/colors/{id}", tag: "master data", summary: "A colour", parameters: &[MIN_POSITION] },
+    Query {
+        path: "/v1/attribute-types",
+        tag: "master data",
+        summary: "Attribute types",
+        parameters: &[("code", "The code."), PAGE[0], PAGE[1], MIN_POSITION],
+        answer: one::<ColorView>,
+        answer: |generator| page::<AttributeTypeView>(generator, "items"),
+    },
+    Query {
+        path: "/v1/attribute-types/{id}",
+        tag: "master data",
+        summary: "An attribute type",
+        parameters: &[MIN_POSITION],
+        answer: one::<AttributeTypeView>,
+    },
+    Query {
+        path: "/v1/attribute-values",
+        tag: "master data",
+        summary: "Attribute values",
+        parameters: &[("type", "The code of the type."), PAGE[0], PAGE[1], MIN_POSITION],
+        answer: |generator| page::<AttributeValueView>(generator, "items"),
+    },
+    Query {
+        path: "/v1/attribute-values/{id}",
+        tag: "master data",
+        summary: "An attribute value",
+        parameters: &[MIN_POSITION],
+        answer: one::<AttributeValueView>,
+    },
+    Query {
+        path: "/v1/categories",
+        tag: "master data",
+        summary: "Categories",
+        parameters: &[
+            ("parent", "Right below this category."),
+            ("below", "Everything below this path, such as apparel/shirts."),
+            ("slug", "The slug; a previous one leads to its category too."),
+            PAGE[0],
+            PAGE[1],
+            MIN_POSITION,
+        ],
+        answer: |generator| page::<CategoryView>(generator, "items"),
+    },
+    Query {
+        path: "/v1/categories/{id}",
+        tag: "master data",
+        summary: "A category",
+        parameters: &[MIN_POSITION],
+        answer: one::<CategoryView>,
     },
     Query {
         path: "/v1/search",

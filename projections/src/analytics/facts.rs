@@ -142,6 +142,12 @@ pub(crate) fn movement(
         | AnyEvent::Claim(_)
         | AnyEvent::Sequence(_)
         | AnyEvent::Idempotency(_)
+        | AnyEvent::Size(_)
+        | AnyEvent::Color(_)
+        | AnyEvent::AttributeType(_)
+        | AnyEvent::AttributeValue(_)
+        | AnyEvent::Category(_)
+        | AnyEvent::Product(_)
         | AnyEvent::Operations(_) => return Ok(None),
     };
     let recorded = &event.recorded;

@@ -9,8 +9,8 @@ mod tests;
 
 use daybook_eventlog::{Position, RecordedEvent};
 use daybook_schemas::variant::{
-    AttributeSnapshot, Created, DetailsChanged, Event, Lifecycle, LockScope, Locked, PriceChanged,
-    PriceScheduled,
+    AttributeRefreshed, AttributeSnapshot, Created, DetailsChanged, Event, Lifecycle, LockScope, Locked,
+    PriceChanged, PriceScheduled,
 };
 use daybook_schemas::{AnyEvent, Label, ProductId, ScheduleId, Sku, Text, Timestamp, Token, VariantId};
 use schemars::JsonSchema;
@@ -225,6 +225,14 @@ impl VariantView {
     }
 }
 
+fn refresh(attributes: &mut [AttributeSnapshot], event: &AttributeRefreshed) {
+    for attribute in attributes.iter_mut().filter(|own| own.value_id == event.value_id) {
+        attribute.display = event.display.clone();
+        attribute.hex.clone_from(&event.hex);
+        attribute.rank = event.rank;
+    }
+}
+
 fn set(field: &mut Label, value: Option<&Label>) {
     if let Some(value) = value {
         *field = value.clone();
@@ -266,6 +274,8 @@ fn fold(
         Event::Cleared(_) => view.enter(Lifecycle::Clearance),
         Event::Discontinued(_) => view.enter(Lifecycle::Discontinued),
         Event::Archived(_) => view.enter(Lifecycle::Archived),
+        Event::ReferencesBound(_) => {}
+        Event::AttributeRefreshed(event) => refresh(&mut view.attributes, event),
     }
     view.updated_at = Timestamp::from_micros(recorded.recorded_at);
     view.revision = recorded.revision;

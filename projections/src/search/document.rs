@@ -88,6 +88,12 @@ impl<'e> Said<'e> {
             | AnyEvent::Claim(_)
             | AnyEvent::Sequence(_)
             | AnyEvent::Idempotency(_)
+            | AnyEvent::Size(_)
+            | AnyEvent::Color(_)
+            | AnyEvent::AttributeType(_)
+            | AnyEvent::AttributeValue(_)
+            | AnyEvent::Category(_)
+            | AnyEvent::Product(_)
             | AnyEvent::Operations(_) => Self::Nothing,
         }
     }
@@ -169,7 +175,15 @@ fn apply(listing: &mut Listing, event: &VariantEvent) -> Found {
         | VariantEvent::PriceScheduled(_)
         | VariantEvent::PriceScheduleCancelled(_)
         | VariantEvent::Locked(_)
-        | VariantEvent::Unlocked(_) => {}
+        | VariantEvent::Unlocked(_)
+        | VariantEvent::ReferencesBound(_) => {}
+        VariantEvent::AttributeRefreshed(changed) => {
+            for own in listing.attributes.iter_mut().filter(|own| own.value_id == changed.value_id) {
+                own.display = changed.display.clone();
+                own.hex.clone_from(&changed.hex);
+                own.rank = changed.rank;
+            }
+        }
         VariantEvent::PriceChanged(changed) => {
             let price = PriceView::from(changed.price);
             listing.discount_percent = discount_percent(&price);

@@ -2,6 +2,7 @@
 
 pub(super) mod analytics;
 pub(super) mod catalogue;
+pub(super) mod masters;
 pub(super) mod orders;
 
 use std::sync::Arc;
