@@ -13,7 +13,7 @@ mod views;
 
 use daybook_eventlog::RecordedEvent;
 use daybook_schemas::variant::{Event as VariantEvent, ReferencesBound};
-use daybook_schemas::{AnyEvent, attribute_type, attribute_value, category, color, size};
+use daybook_schemas::{AnyEvent, Slug, attribute_type, attribute_value, category, color, size};
 
 use crate::model::{ProjectError, Projected};
 use crate::rows::{Projector, Rows, StoreSpec, TableSpec};
@@ -67,25 +67,33 @@ impl Projector for Masters {
             AnyEvent::Size(event) => fold::<SizeView>(event, recorded, rows),
             AnyEvent::Color(event) => {
                 fold::<ColorView>(event, recorded, rows)?;
-                let slug = match event {
-                    color::Event::Created(event) => Some(&event.slug),
-                    color::Event::SlugChanged(event) => Some(&event.slug),
-                    _ => None,
-                };
-                lead(slug.map(|slug| slug.as_str()), color::Event::AGGREGATE, recorded, rows)
+                if let color::Event::Created(color::Created { slug, .. })
+                | color::Event::SlugChanged(color::SlugChanged { slug, .. }) = event
+                {
+                    lead(slug, color::Event::AGGREGATE, recorded, rows)?;
+                }
+                Ok(())
             }
             AnyEvent::AttributeType(event) => fold::<AttributeTypeView>(event, recorded, rows),
             AnyEvent::AttributeValue(event) => fold::<AttributeValueView>(event, recorded, rows),
             AnyEvent::Category(event) => {
                 fold::<CategoryView>(event, recorded, rows)?;
-                let slug = match event {
-                    category::Event::Created(event) => Some(&event.slug),
-                    category::Event::SlugChanged(event) => Some(&event.slug),
-                    _ => None,
-                };
-                lead(slug.map(|slug| slug.as_str()), category::Event::AGGREGATE, recorded, rows)
+                if let category::Event::Created(category::Created { slug, .. })
+                | category::Event::SlugChanged(category::SlugChanged { slug, .. }) = event
+                {
+                    lead(slug, category::Event::AGGREGATE, recorded, rows)?;
+                }
+                Ok(())
             }
-            _ => Ok(()),
+            AnyEvent::Variant(_)
+            | AnyEvent::Product(_)
+            | AnyEvent::Inventory(_)
+            | AnyEvent::Order(_)
+            | AnyEvent::Credit(_)
+            | AnyEvent::Claim(_)
+            | AnyEvent::Sequence(_)
+            | AnyEvent::Idempotency(_)
+            | AnyEvent::Operations(_) => Ok(()),
         }
     }
 
@@ -121,12 +129,11 @@ fn pass<V: Record>(event: &RecordedEvent, rows: &mut Rows<'_>) -> Result<(), Pro
 
 /// The slug leads to the record from now on.
 fn lead(
-    slug: Option<&str>,
+    slug: &Slug,
     aggregate: &str,
     recorded: &RecordedEvent,
     rows: &mut Rows<'_>,
 ) -> Result<(), ProjectError> {
-    let Some(slug) = slug else { return Ok(()) };
     let prefix = format!("{aggregate}-");
     let id = streams::key(recorded, &prefix)?.to_owned();
     rows.put(&format!("{aggregate}/{slug}"), Some(SlugView { id }))?;
