@@ -146,7 +146,7 @@ pub(super) enum Log {
 
 #[derive(Debug, Args)]
 pub(super) struct State {
-    /// variant, product, inventory, order, credit, size, color, attribute_type, attribute_value or category
+    /// such as variant, inventory, order or color
     pub(super) aggregate: String,
     /// Id of the aggregate
     pub(super) id: String,
