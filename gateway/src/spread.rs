@@ -20,7 +20,7 @@ use crate::node::Node;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Works until `stop` turns true.
-pub fn run(
+pub(crate) fn run(
     config: &Config,
     node: Arc<Node>,
     stop: watch::Receiver<bool>,

@@ -10,6 +10,7 @@ use crate::{Label, Text, Timestamp, Token};
 /// The lifecycle of master data, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "MasterLifecycle")]
 pub enum Lifecycle {
     Draft,
     PendingApproval,
@@ -40,6 +41,7 @@ impl Lifecycle {
 /// What a lock on master data refuses to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "MasterLockScope")]
 pub enum LockScope {
     /// Names, values, rules, place in a tree.
     Details,

@@ -45,7 +45,7 @@ async fn state_log_and_projections_at_rest() {
     let then = run(folder.path(), &["state", "inventory", "v", "--at", "2001-01-01T00:00:00Z"]);
     assert_eq!(then.status.code(), Some(1));
     let projections = run_json(folder.path(), &["projections", "list"]);
-    assert_eq!(projections["projections"].as_array().unwrap().len(), 8);
+    assert_eq!(projections["projections"].as_array().unwrap().len(), 9);
 }
 
 #[test]

@@ -3,7 +3,6 @@ use serde_json::{Value, json};
 
 use super::query;
 use super::*;
-use crate::model::ReadModel;
 use crate::testing::World;
 
 fn event(wire_name: &str, data: &Value) -> AnyEvent {
