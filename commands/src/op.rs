@@ -12,7 +12,7 @@ use crate::composite::generate::Generate;
 use crate::composite::masters::MasterOp;
 use crate::composite::place::PlaceOrder;
 use crate::composite::record::{RecordBody, RecordOrder};
-use crate::composite::{archive, create, generate, give_back, govern, pay, place, record};
+use crate::composite::{archive, check, create, generate, give_back, govern, pay, place, record};
 use crate::encode::metadata;
 use crate::engine::task::Task;
 use crate::error::CommandError;
@@ -27,6 +27,7 @@ pub(crate) enum Op {
     Order(Command<order::Action>),
     Credit(Command<credit::Action>),
     CreateVariant(Box<variant::Create>),
+    CheckVariant(VariantId, Box<variant::Create>),
     ArchiveVariant(variant::Archive),
     /// A step or edit of a variant that looks at master data.
     GovernVariant(Command<variant::Action>),
@@ -49,8 +50,15 @@ pub fn specs() -> Vec<(&'static str, CommandSpec)> {
         schema: || schemars::schema_for!(RecordBody),
         internal: false,
     };
+    let check = CommandSpec {
+        name: "check",
+        summary: "Tells everything that speaks against creating the variant; creates nothing.",
+        schema: || schemars::schema_for!(variant::Create),
+        internal: false,
+    };
     let of = |aggregate, specs: Vec<CommandSpec>| specs.into_iter().map(move |spec| (aggregate, spec));
     of("variant", variant::Action::specs())
+        .chain(of("variant", vec![check]))
         .chain(of("inventory", inventory::Action::specs()))
         .chain(of("order", order::Action::specs()))
         .chain(of("order", vec![record]))
@@ -91,6 +99,11 @@ impl Op {
             }};
         }
         Ok(match aggregate {
+            "variant" if name == "check" => {
+                let create: variant::Create = serde_json::from_slice(body).map_err(invalid)?;
+                let id = VariantId::new(id.as_str()).expect("all ids have one alphabet");
+                Self::CheckVariant(id, Box::new(create))
+            }
             "variant" => Self::of_variant(id, parse!(variant), principal),
             "inventory" => Self::Inventory(parse!(inventory)),
             "order" => match name {
@@ -197,6 +210,7 @@ impl Op {
                 workspace.decide::<credit::Credit>(main, command)?;
             }
             Self::CreateVariant(create) => create::decide(workspace, main, create)?,
+            Self::CheckVariant(id, create) => check::decide(workspace, main, id, create)?,
             Self::ArchiveVariant(archive) => archive::decide(workspace, main, archive)?,
             Self::GovernVariant(command) => govern::decide(workspace, main, command)?,
             Self::Master(op) => op.decide(workspace, main)?,

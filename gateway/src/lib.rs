@@ -17,6 +17,7 @@ pub mod config;
 pub mod http;
 pub mod load;
 pub mod node;
+mod reconciled;
 mod spread;
 
 pub use cli::main;

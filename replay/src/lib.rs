@@ -8,6 +8,7 @@
 //! - [`drift`]: damage on purpose, for drills
 //! - [`digest`]: read models in a few hexadecimal digits, to compare them across engines and logs
 //! - [`reconcile`]: diffs projections against the log, and repairs
+//! - [`integrity`]: whether those who refer to each other agree
 //! - [`rebuild`]: new generations
 //! - [`operations`]: events that operators' work leaves
 //! - `paused`: work on a projection that stands still
@@ -17,6 +18,7 @@
 pub mod digest;
 pub mod drift;
 pub mod import;
+pub mod integrity;
 pub mod operations;
 mod paused;
 pub mod rebuild;

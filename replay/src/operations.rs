@@ -70,17 +70,18 @@ pub async fn record(
 /// Puts the report of an import on record, once for each file.
 pub async fn record_import(
     log: &Arc<dyn EventLog>,
-    report: &crate::import::online_retail::Report,
+    source: &str,
+    file_sha256: &str,
+    report: &impl serde::Serialize,
 ) -> Result<Position, RecordError> {
     let mut stored = serde_json::to_value(report).expect("a report serializes");
     // How often the import was interrupted is no fact about the file.
     if let Some(fields) = stored.as_object_mut() {
         fields.remove("replayed");
+        fields.remove("resumed_after");
     }
-    let event = ImportCompleted {
-        source: report.source.clone(),
-        file_sha256: report.file_sha256.clone(),
-        report: stored,
-    };
-    record(log, &format!("import-{}", report.source), &report.file_sha256, &event.into()).await
+    let (source, file_sha256) = (source.to_owned(), file_sha256.to_owned());
+    let name = format!("import-{source}");
+    let event = ImportCompleted { source, file_sha256: file_sha256.clone(), report: stored };
+    record(log, &name, &file_sha256, &event.into()).await
 }

@@ -4,6 +4,7 @@
 
 mod admission;
 mod bad_input;
+mod bulk;
 mod cli;
 mod commerce;
 mod flash_sale;
@@ -11,6 +12,7 @@ mod harness;
 mod import;
 mod kill;
 mod masters;
+mod races;
 mod reconcile;
 mod snapshots;
 mod web;

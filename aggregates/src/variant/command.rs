@@ -1,7 +1,7 @@
 //! What can be asked of a variant.
 
 use daybook_schemas::money::parse_decimal;
-use daybook_schemas::variant::{HexColor, LockScope, Price, PriceType, ReferencesBound};
+use daybook_schemas::variant::{HexColor, Lifecycle, LockScope, Price, PriceType, ReferencesBound};
 use daybook_schemas::{
     Currency, Invalid, Label, Money, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId, VariantId,
 };
@@ -127,7 +127,7 @@ impl Default for SkuStrategy {
     }
 }
 
-/// Creates a variant in state draft.
+/// Creates a variant, in state draft unless another one is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
@@ -156,6 +156,10 @@ pub struct Create {
     /// When it came to be, for imported histories; now unless given. Not in the future.
     #[serde(default)]
     pub created_at: Option<Timestamp>,
+    /// The state to bring it to at once, `draft` unless given and `discontinued` at most: by every step of the lifecycle on the
+    /// way, each with its roles and rules.
+    #[serde(default)]
+    pub lifecycle: Option<Lifecycle>,
     /// A fact: the id in the route; the command's fresh id unless given.
     #[serde(skip)]
     pub variant_id: Option<VariantId>,
@@ -289,7 +293,7 @@ pub struct StockFacts {
 actions! {
     /// What can be asked of a variant.
     routed {
-        "create": Create(Box<Create>), "Creates a variant in state draft.";
+        "create": Create(Box<Create>), "Creates a variant, in state draft unless another one is asked for.";
         "change-price": ChangePrice(ChangePrice), "Changes the price, now or at a time to come.";
         "cancel-price-schedule": CancelPriceSchedule(CancelPriceSchedule), "Takes a scheduled price back.";
         "change-details": ChangeDetails(ChangeDetails), "Changes name, brand, category, group or description.";

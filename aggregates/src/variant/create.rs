@@ -1,15 +1,17 @@
 //! The creation of a variant: its configuration, its SKU.
 
 use daybook_schemas::configuration;
-use daybook_schemas::variant::{AttributeSnapshot, Created, Event, Price};
-use daybook_schemas::{Invalid, Label, Sku, Token, ValueId, VariantId};
+use daybook_schemas::variant::{AttributeSnapshot, Created, Event, Lifecycle, Price};
+use daybook_schemas::{Invalid, Label, ProductId, Sku, Token, ValueId, VariantId};
 use sha2::{Digest, Sha256};
 
 use super::sku::{self, SkuPlan};
 use super::{
-    Command, Create, Existing, MAX_ATTRIBUTES, MAX_SEGMENTS, NewAttribute, NewPrice, Rejection, SkuStrategy,
-    Variant,
+    Command, Create, Existing, LIFECYCLE, MAX_ATTRIBUTES, MAX_SEGMENTS, NewAttribute, NewPrice, Rejection,
+    SkuStrategy, StepName, Variant,
 };
+use crate::Roles;
+use crate::lifecycle::Rule;
 
 /// The attributes as they will be stored, sorted by type, then value id, without repetition; and the hash over them.
 ///
@@ -74,6 +76,50 @@ pub fn value_id(kind: &Token, value: &Label) -> Result<ValueId, Invalid> {
     ValueId::new(format!("{}-{}", short.trim_matches('-'), &digest[..8]))
 }
 
+/// The id of a variant that was given none: the product's, shortened if need be, and 20 hexadecimal digits of the configuration hash.
+#[must_use]
+pub fn derived_id(product_id: &ProductId, hash: &str) -> VariantId {
+    let product: String = product_id.as_str().chars().take(43).collect();
+    VariantId::new(format!("{product}-{}", &hash[..20])).expect("at most 64 characters of the id alphabet")
+}
+
+/// Everything that speaks against a creation and shows without a look at anything else: roles, price, segments, and the state asked for.
+#[must_use]
+pub fn objections(create: &Create, roles: Roles) -> Vec<Rejection> {
+    let price = create.price.as_ref().map(checked).transpose();
+    let priced = create.price.is_some();
+    let wanted = create.lifecycle.unwrap_or(Lifecycle::Draft);
+    [
+        LIFECYCLE.create(roles).err().map(Rejection::from),
+        segments(&create.channels).err(),
+        segments(&create.regions).err(),
+        price.err(),
+        rise(wanted, priced, roles).err(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The steps from draft to a state. That category and values are live was looked up for the creation already.
+fn rise(wanted: Lifecycle, priced: bool, roles: Roles) -> Result<Vec<Event>, Rejection> {
+    const WAY: [StepName; 5] =
+        [StepName::Submit, StepName::Approve, StepName::Mature, StepName::Clear, StepName::Discontinue];
+    let (mut state, mut events) = (LIFECYCLE.initial, Vec::new());
+    for step in WAY {
+        if state == wanted {
+            break;
+        }
+        let Some(row) = LIFECYCLE.step(state, step.as_str(), roles)? else { break };
+        if row.rules.contains(&Rule::Priced) && !priced {
+            return Err(Rejection::NoPrice);
+        }
+        events.push(step.event(state, None));
+        state = row.to;
+    }
+    if state == wanted { Ok(events) } else { Err(Rejection::NotOnTheWay(wanted)) }
+}
+
 /// A price that keeps the rules.
 pub(super) fn checked(new: &NewPrice) -> Result<Price, Rejection> {
     let price = new.price()?;
@@ -127,8 +173,10 @@ impl Variant {
         };
         match self {
             Self::Absent => {
+                let wanted = create.lifecycle.unwrap_or(Lifecycle::Draft);
+                let steps = rise(wanted, created.price.is_some(), command.roles)?;
                 let bound = create.references.as_deref().cloned().map(Event::from);
-                Ok(std::iter::once(created.into()).chain(bound).collect())
+                Ok(std::iter::once(created.into()).chain(bound).chain(steps).collect())
             }
             Self::Existing(existing) if repeats(existing, &created) => Ok(Vec::new()),
             Self::Existing(_) => Err(Rejection::Exists),

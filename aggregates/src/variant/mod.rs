@@ -35,7 +35,7 @@ pub use command::{
     Action, ApplyDuePrices, Archive, CancelPriceSchedule, ChangeDetails, ChangePrice, ChangeSegmentation,
     Create, Lock, NewAttribute, NewPrice, NewValue, RefreshAttribute, SkuStrategy, Step, StockFacts, Unlock,
 };
-pub use create::{configuration, value_id};
+pub use create::{configuration, derived_id, objections, value_id};
 pub use daybook_schemas::variant::Event;
 pub use lifecycle::{LIFECYCLE, StepName, TRANSITIONS};
 pub use rejection::Rejection;

@@ -1,6 +1,6 @@
 //! Why a variant refuses a command.
 
-use daybook_schemas::variant::LockScope;
+use daybook_schemas::variant::{Lifecycle, LockScope};
 use daybook_schemas::{Invalid, Label, MoneyError, ScheduleId, Text, Timestamp, Token, ValueId};
 
 use super::{MAX_ATTRIBUTES, MAX_SCHEDULES, MAX_SEGMENTS};
@@ -30,6 +30,8 @@ pub enum Rejection {
     Outside { what: &'static str, name: String, source_of: String },
     #[error("a variant is activated with a price only: change-price first")]
     NoPrice,
+    #[error("a variant is not created in state {}", .0.as_str())]
+    NotOnTheWay(Lifecycle),
     #[error(
         "{on_hand} units are on hand and {reserved} are held: a variant is archived with empty stock only"
     )]
@@ -123,9 +125,11 @@ impl Reject for Rejection {
             | Self::SkuNeedsSequence(_)
             | Self::SkuTemplate(_)
             | Self::AmbiguousValue(_) => "unprocessable",
-            Self::NothingToLock | Self::TooManyAttributes | Self::TooManySegments | Self::Invalid(_) => {
-                "invalid_request"
-            }
+            Self::NothingToLock
+            | Self::NotOnTheWay(_)
+            | Self::TooManyAttributes
+            | Self::TooManySegments
+            | Self::Invalid(_) => "invalid_request",
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, create: &Cr
     }
 }
 
-fn variant(
+pub(super) fn variant(
     workspace: &mut Workspace<'_>,
     main: &StreamId,
     create: &Create,
@@ -115,7 +115,7 @@ fn is_void(workspace: &mut Workspace<'_>, claim: &StreamId, kind: What, owner: &
 }
 
 /// The SKU that the variant has, if the strategy may have led to it: then the command may be a repeat.
-fn may_have_become(create: &Create, has: &Sku) -> Option<Sku> {
+pub(super) fn may_have_become(create: &Create, has: &Sku) -> Option<Sku> {
     let mut candidate = match sku::plan(create) {
         Ok(SkuPlan::Fixed(sku)) => Some(sku),
         Ok(SkuPlan::NeedsSequence(_)) => return Some(has.clone()),
@@ -150,7 +150,7 @@ pub(super) fn may_take(
 
 /// The planned SKU; where an automatic one is taken, the next longer one that is not. A taken one that is not
 /// automatic comes back as it is: its claim refuses it.
-fn free_or_longer(
+pub(super) fn free_or_longer(
     workspace: &mut Workspace<'_>,
     create: &Create,
     planned: Sku,
@@ -167,7 +167,7 @@ fn free_or_longer(
 }
 
 /// The first number of the sequence whose SKU is free.
-fn numbered(
+pub(super) fn numbered(
     workspace: &mut Workspace<'_>,
     create: &Create,
     name: &Token,

@@ -11,7 +11,9 @@ use daybook_aggregates::product::{
 use daybook_aggregates::sequence::Sequence;
 use daybook_aggregates::variant::masters::{Looked, MasterFacts, resolve};
 use daybook_aggregates::variant::sku::{self, SkuPlan};
-use daybook_aggregates::variant::{self, Create, NewAttribute, SkuStrategy, Variant, configuration};
+use daybook_aggregates::variant::{
+    self, Create, NewAttribute, SkuStrategy, Variant, configuration, derived_id,
+};
 use daybook_aggregates::{Kind, Refusal};
 use daybook_eventlog::StreamId;
 use daybook_schemas::product::{Generated, LeftOut};
@@ -52,6 +54,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Gen
     let mut reasons = Told::default();
     let items = items(workspace, asked, &combinations, &mut reasons)?;
     workspace.require(&streams(&items)?)?;
+    let numbered = numbered(workspace, &items)?;
+    workspace.require(&numbered)?;
     let mut plan = Plan::default();
     for item in items {
         let signature = item.signature.clone();
@@ -178,7 +182,7 @@ fn items(
             reasons.collect::<()>(Err(twice.into()), &signature)?;
             continue;
         }
-        let id = id_of(product_id, &hash);
+        let id = derived_id(product_id, &hash);
         create.variant_id = Some(id.clone());
         items.push(Item { id, create, hash, signature });
     }
@@ -199,6 +203,7 @@ fn base(product_id: &ProductId, body: &GenerateVariants) -> Create {
         regions: body.regions.clone(),
         description: body.description.clone(),
         created_at: None,
+        lifecycle: None,
         variant_id: None,
         resolved_sku: None,
         references: None,
@@ -207,12 +212,6 @@ fn base(product_id: &ProductId, body: &GenerateVariants) -> Create {
 
 fn signature(create: &Create) -> String {
     canonical::signature(create.attributes.iter().map(|own| (own.kind.as_str(), own.value.as_str())))
-}
-
-/// The id of a generated variant: the product's, shortened if need be, and 20 hexadecimal digits of the configuration hash.
-fn id_of(product_id: &ProductId, hash: &str) -> VariantId {
-    let product: String = product_id.as_str().chars().take(43).collect();
-    VariantId::new(format!("{product}-{}", &hash[..20])).expect("at most 64 characters of the id alphabet")
 }
 
 /// What every value of the options was found to be, looked up once.
@@ -271,6 +270,24 @@ fn streams(items: &[Item]) -> Result<Vec<StreamId>, Halt> {
     streams.sort_unstable();
     streams.dedup();
     Ok(streams)
+}
+
+/// The claims on SKUs with a number, if each item draws the next one: one read for all, and one more for each that was taken by hand.
+fn numbered(workspace: &mut Workspace<'_>, items: &[Item]) -> Result<Vec<StreamId>, Halt> {
+    let mut last: HashMap<Token, u64> = HashMap::new();
+    let mut claims = Vec::new();
+    for item in items {
+        if let SkuPlan::NeedsSequence(name) = sku::plan(&item.create).map_err(Refusal::from)? {
+            let drawn = workspace.peek::<Sequence>(&stream::sequence(name.as_str()))?.last;
+            let number = last.entry(name).or_insert(drawn);
+            *number = number.saturating_add(1);
+            // One that can't be made is refused when its turn comes, with its reason.
+            if let Ok(sku) = sku::with_number(&item.create, *number) {
+                claims.push(stream::claim(What::Sku, sku.as_str()));
+            }
+        }
+    }
+    Ok(claims)
 }
 
 /// What is to be written.

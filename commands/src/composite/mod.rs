@@ -2,6 +2,7 @@
 //! to the log in one append, so they stand together or not at all.
 //!
 //! - [`create`]: a variant with the claims on its SKU and configuration
+//! - [`check`]: what speaks against creating a variant
 //! - [`archive`]: a variant out of the catalogue, if its stock is empty; gives the configuration back
 //! - [`govern`]: a variant's steps and edits that look at master data; [`generate`]: variants from the options of a product
 //! - [`masters`]: master data with its claims, tree and usage counts
@@ -12,6 +13,7 @@
 //! - [`lines`]: snapshots of variants for the lines of an order
 
 pub(crate) mod archive;
+pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod generate;
 pub(crate) mod give_back;

@@ -6,6 +6,7 @@
     reason = "a test stops at the first thing that goes wrong"
 )]
 
+mod bulk;
 mod engine;
 mod faults;
 mod keys;
@@ -13,6 +14,7 @@ mod masters;
 mod matrix;
 mod model;
 mod orders;
+mod races;
 mod sequential;
 mod support;
 mod timers;

@@ -54,6 +54,12 @@ pub(super) enum Command {
     /// Bring a foreign history in through the command path
     #[command(subcommand)]
     Import(Import),
+    /// Write out what `import` takes
+    #[command(subcommand)]
+    Export(Export),
+    /// Make up data for load tests
+    #[command(subcommand)]
+    Generate(Generate),
     /// Look at the event log
     #[command(subcommand)]
     Log(Log),
@@ -96,6 +102,49 @@ pub(super) enum Import {
     OnlineRetail {
         /// The file
         file: PathBuf,
+    },
+    /// Variants: NDJSON (a `variant/create` command a line) or CSV, plain, gzip or zstd
+    ///
+    /// CSV has a header with the columns product_id, name, brand, category, and any of: id, product_group, description, lifecycle, sku,
+    /// sku_template, price, currency, compare_at, channels, regions (names with a | between them), attr.TYPE, attr.TYPE.id,
+    /// attr.TYPE.display, attr.TYPE.hex, attr.TYPE.rank. An import that was broken off goes on where it was; a row that was
+    /// imported before changes nothing.
+    #[command(verbatim_doc_comment)]
+    Variants {
+        /// The file; - for standard input
+        file: PathBuf,
+        /// Where refused rows go, with every reason [default: FILE.errors.ndjson]
+        #[arg(long, value_name = "FILE")]
+        errors: Option<PathBuf>,
+        /// Check every row, write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Export {
+    /// Every variant that is not archived, as `import variants` takes it
+    Variants {
+        /// Where to; .gz and .zst compress [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Generate {
+    /// Plausible variants: garments in colours and sizes, the same for the same seed
+    Variants {
+        /// How many
+        #[arg(long)]
+        count: u64,
+        /// Which
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Where to; .gz and .zst compress [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 

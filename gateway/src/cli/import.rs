@@ -8,7 +8,7 @@ use daybook_replay::import::online_retail;
 
 use super::args::{Format, Global, Import};
 use super::progress::Progress;
-use super::{Outcome, print_json, print_line};
+use super::{Outcome, bulk, print_json, print_line};
 use crate::config::Config;
 use crate::node::Node;
 
@@ -21,6 +21,9 @@ pub(super) async fn run(global: &Global, mut config: Config, import: Import) -> 
         bail!("imports work on a data folder at rest; stop the server, or send NDJSON to POST /v1/commands");
     }
     match import {
+        Import::Variants { file, errors, dry_run } => {
+            bulk::import(global, &config, &file, errors, dry_run).await
+        }
         Import::OnlineRetail { file } => {
             let input = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
             let node = Node::open(&config).await?;

@@ -1,6 +1,7 @@
 //! Arguments in, results and exit status out. Exit status: 0 done, 1 failed, 2 usage, 3 drift or verification failure.
 
 mod args;
+mod bulk;
 mod import;
 mod lifecycle;
 mod load;
@@ -63,6 +64,8 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Serve(serve) => serve::serve(load(&global, serve.listen)?).await,
         Command::Demo(serve) => serve::demo(load(&global, serve.listen)?).await,
         Command::Import(import) => import::run(&global, load(&global, None)?, import).await,
+        Command::Export(export) => bulk::export(&global, load(&global, None)?, export).await,
+        Command::Generate(generate) => bulk::generate(generate),
         Command::Log(log) => log::run(&global, load(&global, None)?, log).await,
         Command::State(state) => log::state(&global, load(&global, None)?, state).await,
         Command::Projections(command) => operate::projections(&global, load(&global, None)?, command).await,

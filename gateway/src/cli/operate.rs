@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use daybook_eventlog::{EventLog, ReadError, SegmentLog};
+use daybook_replay::integrity::Integrity;
 use daybook_replay::{rebuild, reconcile, verify};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::load::client::{Connection, address_of, request};
 use crate::node::Node;
+use crate::reconciled::Reconciled;
 
 /// Asks a running server.
 pub(super) async fn ask(
@@ -70,7 +72,7 @@ async fn at_rest<T>(
 
 /// `daybook reconcile`.
 pub(super) async fn reconcile(global: &Global, config: Config, args: Reconcile) -> anyhow::Result<Outcome> {
-    let report: reconcile::Report = match &global.server {
+    let report: Reconciled = match &global.server {
         Some(url) => {
             let body = json!({"names": args.names, "repair": args.repair});
             ask_for(global, url, "POST", "/v1/operations/reconcile", Some(&body)).await?
@@ -82,7 +84,7 @@ pub(super) async fn reconcile(global: &Global, config: Config, args: Reconcile) 
                 let report =
                     reconcile::reconcile(node.projections(), &args.names, args.repair, &mut progress).await;
                 bar.finish();
-                Ok(report?)
+                Ok(Reconciled::with_integrity(node, report?, &args.names, args.repair).await?)
             })
             .await?
         }
@@ -90,9 +92,12 @@ pub(super) async fn reconcile(global: &Global, config: Config, args: Reconcile) 
     if global.format == Format::Json {
         print_json(&report)?;
     } else {
-        print_reconcile(&report)?;
+        print_reconcile(&report.drift)?;
+        if let Some(integrity) = &report.integrity {
+            print_integrity(integrity)?;
+        }
     }
-    Ok(if report.clean { Outcome::Done } else { Outcome::Found })
+    Ok(if report.drift.clean { Outcome::Done } else { Outcome::Found })
 }
 
 fn print_reconcile(report: &reconcile::Report) -> anyhow::Result<()> {
@@ -120,6 +125,30 @@ fn print_reconcile(report: &reconcile::Report) -> anyhow::Result<()> {
         if projection.more_drift > 0 {
             print_line(format_args!("  … and {} more", projection.more_drift))?;
         }
+    }
+    Ok(())
+}
+
+fn print_integrity(integrity: &Integrity) -> anyhow::Result<()> {
+    let verdict = match integrity.findings.len() as u64 + integrity.more {
+        0 => "clean".to_owned(),
+        found => format!("{found} findings, {} repaired", integrity.repaired),
+    };
+    print_line(format_args!(
+        "{:<12} {:>24} variants and records: {verdict}",
+        "references", integrity.checked
+    ))?;
+    for finding in &integrity.findings {
+        let kind = serde_json::to_value(finding.kind)?;
+        let kind = kind.as_str().unwrap_or("finding").to_owned();
+        let repaired = if finding.repaired { ", repaired" } else { "" };
+        print_line(format_args!(
+            "  {kind} {}: expected {}, found {}{repaired}",
+            finding.key, finding.expected, finding.actual
+        ))?;
+    }
+    if integrity.more > 0 {
+        print_line(format_args!("  … and {} more", integrity.more))?;
     }
     Ok(())
 }

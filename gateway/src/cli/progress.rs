@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     what: String,
+    began: Instant,
     last_line: Instant,
 }
 
@@ -25,7 +26,7 @@ impl Progress {
             let style = ProgressStyle::with_template(&style).expect("a constant template");
             ProgressBar::new(0).with_style(style)
         });
-        Self { bar, what: what.to_owned(), last_line: Instant::now() }
+        Self { bar, what: what.to_owned(), began: Instant::now(), last_line: Instant::now() }
     }
 
     /// `done` of `total` are done.
@@ -41,6 +42,42 @@ impl Progress {
             }
             None => {}
         }
+    }
+
+    /// So many rows are done; `share` of the file is read, from 0 to 1, where that is known.
+    pub(super) fn rows(&mut self, rows: u64, share: Option<f64>) {
+        if let (Some(share), Some(_)) = (share.filter(|share| *share > 0.0), &self.bar) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
+            let total = (rows as f64 / share) as u64;
+            return self.update(rows, total.max(rows));
+        }
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(rows);
+                bar.set_position(rows);
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                let rate = self.rate(rows);
+                match share.filter(|share| *share > 0.0) {
+                    Some(share) => {
+                        let left = self.began.elapsed().mul_f64(((1.0 - share) / share).max(0.0));
+                        let (percent, left) = (share * 100.0, left.as_secs());
+                        eprintln!(
+                            "{}: {rows} rows, {percent:.1} %, {rate:.0} rows/s, {left} s left",
+                            self.what
+                        );
+                    }
+                    None => eprintln!("{}: {rows} rows, {rate:.0} rows/s", self.what),
+                }
+            }
+            None => {}
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss)]
+    fn rate(&self, rows: u64) -> f64 {
+        rows as f64 / self.began.elapsed().as_secs_f64().max(0.001)
     }
 
     /// Takes the bar away.

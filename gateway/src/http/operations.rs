@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use daybook_projections::generations::GenerationError;
 use daybook_projections::runner::RunnerError;
 use daybook_replay::drift::{self, Damage, DriftError};
+use daybook_replay::integrity::IntegrityError;
 use daybook_replay::operations;
 use daybook_replay::reconcile::ReconcileError;
 use daybook_replay::time_travel::{self, AsOf, StateError};
@@ -20,6 +21,7 @@ use serde_json::json;
 use super::App;
 use super::extract::{JsonBody, Known, Operator, Path, Query};
 use super::problem::Problem;
+use crate::reconciled::Reconciled;
 
 /// All routes of this module.
 pub(super) fn routes() -> Router<App> {
@@ -46,6 +48,17 @@ impl From<ReconcileError> for Problem {
             ReconcileError::Generation(error) => error.into(),
             ReconcileError::Runner(error) => error.into(),
             ReconcileError::Read(error) => error.into(),
+            other => Self::internal(error_chain(&other)),
+        }
+    }
+}
+
+impl From<IntegrityError> for Problem {
+    fn from(error: IntegrityError) -> Self {
+        match error {
+            IntegrityError::Generation(error) => error.into(),
+            IntegrityError::Runner(error) => error.into(),
+            IntegrityError::Read(error) => error.into(),
             other => Self::internal(error_chain(&other)),
         }
     }
@@ -208,7 +221,7 @@ async fn reconcile_all(
     let Reconcile { names, repair } = asked.unwrap_or_default();
     let work = async move {
         let report = reconcile::reconcile(app.node.projections(), &names, repair, &mut |_, _, _| {}).await?;
-        Ok(Json(report).into_response())
+        Ok(Json(Reconciled::with_integrity(&app.node, report, &names, repair).await?).into_response())
     };
     // One that only looks may end with its client.
     if repair { to_its_end(work).await } else { work.await }

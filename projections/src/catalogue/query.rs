@@ -88,6 +88,29 @@ pub fn list(
     page(rows, Select::all(&VARIANTS, limit), after)
 }
 
+/// What two variants must not have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unique {
+    Sku,
+    ConfigHash,
+}
+
+/// All variants in the order of what must be unique, so that those that share it are neighbours; after the last of the page before.
+pub fn in_order_of(
+    rows: &dyn ReadTransaction,
+    unique: Unique,
+    after: Option<&VariantView>,
+    limit: usize,
+) -> Result<Vec<VariantView>, StoreError> {
+    let (column, value): (_, fn(&VariantView) -> &str) = match unique {
+        Unique::Sku => ("sku", |variant| variant.sku.as_str()),
+        Unique::ConfigHash => ("config_hash", |variant| &variant.config_hash),
+    };
+    let after = after.map(|last| vec![value(last).into(), last.variant_id.as_str().into()]);
+    let select = Select::all(&VARIANTS, limit).order_by(column).after(after);
+    Ok(select_views::<VariantView>(rows, &select)?.into_iter().map(|(_, variant)| variant).collect())
+}
+
 fn page(rows: &dyn ReadTransaction, select: Select, after: Option<&str>) -> Result<VariantPage, StoreError> {
     let limit = select.limit.clamp(1, MAX_PAGE);
     let mut select = select.after(after.map(|key| vec![key.into()]));

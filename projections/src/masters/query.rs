@@ -2,12 +2,14 @@
 
 use std::ops::Bound;
 
+use daybook_schemas::master::Lifecycle;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::views::{CATEGORIES, COLORS, SIZES, TYPES, USES, VALUES};
+use super::views::{CATEGORIES, COLORS, Governance, SIZES, TYPES, USES, VALUES};
 use super::{AttributeTypeView, AttributeValueView, CategoryView, ColorView, SizeView, SlugView};
 use crate::model::StoreError;
+use crate::rows::store::KEY;
 use crate::rows::{IndexValue, ReadTransaction, Select, View, get_view, select_views};
 
 /// Most rows of one page.
@@ -132,6 +134,101 @@ pub fn users(
     let select = Select::all(&USES, limit).key_prefix(&prefix).after(after);
     let found = rows.select(&select)?;
     Ok(found.into_iter().map(|row| row.key[prefix.len()..].to_owned()).collect())
+}
+
+/// How often a record is used: as it says itself, and as those say that use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// `color`, `size`, `attribute_value`, `category` or `attribute_type`.
+    pub aggregate: &'static str,
+    pub id: String,
+    /// What the record says, and at which revision. `None`: there is no such record.
+    pub said: Option<(u64, u64)>,
+    /// Variants bound to it; of an attribute type, its values that are not archived.
+    pub users: u64,
+}
+
+/// Every record, and every name that a variant is bound to without there being a record.
+pub fn usages(rows: &dyn ReadTransaction, each: &mut dyn FnMut(Usage)) -> Result<(), StoreError> {
+    recorded::<ColorView>(rows, "color", |own| &own.governance, each)?;
+    recorded::<SizeView>(rows, "size", |own| &own.governance, each)?;
+    recorded::<AttributeValueView>(rows, "attribute_value", |own| &own.governance, each)?;
+    recorded::<CategoryView>(rows, "category", |own| &own.governance, each)?;
+    each_record::<AttributeTypeView>(rows, &mut |id, of| {
+        let mut users = 0;
+        let mut after = None;
+        loop {
+            let values = attribute_values(rows, Some(of.code.as_str()), after.as_deref(), MAX_PAGE)?;
+            let alive = |value: &&AttributeValueView| value.governance.lifecycle != Lifecycle::Archived;
+            users += values.items.iter().filter(alive).count() as u64;
+            match values.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let said = Some((of.governance.in_use, of.governance.revision));
+        each(Usage { aggregate: "attribute_type", id, said, users });
+        Ok(())
+    })?;
+    orphans(rows, each)
+}
+
+fn recorded<V: View>(
+    rows: &dyn ReadTransaction,
+    aggregate: &'static str,
+    governance: impl Fn(&V) -> &Governance,
+    each: &mut dyn FnMut(Usage),
+) -> Result<(), StoreError> {
+    each_record::<V>(rows, &mut |id, view| {
+        let users = count_users(rows, aggregate, &id)?;
+        let governance = governance(&view);
+        each(Usage { aggregate, id, said: Some((governance.in_use, governance.revision)), users });
+        Ok(())
+    })
+}
+
+fn each_record<V: View>(
+    rows: &dyn ReadTransaction,
+    each: &mut dyn FnMut(String, V) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let select = Select::all(V::TABLE, MAX_PAGE).after(after.map(|key| vec![key.as_str().into()]));
+        let found = select_views::<V>(rows, &select)?;
+        let Some((last, _)) = found.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, view) in found {
+            each(key, view)?;
+        }
+    }
+}
+
+/// One step in the index for each name that is used, however many use it.
+fn orphans(rows: &dyn ReadTransaction, each: &mut dyn FnMut(Usage)) -> Result<(), StoreError> {
+    let mut from = Bound::Unbounded;
+    loop {
+        let next = Select::all(&USES, 1).between(KEY, from, Bound::Unbounded);
+        let Some(found) = rows.select(&next)?.pop() else { return Ok(()) };
+        let mut parts = found.key.splitn(3, '/');
+        let (Some(kind), Some(id)) = (parts.next(), parts.next()) else {
+            return Err(StoreError::Damaged(format!("a use has the key {:?}", found.key)));
+        };
+        let (aggregate, table) = match kind {
+            "color" => ("color", &COLORS),
+            "size" => ("size", &SIZES),
+            "attribute_value" => ("attribute_value", &VALUES),
+            "category" => ("category", &CATEGORIES),
+            other => {
+                return Err(StoreError::Damaged(format!("{other:?} is no master data that variants use")));
+            }
+        };
+        if rows.get(table, id)?.is_none() {
+            let users = count_users(rows, aggregate, id)?;
+            each(Usage { aggregate, id: id.to_owned(), said: None, users });
+        }
+        // `0` follows `/` in ASCII.
+        from = Bound::Included(IndexValue::from(format!("{kind}/{id}0").as_str()));
+    }
 }
 
 /// How many variants use a record.

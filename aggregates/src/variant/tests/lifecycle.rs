@@ -342,3 +342,62 @@ fn segmentation_is_a_set_and_an_absent_list_stays() {
     let many: Vec<_> = (0..=crate::variant::MAX_SEGMENTS).map(|n| format!("c{n}")).collect();
     item.refuses("change-segmentation", json!({"channels": many}), "invalid_request");
 }
+
+#[test]
+fn a_creation_takes_every_step_to_the_state_asked_for_and_no_other() {
+    for wanted in Lifecycle::ALL {
+        let fields = json!({"lifecycle": wanted.as_str()});
+        let steps: &[&str] = match wanted {
+            Lifecycle::Draft => &[],
+            Lifecycle::PendingApproval => &["submitted"],
+            Lifecycle::Active => &["submitted", "activated"],
+            Lifecycle::Mature => &["submitted", "activated", "matured"],
+            Lifecycle::Clearance => &["submitted", "activated", "matured", "cleared"],
+            Lifecycle::Discontinued => &["submitted", "activated", "matured", "cleared", "discontinued"],
+            Lifecycle::Archived => {
+                absent().refuses("create", body(fields), "invalid_request");
+                continue;
+            }
+        };
+        let mut item = absent();
+        let names: Vec<_> = ["created"].iter().chain(steps).map(|name| format!("variant.{name}")).collect();
+        item.writes("create", body(fields.clone()), &names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(existing(&item).lifecycle, wanted);
+        item.writes("create", body(fields.clone()), &[]);
+        let mut without_price = absent();
+        let action =
+            without_price.parsed("create", &body(json!({"lifecycle": wanted.as_str(), "price": null})));
+        let code = without_price.act(action).map_err(|rejection| crate::Refusal::from(rejection).code);
+        let expected = if wanted <= Lifecycle::PendingApproval { Ok(()) } else { Err("unprocessable") };
+        assert_eq!(code.map(|_| ()), expected, "{wanted:?}");
+    }
+}
+
+/// What one role may not do step by step, it may not do at once either.
+#[test]
+fn a_creation_needs_the_roles_of_every_step() {
+    for role in Role::ALL {
+        for wanted in
+            [Lifecycle::Draft, Lifecycle::PendingApproval, Lifecycle::Active, Lifecycle::Discontinued]
+        {
+            let mut at_once = absent();
+            at_once.roles = crate::Roles::of([role]);
+            let asked = at_once.parsed("create", &body(json!({"lifecycle": wanted.as_str()})));
+            let at_once = at_once.act(asked).is_ok();
+            let mut scene = absent();
+            scene.roles = crate::Roles::of([role]);
+            let way: &[&str] = match wanted {
+                Lifecycle::Draft => &["create"],
+                Lifecycle::PendingApproval => &["create", "submit"],
+                Lifecycle::Active => &["create", "submit", "approve"],
+                _ => &["create", "submit", "approve", "mature", "clear", "discontinue"],
+            };
+            let step_by_step = way.iter().all(|name| {
+                let fields = if *name == "create" { body(json!({})) } else { json!({}) };
+                let action = scene.parsed(name, &fields);
+                scene.act(action).is_ok()
+            });
+            assert_eq!(at_once, step_by_step, "{role:?} {wanted:?}");
+        }
+    }
+}

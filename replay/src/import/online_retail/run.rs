@@ -124,7 +124,9 @@ pub async fn import(
     }
     sender.finish().await?;
     let report = report(&source, &plan.tally, sender.commands, sender.replayed);
-    operations::record_import(log, &report).await.map_err(ImportError::Report)?;
+    operations::record_import(log, &report.source, &report.file_sha256, &report)
+        .await
+        .map_err(ImportError::Report)?;
     Ok(report)
 }
 

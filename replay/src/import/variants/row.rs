@@ -1,0 +1,380 @@
+//! What a row means.
+//!
+//! NDJSON: one command a line, as `POST /v1/commands` takes them, where `aggregate` (`variant`) and `command` (`create`) may be
+//! left out:
+//!
+//! ```json
+//! {"id": "tee-navy-m", "data": {"product_id": "tee", "name": "Tee", "brand": "Acme", "category": "Shirts", "lifecycle": "active",
+//!   "attributes": [{"type": "color", "value": "Navy"}], "price": {"amount": "12.50", "currency": "GBP"}}}
+//! ```
+//!
+//! CSV: a header, then a variant a row. `product_id`, `name`, `brand`, `category` are needed; the others may be left out, and an
+//! empty cell is as good as none:
+//!
+//! | column | is |
+//! |---|---|
+//! | `id` | the variant's id |
+//! | `product_id`, `product_group`, `name`, `brand`, `category`, `description`, `lifecycle` | the fields of the command |
+//! | `sku`, `sku_template` | a given SKU, or the template that makes it; neither: `auto` |
+//! | `price`, `currency`, `compare_at` | the price |
+//! | `channels`, `regions` | names with a `|` between them |
+//! | `attr.T`, `attr.T.id`, `attr.T.display`, `attr.T.hex`, `attr.T.rank` | the attribute of type `T`: value, value id, and what customers see |
+//!
+//! Without an id, a variant's id follows from its product and configuration, as that of a generated one does.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use csv::ByteRecord;
+use daybook_aggregates::variant::{Create, configuration, derived_id};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+/// A row as a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The variant's id.
+    pub id: String,
+    /// The body of `variant/create`.
+    pub body: Bytes,
+}
+
+/// A line of NDJSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line<'a> {
+    /// `variant`, if it is there.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, str>>,
+    /// `create`, if it is there.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Cow<'a, str>>,
+    /// The body of the command.
+    #[serde(borrow)]
+    pub data: &'a RawValue,
+}
+
+impl Row {
+    /// Reads a line of NDJSON. The error says what is wrong with it.
+    pub fn of_line(line: &[u8]) -> Result<Self, String> {
+        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let other = |given: Option<&str>, expected| given.is_some_and(|given| given != expected);
+        if other(line.aggregate.as_deref(), "variant") || other(line.command.as_deref(), "create") {
+            return Err("a row is the command create of a variant".to_owned());
+        }
+        Self::new(line.id.map(Cow::into_owned), Bytes::copy_from_slice(line.data.get().as_bytes()))
+    }
+
+    fn new(id: Option<String>, body: Bytes) -> Result<Self, String> {
+        let id = match id {
+            Some(id) => id,
+            None => {
+                let create: Create = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+                let (_, hash) = configuration(&create).map_err(|rejection| rejection.to_string())?;
+                derived_id(&create.product_id, &hash).to_string()
+            }
+        };
+        Ok(Self { id, body })
+    }
+}
+
+/// The header of a CSV file.
+#[derive(Debug)]
+pub struct Columns {
+    columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Column {
+    /// A field of the command under its own name.
+    Field(&'static str),
+    Id,
+    Sku,
+    SkuTemplate,
+    Price,
+    Currency,
+    CompareAt,
+    List(&'static str),
+    Attribute {
+        kind: String,
+        part: Part,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Value,
+    Id,
+    Display,
+    Hex,
+    Rank,
+}
+
+const FIELDS: [&str; 7] =
+    ["product_id", "product_group", "name", "brand", "category", "description", "lifecycle"];
+const NEEDED: [&str; 4] = ["product_id", "name", "brand", "category"];
+
+impl Column {
+    fn of(name: &str) -> Option<Self> {
+        if let Some(field) = FIELDS.into_iter().find(|field| *field == name) {
+            return Some(Self::Field(field));
+        }
+        if let Some(attribute) = name.strip_prefix("attr.") {
+            let (kind, part) = match attribute.rsplit_once('.') {
+                Some((kind, "id")) => (kind, Part::Id),
+                Some((kind, "display")) => (kind, Part::Display),
+                Some((kind, "hex")) => (kind, Part::Hex),
+                Some((kind, "rank")) => (kind, Part::Rank),
+                Some(_) | None => (attribute, Part::Value),
+            };
+            return (!kind.is_empty()).then(|| Self::Attribute { kind: kind.to_owned(), part });
+        }
+        Some(match name {
+            "id" => Self::Id,
+            "sku" => Self::Sku,
+            "sku_template" => Self::SkuTemplate,
+            "price" => Self::Price,
+            "currency" => Self::Currency,
+            "compare_at" => Self::CompareAt,
+            "channels" => Self::List("channels"),
+            "regions" => Self::List("regions"),
+            _ => return None,
+        })
+    }
+}
+
+impl Columns {
+    /// Reads the header. The error says what is wrong with it.
+    pub fn of_header(header: &ByteRecord) -> Result<Self, String> {
+        let mut columns = Vec::with_capacity(header.len());
+        for (at, name) in header.iter().enumerate() {
+            let name = std::str::from_utf8(name).map_err(|_| "the header is no UTF-8".to_owned())?;
+            let name = if at == 0 { name.trim_start_matches('\u{feff}') } else { name }.trim();
+            let column = Column::of(name).ok_or_else(|| format!("unknown column {name:?}"))?;
+            if columns.contains(&column) {
+                return Err(format!("the column {name:?} is there twice"));
+            }
+            columns.push(column);
+        }
+        let missing = NEEDED.into_iter().find(|needed| !columns.contains(&Column::Field(needed)));
+        match missing {
+            Some(missing) => Err(format!("the column {missing} is missing")),
+            None => Ok(Self { columns }),
+        }
+    }
+
+    /// Reads a row. The error says what is wrong with it.
+    pub fn row(&self, record: &ByteRecord) -> Result<Row, String> {
+        if record.len() != self.columns.len() {
+            return Err(format!("{} cells, where the header has {}", record.len(), self.columns.len()));
+        }
+        let mut cells = Cells::default();
+        for (column, cell) in self.columns.iter().zip(record) {
+            let cell = std::str::from_utf8(cell).map_err(|_| "a cell is no UTF-8".to_owned())?;
+            if !cell.is_empty() {
+                cells.take(column, cell)?;
+            }
+        }
+        let id = cells.id.take();
+        let body = serde_json::to_vec(&cells.body()?).expect("a JSON value with string keys serializes");
+        Row::new(id, body.into())
+    }
+}
+
+/// The cells of a row that have something in them.
+#[derive(Default)]
+struct Cells {
+    id: Option<String>,
+    body: Map<String, Value>,
+    price: Map<String, Value>,
+    /// By type, in the order of the header.
+    attributes: Vec<(String, Map<String, Value>)>,
+}
+
+impl Cells {
+    fn take(&mut self, column: &Column, cell: &str) -> Result<(), String> {
+        match column {
+            Column::Field(name) => {
+                self.body.insert((*name).to_owned(), cell.into());
+            }
+            Column::Id => self.id = Some(cell.to_owned()),
+            Column::Sku => self.sku(json!({"strategy": "manual", "value": cell}))?,
+            Column::SkuTemplate => self.sku(json!({"strategy": "template", "template": cell}))?,
+            Column::Price => {
+                self.price.insert("amount".to_owned(), cell.into());
+            }
+            Column::Currency => {
+                self.price.insert("currency".to_owned(), cell.into());
+            }
+            Column::CompareAt => {
+                self.price.insert("compare_at".to_owned(), cell.into());
+            }
+            Column::List(name) => {
+                self.body.insert((*name).to_owned(), cell.split('|').map(str::trim).collect());
+            }
+            Column::Attribute { kind, part } => self.attribute(kind, *part, cell)?,
+        }
+        Ok(())
+    }
+
+    fn sku(&mut self, sku: Value) -> Result<(), String> {
+        match self.body.insert("sku".to_owned(), sku) {
+            Some(_) => Err("a row has a SKU or a template for it, not both".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn attribute(&mut self, kind: &str, part: Part, cell: &str) -> Result<(), String> {
+        let at = self.attributes.iter().position(|(other, _)| other == kind).unwrap_or_else(|| {
+            self.attributes.push((kind.to_owned(), Map::from_iter([("type".to_owned(), kind.into())])));
+            self.attributes.len() - 1
+        });
+        let (name, value) = match part {
+            Part::Value => ("value", cell.into()),
+            Part::Id => ("value_id", cell.into()),
+            Part::Display => ("display", cell.into()),
+            Part::Hex => ("hex", cell.into()),
+            Part::Rank => {
+                let rank: i32 = cell.parse().map_err(|_| format!("the rank {cell:?} is no whole number"))?;
+                ("rank", rank.into())
+            }
+        };
+        self.attributes[at].1.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    fn body(mut self) -> Result<Value, String> {
+        for (kind, attribute) in &self.attributes {
+            if !attribute.contains_key("value") {
+                return Err(format!("the attribute {kind} has no value"));
+            }
+        }
+        if !self.attributes.is_empty() {
+            let attributes = self.attributes.into_iter().map(|(_, attribute)| Value::Object(attribute));
+            self.body.insert("attributes".to_owned(), attributes.collect());
+        }
+        if self.price.contains_key("amount") {
+            self.body.insert("price".to_owned(), self.price.into());
+        }
+        Ok(self.body.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(header: &[&str]) -> Result<Columns, String> {
+        Columns::of_header(&ByteRecord::from(header))
+    }
+
+    fn body(row: &Row) -> Value {
+        serde_json::from_slice(&row.body).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_a_command_with_less_around_it() {
+        let data = json!({"product_id": "tee", "name": "Tee", "brand": "Acme", "category": "Shirts"});
+        for line in [
+            json!({"id": "a", "data": data}),
+            json!({"aggregate": "variant", "id": "a", "command": "create", "data": data}),
+        ] {
+            let row = Row::of_line(line.to_string().as_bytes()).unwrap();
+            assert_eq!((row.id.as_str(), body(&row)), ("a", data.clone()));
+        }
+        for (line, part) in [
+            (json!({"aggregate": "order", "id": "a", "data": data}), "create of a variant"),
+            (json!({"id": "a", "data": data, "more": 1}), "unknown field"),
+            (json!({"id": "a"}), "missing field"),
+            (json!({"data": {"product_id": "tee"}}), "missing field"),
+        ] {
+            let error = Row::of_line(line.to_string().as_bytes()).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_an_id_the_same_configuration_has_the_same_id() {
+        let line = |attributes: Value| {
+            let data = json!({"product_id": "tee", "name": "Tee", "brand": "Acme", "category": "Shirts", "attributes": attributes});
+            Row::of_line(json!({"data": data}).to_string().as_bytes()).unwrap().id
+        };
+        let (navy, m) = (json!({"type": "color", "value": "Navy"}), json!({"type": "size", "value": "M"}));
+        assert_eq!(line(json!([navy, m])), line(json!([m, navy])));
+        assert_ne!(line(json!([navy, m])), line(json!([navy])));
+        assert!(line(json!([navy])).starts_with("tee-"));
+    }
+
+    #[test]
+    fn cells_become_the_fields_of_the_command() {
+        let header = [
+            "id",
+            "product_id",
+            "name",
+            "brand",
+            "category",
+            "sku",
+            "price",
+            "currency",
+            "channels",
+            "attr.color",
+            "attr.color.hex",
+            "attr.size",
+            "attr.size.rank",
+        ];
+        let columns = columns(&header).unwrap();
+        let cells = [
+            "a",
+            "tee",
+            "Tee, \"big\"",
+            "Acme",
+            "Shirts",
+            "T-1",
+            "12.50",
+            "GBP",
+            "web|store",
+            "Navy",
+            "#000080",
+            "M",
+            "3",
+        ];
+        let row = columns.row(&ByteRecord::from(cells.as_slice())).unwrap();
+        assert_eq!(row.id, "a");
+        assert_eq!(
+            body(&row),
+            json!({
+                "product_id": "tee", "name": "Tee, \"big\"", "brand": "Acme", "category": "Shirts",
+                "sku": {"strategy": "manual", "value": "T-1"}, "price": {"amount": "12.50", "currency": "GBP"},
+                "channels": ["web", "store"],
+                "attributes": [{"type": "color", "value": "Navy", "hex": "#000080"}, {"type": "size", "value": "M", "rank": 3}],
+            })
+        );
+        let empty = ["a", "tee", "Tee", "Acme", "Shirts", "", "", "GBP", "", "", "", "", ""];
+        let row = columns.row(&ByteRecord::from(empty.as_slice())).unwrap();
+        assert_eq!(
+            body(&row),
+            json!({"product_id": "tee", "name": "Tee", "brand": "Acme", "category": "Shirts"})
+        );
+        let hex_alone = ["a", "tee", "Tee", "Acme", "Shirts", "", "", "", "", "", "#000080", "", ""];
+        assert!(
+            columns.row(&ByteRecord::from(hex_alone.as_slice())).unwrap_err().contains("color has no value")
+        );
+        let short = ["a", "tee"];
+        assert!(columns.row(&ByteRecord::from(short.as_slice())).unwrap_err().contains("2 cells"));
+    }
+
+    #[test]
+    fn a_header_that_is_not_understood_is_refused() {
+        for (header, part) in [
+            (vec!["product_id", "name", "brand"], "category is missing"),
+            (vec!["product_id", "name", "brand", "category", "colour"], "unknown column \"colour\""),
+            (vec!["product_id", "name", "brand", "category", "name"], "there twice"),
+        ] {
+            let error = columns(&header).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

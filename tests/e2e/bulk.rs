@@ -1,0 +1,189 @@
+//! Variants in bulk: out of nothing, in, killed on the way, out again, in again.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::harness::{DEADLINE, Server, binary, run, run_json};
+
+fn path(file: &Path) -> &str {
+    file.to_str().unwrap()
+}
+
+fn generate(file: &Path, count: u32) {
+    let output = binary()
+        .args(["generate", "variants", "--seed", "7", "--count", &count.to_string(), "--out", path(file)])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn count(report: &Value, field: &str) -> u64 {
+    report[field].as_u64().unwrap_or_else(|| panic!("{field} in {report}"))
+}
+
+fn export(data: &Path, file: &Path) -> BTreeMap<String, Value> {
+    let output = run(data, &["export", "variants", "--out", path(file)]);
+    assert!(output.status.success(), "{output:?}");
+    let text = match file.extension().unwrap().to_str().unwrap() {
+        "zst" => Command::new("zstd").args(["-dcq", path(file)]).output().unwrap().stdout,
+        _ => std::fs::read(file).unwrap(),
+    };
+    let rows = String::from_utf8(text).unwrap();
+    rows.lines()
+        .map(|line| {
+            let row: Value = serde_json::from_str(line).unwrap();
+            (row["id"].as_str().unwrap().to_owned(), row)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn rows_go_in_once_through_kills_and_come_out_as_they_were() {
+    const ROWS: u32 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("rows.ndjson.zst"), folder.path().join("data"));
+    generate(&file, ROWS);
+    let places = data.join("imports");
+    for _ in 0..2 {
+        let mut child = binary()
+            .args(["import", "variants", path(&file), "--data", path(&data)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Killed with a place on disk or at the end, whichever comes first.
+        let began = Instant::now();
+        while std::fs::read_dir(&places).map_or(0, Iterator::count) == 0
+            && child.try_wait().unwrap().is_none()
+        {
+            assert!(began.elapsed() < DEADLINE);
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let report = run_json(&data, &["import", "variants", path(&file)]);
+    assert_eq!((count(&report, "rows"), count(&report, "refused")), (u64::from(ROWS), 0), "{report}");
+    assert!(std::fs::read_dir(&places).unwrap().next().is_none(), "an import that ended leaves no place");
+
+    let again = run_json(&data, &["import", "variants", path(&file)]);
+    assert_eq!((count(&again, "created"), count(&again, "unchanged")), (0, u64::from(ROWS)));
+    let events = run_json(&data, &["log", "head"]);
+    // Created, two claims; submitted and activated for most; one report for the file.
+    let steps: u64 = (0..ROWS / 24 + 1)
+        .map(|product| {
+            let variants = u64::from((ROWS - product * 24).min(24));
+            match product % 50 {
+                48 => 0,
+                49 => variants,
+                _ => 2 * variants,
+            }
+        })
+        .sum();
+    assert_eq!(count(&events, "events"), u64::from(ROWS) * 3 + steps + 1);
+
+    let exported = folder.path().join("out.ndjson.zst");
+    let rows = export(&data, &exported);
+    assert_eq!(rows.len() as u32, ROWS);
+    let copy = folder.path().join("copy");
+    let report = run_json(&copy, &["import", "variants", path(&exported)]);
+    assert_eq!((count(&report, "created"), count(&report, "refused")), (u64::from(ROWS), 0), "{report}");
+    assert!(export(&copy, &folder.path().join("second.ndjson")) == rows, "the copy is not the original");
+    assert_eq!(run_json(&copy, &["verify"])["ok"], true);
+
+    let server = Server::start(&data);
+    let found = server.connect().await.get("/v1/search?attr.color=Navy&facets=brand&limit=3").await;
+    let navy = |row: &&Value| {
+        row["data"]["attributes"][0]["value"] == "Navy" && row["data"]["lifecycle"] == "active"
+    };
+    assert_eq!(found["total"], rows.values().filter(navy).count(), "{found}");
+    server.stop();
+}
+
+#[test]
+fn what_is_refused_is_told_and_the_rest_goes_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("rows.csv"), folder.path().join("data"));
+    let rows = "id,product_id,name,brand,category,sku,price,currency,lifecycle,attr.color,attr.size\n\
+        a,tee,Tee,Acme,Shirts,T-1,10.00,GBP,active,Navy,M\n\
+        b,tee,Tee,Acme,Shirts,T-1,-1,GBP,active,Navy,M\n\
+        c,tee,Tee,Acme,Shirts,T-3,10.00,GBP,gone,Navy,L\n\
+        d,tee,Tee,Acme,Shirts,T-4,,,active,Red,L\n\
+        ,tee,Tee,Acme,Shirts,,12.50,GBP,,Red,M\n\
+        a,tee,Tee,Acme,Shirts,T-1,10.00,GBP,active,Navy,M\n";
+    std::fs::write(&file, rows).unwrap();
+    let failing = |arguments: &[&str]| -> Value {
+        let output =
+            run(&data, &[&["import", "variants", path(&file), "--format", "json"], arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let errors = folder.path().join("rows.csv.errors.ndjson");
+    let told = || -> Vec<(u64, Vec<String>)> {
+        let text = std::fs::read_to_string(&errors).unwrap();
+        let row = |line: &str| {
+            let row: Value = serde_json::from_str(line).unwrap();
+            let code = |error: &Value| error["code"].as_str().unwrap().to_owned();
+            let mut codes: Vec<_> = match row["errors"].as_array() {
+                Some(errors) => errors.iter().map(code).collect(),
+                None => vec![code(&row)],
+            };
+            codes.sort_unstable();
+            (count(&row, "row"), codes)
+        };
+        text.lines().map(row).collect()
+    };
+    let checked = failing(&["--dry-run"]);
+    assert_eq!(
+        (count(&checked, "created"), count(&checked, "unchanged"), count(&checked, "refused")),
+        (3, 0, 3)
+    );
+    let all = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>();
+    // Every reason at once, those of the file itself included.
+    let expected = vec![
+        (2, all(&["duplicate_configuration", "duplicate_sku", "unprocessable"])),
+        (3, all(&["invalid_request"])),
+        (4, all(&["unprocessable"])),
+    ];
+    assert_eq!(told(), expected);
+    assert_eq!(count(&run_json(&data, &["log", "head"]), "events"), 0, "a dry run writes nothing");
+
+    let imported = failing(&[]);
+    assert_eq!(
+        (count(&imported, "created"), count(&imported, "unchanged"), count(&imported, "refused")),
+        (2, 1, 3)
+    );
+    assert_eq!(told().iter().map(|(row, _)| *row).collect::<Vec<_>>(), [2, 3, 4]);
+
+    let mut child = binary()
+        .args([
+            "import",
+            "variants",
+            "-",
+            "--format",
+            "json",
+            "--data",
+            path(&data),
+            "--errors",
+            path(&errors),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(rows.lines().take(2).collect::<Vec<_>>().join("\n").as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let piped: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((count(&piped, "rows"), count(&piped, "unchanged")), (1, 1), "{piped}");
+    assert!(!errors.exists(), "no row was refused");
+}
