@@ -26,7 +26,8 @@ pub(crate) enum Op {
     Inventory(Command<inventory::Action>),
     Order(Command<order::Action>),
     Credit(Command<credit::Action>),
-    CreateVariant(Box<variant::Create>),
+    /// With the streams that it is expected to look at.
+    CreateVariant(Box<variant::Create>, Vec<StreamId>),
     CheckVariant(VariantId, Box<variant::Create>),
     ArchiveVariant(variant::Archive),
     /// A step or edit of a variant that looks at master data.
@@ -156,7 +157,8 @@ impl Op {
         match command.action {
             variant::Action::Create(mut create) => {
                 create.variant_id = VariantId::new(id.as_str()).ok();
-                Self::CreateVariant(create)
+                let expected = create::expected_streams(&create);
+                Self::CreateVariant(create, expected)
             }
             variant::Action::Archive(archive) => Self::ArchiveVariant(archive),
             variant::Action::Approve(_)
@@ -209,7 +211,7 @@ impl Op {
                 command.now = now;
                 workspace.decide::<credit::Credit>(main, command)?;
             }
-            Self::CreateVariant(create) => create::decide(workspace, main, create)?,
+            Self::CreateVariant(create, expected) => create::decide(workspace, main, create, expected)?,
             Self::CheckVariant(id, create) => check::decide(workspace, main, id, create)?,
             Self::ArchiveVariant(archive) => archive::decide(workspace, main, archive)?,
             Self::GovernVariant(command) => govern::decide(workspace, main, command)?,

@@ -89,7 +89,7 @@ async fn rows_go_in_once_through_kills_and_come_out_as_they_were() {
 
     let exported = folder.path().join("out.ndjson.zst");
     let rows = export(&data, &exported);
-    assert_eq!(rows.len() as u32, ROWS);
+    assert_eq!(rows.len() as u64, u64::from(ROWS));
     let copy = folder.path().join("copy");
     let report = run_json(&copy, &["import", "variants", path(&exported)]);
     assert_eq!((count(&report, "created"), count(&report, "refused")), (u64::from(ROWS), 0), "{report}");

@@ -12,7 +12,7 @@ use daybook_eventlog::StreamId;
 use daybook_schemas::{Sku, VariantId};
 
 use super::Reasons;
-use super::create::{claim, free_or_longer, may_have_become, numbered, variant};
+use super::create::{claim, expected_streams, free_or_longer, may_have_become, numbered, variant};
 use super::masters::facts;
 use crate::workspace::{Halt, Workspace, stream};
 
@@ -22,7 +22,7 @@ pub(crate) fn decide(
     owner: &VariantId,
     create: &Create,
 ) -> Result<(), Halt> {
-    workspace.require([main].into_iter().chain(&facts::first_streams(create)))?;
+    workspace.require([main].into_iter().chain(&expected_streams(create)))?;
     let Resolved { create, reasons: told } = resolve(create, &facts::of_creation(workspace, create)?);
     if let Some(existing) = workspace.peek::<Variant>(main)?.existing() {
         let sku = existing.sku.clone();

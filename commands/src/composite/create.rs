@@ -23,8 +23,29 @@ use crate::workspace::{Halt, Workspace, stream};
 /// Numbers of a sequence that may be skipped because their SKU was taken by hand.
 const MAX_SKIPPED: u64 = 1_000;
 
-pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, create: &Create) -> Result<(), Halt> {
-    workspace.require([main].into_iter().chain(&facts::first_streams(create)))?;
+/// The streams that a creation looks at beside its own if master data leaves it as it says: to be read at once, and named on the
+/// caller's thread. What is missing here is read when it is asked for.
+pub(crate) fn expected_streams(create: &Create) -> Vec<StreamId> {
+    let mut streams = facts::first_streams(create);
+    // A creation without configuration or SKU is refused by its decision.
+    if let Ok((_, hash)) = configuration(create) {
+        streams.push(stream::claim(What::Config, &hash));
+    }
+    match sku::plan(create) {
+        Ok(SkuPlan::Fixed(sku)) => streams.push(stream::claim(What::Sku, sku.as_str())),
+        Ok(SkuPlan::NeedsSequence(name)) => streams.push(stream::sequence(name.as_str())),
+        Err(_) => {}
+    }
+    streams
+}
+
+pub(crate) fn decide(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    create: &Create,
+    expected: &[StreamId],
+) -> Result<(), Halt> {
+    workspace.require([main].into_iter().chain(expected))?;
     let resolved = resolve(create, &facts::of_creation(workspace, create)?);
     if let Some(existing) = workspace.peek::<Variant>(main)?.existing() {
         // A repeat of what was done changes nothing; anything else is refused.

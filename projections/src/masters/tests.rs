@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::query;
 use super::*;
-use crate::testing::World;
+use crate::testing::{On, World, each_engine};
 
 fn event(wire_name: &str, data: &Value) -> AnyEvent {
     AnyEvent::decode(wire_name, 1, &serde_json::to_vec(data).unwrap()).unwrap()
@@ -28,9 +28,8 @@ fn color(id: &str, slug: &str) -> AnyEvent {
     )
 }
 
-#[test]
-fn a_colour_is_found_under_every_slug_it_ever_had() {
-    let world = World::new();
+fn a_colour_is_found_under_every_slug_it_ever_had(on: On) {
+    let world = World::on(on);
     world.append("color-c1", color("c1", "navy"));
     let renamed = json!({"slug": "midnight", "previous": "navy", "reason": "r"});
     world.append("color-c1", event("color.slug_changed", &renamed));
@@ -56,9 +55,8 @@ fn a_colour_is_found_under_every_slug_it_ever_had() {
     assert_eq!((&shown["lock"]["locked_by"], &shown["revision"]), (&json!("desk"), &json!(6)));
 }
 
-#[test]
-fn a_tree_is_read_level_by_level_or_whole() {
-    let world = World::new();
+fn a_tree_is_read_level_by_level_or_whole(on: On) {
+    let world = World::on(on);
     for (id, parent, path) in [
         ("a", None, "apparel"),
         ("b", Some("a"), "apparel/shirts"),
@@ -90,9 +88,8 @@ fn a_tree_is_read_level_by_level_or_whole() {
     assert_eq!(query::by_id::<CategoryView>(&*rows, "a").unwrap().unwrap().children, 1);
 }
 
-#[test]
-fn sizes_of_a_category_are_in_the_order_of_their_ranks() {
-    let world = World::new();
+fn sizes_of_a_category_are_in_the_order_of_their_ranks(on: On) {
+    let world = World::on(on);
     for (id, value, rank) in [("s1", "10", 11_000), ("s2", "9", 10_900), ("s3", "9.5", 10_950)] {
         let data = json!({"size_id": id, "category": "shoes", "gender": "men", "region": "uk", "value": value,
             "display_name": value, "conversions": {"uk": value}, "rank": rank});
@@ -114,9 +111,8 @@ fn sizes_of_a_category_are_in_the_order_of_their_ranks() {
     assert_eq!(query::sizes(&*rows, None, None, 10).unwrap().items.len(), 3);
 }
 
-#[test]
-fn types_and_values_carry_their_definition() {
-    let world = World::new();
+fn types_and_values_carry_their_definition(on: On) {
+    let world = World::on(on);
     let of = json!({"attribute_type_id": "t1", "code": "material", "name": "Material", "data_type": "text", "allowed": {},
         "channels": [], "regions": []});
     world.append("attribute_type-t1", event("attribute_type.created", &of));
@@ -140,18 +136,16 @@ fn types_and_values_carry_their_definition() {
     assert!(query::attribute_values(&*rows, Some("other"), None, 10).unwrap().items.is_empty());
 }
 
-#[test]
-fn an_event_before_the_creation_is_parked() {
-    let world = World::new();
+fn an_event_before_the_creation_is_parked(on: On) {
+    let world = World::on(on);
     world.append("size-s1", event("size.submitted", &json!({"from": "draft"})));
     let mut projection = world.project(|| Masters);
     assert_eq!(projection.model().dead_letters().unwrap().len(), 1);
     assert!(projection.dump().is_empty());
 }
 
-#[test]
-fn who_uses_a_value_is_known_until_the_variant_is_archived() {
-    let world = World::new();
+fn who_uses_a_value_is_known_until_the_variant_is_archived(on: On) {
+    let world = World::on(on);
     let bound = json!({"category_id": "c1", "values": [{"kind": "color", "value_id": "navy"}]});
     for variant in ["v1", "v2", "v3"] {
         world.append(&format!("variant-{variant}"), event("variant.references_bound", &bound));
@@ -168,3 +162,12 @@ fn who_uses_a_value_is_known_until_the_variant_is_archived() {
     assert_eq!(query::count_users(&*rows, "color", "navy").unwrap(), 2);
     assert_eq!(query::count_users(&*rows, "color", "nav").unwrap(), 0);
 }
+
+each_engine!(
+    a_colour_is_found_under_every_slug_it_ever_had,
+    a_tree_is_read_level_by_level_or_whole,
+    sizes_of_a_category_are_in_the_order_of_their_ranks,
+    types_and_values_carry_their_definition,
+    an_event_before_the_creation_is_parked,
+    who_uses_a_value_is_known_until_the_variant_is_archived,
+);

@@ -20,6 +20,8 @@ use super::twice::Twice;
 
 /// Rows that are handed on at once.
 const BATCH: usize = 512;
+/// Between two attempts to find room for a row.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Batches read ahead.
 const AHEAD: usize = 8;
 
@@ -328,15 +330,24 @@ impl Run<'_> {
     }
 
     fn send(&mut self, number: u64, row: Row, raw: Box<[u8]>) {
+        let answer = self.dispatch(&row);
+        self.in_flight.push_back(InFlight { number, row, raw, answer });
+    }
+
+    fn dispatch(&self, row: &Row) -> Answer {
         let command = if self.options.dry_run { "check" } else { "create" };
         let request = Request::new("variant", &row.id, command, row.body.clone(), self.principal.clone());
-        let answer = self.dispatcher.dispatch(request);
-        self.in_flight.push_back(InFlight { number, row, raw, answer });
+        self.dispatcher.dispatch(request)
     }
 
     async fn settle_oldest(&mut self) -> Result<(), ImportError> {
         let Some(InFlight { number, row, raw, answer }) = self.in_flight.pop_front() else { return Ok(()) };
-        let result = answer.await;
+        let mut result = answer.await;
+        // The rows after it took the room; they leave it as they are done, whether or not anybody listens.
+        while matches!(result, Err(CommandError::Overloaded)) {
+            tokio::time::sleep(PAUSE).await;
+            result = self.dispatch(&row).await;
+        }
         let twice = if self.options.dry_run { self.twice.problems(&row) } else { Vec::new() };
         match result {
             Ok(reply) if twice.is_empty() => self.accept(&row, &reply),
