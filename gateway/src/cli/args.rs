@@ -231,6 +231,14 @@ pub(super) enum Projections {
         /// Which
         name: String,
     },
+    /// Print a digest of every table, to compare read models with those of another data folder, engine or event log
+    Digest {
+        /// Which; all if none is named
+        names: Vec<String>,
+        /// Leave out positions and times of recording, which two logs of one history do not share
+        #[arg(long)]
+        facts: bool,
+    },
     /// Events that a projector could not take
     #[command(subcommand)]
     DeadLetters(DeadLetters),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use daybook_eventlog::{EventLog, ReadError, SegmentLog};
 use daybook_replay::integrity::Integrity;
-use daybook_replay::{rebuild, reconcile, verify};
+use daybook_replay::{digest, rebuild, reconcile, verify};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -229,6 +229,23 @@ pub(super) async fn projections(
             };
             print_swaps(global, &[report])
         }
+        Projections::Digest { names, facts } => {
+            let scope = if facts { digest::Scope::Facts } else { digest::Scope::Bytes };
+            let report: digest::Report = match &global.server {
+                Some(url) => {
+                    let body = json!({"names": names, "scope": scope});
+                    ask_for(global, url, "POST", "/v1/operations/digest", Some(&body)).await?
+                }
+                None => {
+                    at_rest(
+                        &config,
+                        async |node| Ok(digest::digest(node.projections(), &names, scope).await?),
+                    )
+                    .await?
+                }
+            };
+            print_digests(global, &report)
+        }
         Projections::Pause { name } => on_server(global, &name, "pause").await,
         Projections::Resume { name } => on_server(global, &name, "resume").await,
         Projections::DeadLetters(command) => dead_letters(global, command).await,
@@ -314,6 +331,23 @@ fn print_swaps(global: &Global, reports: &[rebuild::Report]) -> anyhow::Result<O
             "{}: generation {} is live instead of {}, at position {}{proof}",
             report.name, report.to_generation, report.from_generation, report.position
         ))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn print_digests(global: &Global, report: &digest::Report) -> anyhow::Result<Outcome> {
+    if global.format == Format::Json {
+        return print_json(report);
+    }
+    for projection in &report.projections {
+        for table in &projection.tables {
+            print_line(format_args!(
+                "{:<28} {:>9} rows  {}",
+                format!("{}.{}", projection.name, table.table),
+                table.rows,
+                table.digest
+            ))?;
+        }
     }
     Ok(Outcome::Done)
 }

@@ -7,12 +7,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use daybook_projections::generations::GenerationError;
 use daybook_projections::runner::RunnerError;
+use daybook_replay::digest::{DigestError, Scope};
 use daybook_replay::drift::{self, Damage, DriftError};
 use daybook_replay::integrity::IntegrityError;
 use daybook_replay::operations;
 use daybook_replay::reconcile::ReconcileError;
 use daybook_replay::time_travel::{self, AsOf, StateError};
-use daybook_replay::{rebuild, reconcile, verify};
+use daybook_replay::{digest, rebuild, reconcile, verify};
 use daybook_schemas::Timestamp;
 use daybook_schemas::operations::{DeadLetterDiscarded, Event};
 use serde::Deserialize;
@@ -35,6 +36,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/projections/{name}/dead-letters/retry", post(retry_dead_letters))
         .route("/v1/projections/{name}/dead-letters/discard", post(discard_dead_letter))
         .route("/v1/operations/reconcile", post(reconcile_all))
+        .route("/v1/operations/digest", post(digests))
         .route("/v1/operations/drift", post(inject_drift))
         .route("/v1/operations/verify", post(verify_log))
         .route("/v1/operations/head", get(head))
@@ -60,6 +62,18 @@ impl From<IntegrityError> for Problem {
             IntegrityError::Runner(error) => error.into(),
             IntegrityError::Read(error) => error.into(),
             other => Self::internal(error_chain(&other)),
+        }
+    }
+}
+
+impl From<DigestError> for Problem {
+    fn from(error: DigestError) -> Self {
+        match error {
+            DigestError::Generation(error) => error.into(),
+            DigestError::Runner(error) => error.into(),
+            DigestError::Store(error) => error.into(),
+            DigestError::Read(error) => error.into(),
+            DigestError::Thread(error) => Self::internal(error),
         }
     }
 }
@@ -225,6 +239,24 @@ async fn reconcile_all(
     };
     // One that only looks may end with its client.
     if repair { to_its_end(work).await } else { work.await }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Digests {
+    #[serde(default)]
+    names: Vec<String>,
+    scope: Scope,
+}
+
+async fn digests(
+    State(app): State<App>,
+    _: Operator,
+    JsonBody(asked): JsonBody<Digests>,
+) -> Result<Response, Problem> {
+    let Digests { names, scope } =
+        asked.ok_or_else(|| Problem::invalid("the body is {names?, scope: \"bytes\" or \"facts\"}"))?;
+    Ok(Json(digest::digest(app.node.projections(), &names, scope).await?).into_response())
 }
 
 /// Damages rows on purpose, where the configuration allows it.

@@ -23,10 +23,13 @@ pub(super) fn start(core: &Arc<Core>) -> std::io::Result<()> {
 
 fn watch(core: &Weak<Core>) {
     loop {
-        let Some(runtime) = core.upgrade().map(|core| core.runtime.clone()) else { return };
-        // Made within the runtime: the clock is that one's.
-        runtime.block_on(async { tokio::time::sleep(PACE).await });
+        // Not by the runtime's clock: the runtime may end first.
+        std::thread::park_timeout(PACE);
         let Some(core) = core.upgrade() else { return };
+        if core.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let runtime = core.runtime.clone();
         for slot in core.slots.iter().filter(|slot| slot.shared) {
             if let Err(error) = runtime.block_on(core.follow(slot)) {
                 let projection = slot.kind.name();

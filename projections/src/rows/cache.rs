@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
 use super::decode_view;
-use super::spec::{IndexValue, TableSpec};
+use super::known::Known;
+use super::spec::{IndexValue, KeyKind, TableSpec};
 use super::store::{RowChange, RowStore, RowWrite};
 use crate::model::{ProjectError, StoreError};
 
@@ -47,11 +48,18 @@ struct TypedTable<V> {
     old: HashMap<SmolStr, Slot<V>, foldhash::fast::FixedState>,
     dirty: Vec<SmolStr>,
     young_bytes: usize,
+    known: Known,
 }
 
 impl<V: View> TypedTable<V> {
     fn new() -> Self {
-        Self { young: HashMap::default(), old: HashMap::default(), dirty: Vec::new(), young_bytes: 0 }
+        Self {
+            young: HashMap::default(),
+            old: HashMap::default(),
+            dirty: Vec::new(),
+            young_bytes: 0,
+            known: Known::Unasked,
+        }
     }
 
     /// The row's slot in `young`, loaded if need be. `fresh`: the caller knows that no such row is stored.
@@ -71,7 +79,10 @@ impl<V: View> TypedTable<V> {
                         Slot { value: None, dirty: false, stored_index: None, weight: NEW_ROW_BYTES }
                     }
                     None => {
-                        let slot = load::<V>(key, store)?;
+                        if matches!(self.known, Known::Unasked) {
+                            self.known = Known::of_table(is_empty(V::TABLE, store)?);
+                        }
+                        let slot = if self.known.rules_out(key) { absent() } else { load::<V>(key, store)? };
                         *pending += slot.weight;
                         slot
                     }
@@ -103,12 +114,23 @@ impl<V: View> TypedTable<V> {
 }
 
 fn load<V: View>(key: &str, store: &mut dyn RowStore) -> Result<Slot<V>, StoreError> {
-    let Some(doc) = store.load(V::TABLE, key)? else {
-        return Ok(Slot { value: None, dirty: false, stored_index: None, weight: ROW_OVERHEAD_BYTES });
-    };
+    let Some(doc) = store.load(V::TABLE, key)? else { return Ok(absent()) };
     let view: V = decode_view(key, &doc)?;
     let stored_index = Some(index_digest(&view.index()));
     Ok(Slot { value: Some(view), dirty: false, stored_index, weight: weight(key, &doc) })
+}
+
+const fn absent<V>() -> Slot<V> {
+    Slot { value: None, dirty: false, stored_index: None, weight: ROW_OVERHEAD_BYTES }
+}
+
+/// Whether the table certainly holds no row.
+fn is_empty(table: &'static TableSpec, store: &mut dyn RowStore) -> Result<bool, StoreError> {
+    match table.key {
+        KeyKind::Text => Ok(store.keys(table, "", false, 1)?.is_empty()),
+        // Such rows are only ever added.
+        KeyKind::Position => Ok(false),
+    }
 }
 
 fn weight(key: &str, doc: &[u8]) -> usize {
@@ -141,6 +163,7 @@ impl<V: View> AnyTable for TypedTable<V> {
             let slot = self.young.get_mut(key.as_str()).expect("changed rows stay in young");
             let change = match (&slot.value, slot.stored_index) {
                 (Some(view), stored) => {
+                    self.known.note(key);
                     let doc = serde_json::to_vec(view).expect("views have string keys and plain values");
                     let weight = weight(key, &doc);
                     self.young_bytes = (self.young_bytes + weight)

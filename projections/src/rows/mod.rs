@@ -6,12 +6,13 @@
 //! - [`sqlite`]: the embedded store, one file a generation
 //! - `postgres` (a feature): the same on a server, one schema a generation
 //! - `select`, `canonical`, `pool`: what the engines share: queries as SQL, rows as canonical JSON, connections to lend
-//! - [`cache`]: typed rows in memory, folded many times and written once
+//! - [`cache`]: typed rows in memory, folded many times and written once; `known`: which rows need not be looked for
 //! - [`model`]: [`RowModel`] makes a pure [`Projector`] a read model over such a store
 
 pub mod cache;
 mod canonical;
 pub mod engine;
+mod known;
 pub mod model;
 mod pool;
 #[cfg(feature = "postgres")]

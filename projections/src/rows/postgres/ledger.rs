@@ -7,10 +7,9 @@ use super::connection::{Connection, Connector, Purpose, store_error};
 use crate::generations::{GenerationError, Generations, Ledger};
 use crate::model::StoreError;
 
-/// Makes the schema and its table.
+/// Makes the schema and its tables.
 pub(super) fn prepare(connection: &mut Connection, schema: &str) -> Result<(), StoreError> {
-    let there =
-        connection.row(&format!("SELECT to_regclass('{schema}.generations') IS NOT NULL AS there"))?;
+    let there = connection.row(&format!("SELECT to_regclass('{schema}.log') IS NOT NULL AS there"))?;
     if super::schema::get(&there, "there")? {
         return Ok(());
     }
@@ -25,9 +24,34 @@ pub(super) fn prepare(connection: &mut Connection, schema: &str) -> Result<(), S
              building bigint,
              last bigint NOT NULL
          );
+         CREATE TABLE IF NOT EXISTS {schema}.log (
+             single boolean PRIMARY KEY DEFAULT true CHECK (single),
+             first_event text NOT NULL
+         );
          COMMIT",
         super::schema::LOCK
     ))
+}
+
+/// The id of the first event of the log that the read models are of: what is recorded, or `first_event` if nothing was and there is one.
+pub(super) fn bind_log(
+    connection: &mut Connection,
+    schema: &str,
+    first_event: Option<&str>,
+) -> Result<Option<String>, StoreError> {
+    let recorded = |connection: &mut Connection| -> Result<Option<String>, StoreError> {
+        let sql = format!("SELECT first_event FROM {schema}.log");
+        let (limited, inner) = connection.split();
+        let row = limited.run(sqlx::query(&sql).fetch_optional(inner))?;
+        row.map(|row| row.try_get("first_event").map_err(|error| store_error(&error))).transpose()
+    };
+    if let Some(event) = first_event {
+        connection.execute("SET synchronous_commit = on")?;
+        let sql = format!("INSERT INTO {schema}.log (first_event) VALUES ($1) ON CONFLICT DO NOTHING");
+        let (limited, inner) = connection.split();
+        limited.run(sqlx::query(&sql).bind(event).execute(inner))?;
+    }
+    recorded(connection)
 }
 
 /// The table `generations`.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! schema daybook                 generations: which generation of each projection is live, previous, being built
+//!                                log: which event log all of this is of
 //! schema daybook_inventory_3     stock, …: the tables of the projection; daybook_letters: its dead-letter queue
 //!                                daybook_meta: one row: checkpoint, epoch, and who may write until when
 //! ```
@@ -66,6 +67,7 @@ struct Shared {
     options: PostgresOptions,
     /// Connections for queries, of all generations.
     queries: Pool<Connection>,
+    ledger: Arc<PostgresLedger>,
 }
 
 impl PostgresSchemas {
@@ -80,7 +82,25 @@ impl PostgresSchemas {
         ledger::prepare(&mut first, &options.schema)?;
         let opener = connector.clone();
         let queries = Pool::new(options.query_connections.max(1), move || opener.connect(Purpose::Query));
-        Ok(Self { shared: Arc::new(Shared { connector, options, queries }) })
+        let ledger = Arc::new(PostgresLedger::new(connector.clone(), &options.schema));
+        Ok(Self { shared: Arc::new(Shared { connector, options, queries, ledger }) })
+    }
+
+    /// Makes sure that the read models are of the log that begins with this event; a log without events has none yet. Those of another
+    /// log would be answered from without a word, since positions mean nothing across logs. Blocks.
+    ///
+    /// [`StoreError::Damaged`] if they are of another log.
+    pub fn bind_log(&self, first_event: Option<&str>) -> Result<(), StoreError> {
+        let mut connection = self.shared.connector.connect(Purpose::Write)?;
+        let recorded = ledger::bind_log(&mut connection, &self.shared.options.schema, first_event)?;
+        if recorded.as_deref() == first_event {
+            return Ok(());
+        }
+        Err(StoreError::Damaged(format!(
+            "the read models in schema {} are of a log that begins with another event: name another schema, in which they are \
+             built anew, or drop these",
+            self.shared.options.schema
+        )))
     }
 
     /// The schema of a store: what it is called, in letters that need no quotes.
@@ -113,7 +133,7 @@ impl RowEngine for PostgresSchemas {
     }
 
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
-        Some(Arc::new(PostgresLedger::new(self.shared.connector.clone(), &self.shared.options.schema)))
+        Some(Arc::<PostgresLedger>::clone(&self.shared.ledger))
     }
 
     /// Rows are the same on both engines, so a shadow is a file beside the process that wants it: nobody else can be in its way, a process
