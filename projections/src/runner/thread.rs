@@ -54,6 +54,7 @@ pub fn start(
         head_open: true,
         mode: Mode::Going,
         attempt: 0,
+        following: false,
     };
     std::thread::Builder::new()
         .name(format!("projection-{name}"))
@@ -103,6 +104,8 @@ struct Runner {
     mode: Mode,
     /// Failures in a row.
     attempt: u32,
+    /// Another process was the one that wrote when last asked.
+    following: bool,
 }
 
 /// What ends a wait, beside its time.
@@ -137,6 +140,10 @@ impl Runner {
                 Mode::Going => {}
             }
             match self.engine.claim() {
+                // A busy log may never be found at rest, where the state is said otherwise.
+                Ok(true) if std::mem::take(&mut self.following) => {
+                    self.shared.set_state(RunnerState::CatchingUp);
+                }
                 Ok(true) => {}
                 Ok(false) => {
                     self.follow();
@@ -205,6 +212,7 @@ impl Runner {
     /// Another process writes: says how far it is, and looks again soon.
     fn follow(&mut self) {
         self.attempt = 0;
+        self.following = true;
         self.publish();
         self.shared.set_state(RunnerState::Following);
         let urgent = self.shared.has_waiters();
