@@ -20,7 +20,7 @@ use crate::reconcile::{CATCH_UP, all_or_named};
 const PAGE: usize = 1_024;
 
 /// Fields that are the log's own, at any depth of a row.
-const OF_THE_LOG: [&str; 3] = ["position", "recorded_at", "updated_at"];
+const OF_THE_LOG: [&str; 4] = ["position", "recorded_at", "updated_at", "last_movement"];
 
 /// What of the rows counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
