@@ -2,6 +2,9 @@
 #
 #   start_postgres DIR        a fresh PostgreSQL under DIR; exports DAYBOOK_TEST_POSTGRES_URL, _CA and _DIR
 #   restart_postgres DIR [MODE]   stop (fast, immediate) and start again, same data and port
+#   kill_postgres DIR         kill -9 every process of it
+#   freeze_postgres DIR, thaw_postgres DIR    SIGSTOP and SIGCONT for every process of it
+#   resume_postgres DIR       start again, same data and port, after a stop or a kill
 #   stop_postgres DIR         stop for good
 #   start_redis DIR           a fresh Redis under DIR that syncs before it answers; exports DAYBOOK_TEST_REDIS_URL
 #   stop_redis DIR            stop for good
@@ -74,6 +77,39 @@ restart_postgres() {
     local dir=$1 mode=${2:-fast} bin
     bin=$(postgres_bin) || return
     as_user postgres "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -m "$mode" -w -t 60 restart >/dev/null
+}
+
+# The server's processes: the first starts the others.
+postgres_pids() {
+    local pid
+    pid=$(head -n 1 "$1/data/postmaster.pid") || return
+    echo "$pid" $(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
+}
+
+kill_postgres() {
+    local pids pid
+    pids=$(postgres_pids "$1") || return
+    kill -9 $pids 2>/dev/null
+    # A new server must not find the old one's children at work on its files.
+    for pid in $pids; do
+        while [ -d "/proc/$pid" ] && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null; do sleep 0.02; done
+    done
+    # A dead process that nobody has asked after yet would still count as running.
+    rm -f "$1/data/postmaster.pid"
+}
+
+freeze_postgres() {
+    kill -STOP $(postgres_pids "$1") 2>/dev/null || true
+}
+
+thaw_postgres() {
+    kill -CONT $(postgres_pids "$1") 2>/dev/null || true
+}
+
+resume_postgres() {
+    local dir=$1 bin
+    bin=$(postgres_bin) || return
+    as_user postgres "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -t 60 start >/dev/null
 }
 
 stop_postgres() {

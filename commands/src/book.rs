@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use daybook_eventlog::{EventLog, Filter, Position, RecordedEvent, StreamId};
+use daybook_eventlog::{EventLog, Filter, Position, StreamId};
 use daybook_schemas::inventory::Event as InventoryEvent;
 use daybook_schemas::variant::Event as VariantEvent;
 use daybook_schemas::{AnyEvent, OrderId, ReservationId, ScheduleId, Timestamp};
@@ -66,7 +66,9 @@ impl Book {
         loop {
             let page = log.read_all(self.position, &FILTER, PAGE_EVENTS, PAGE_BYTES).await?;
             for event in &page.events {
-                self.fold(event)?;
+                let decoded = AnyEvent::decode(event.event_type(), event.version, event.data())
+                    .map_err(|source| StartError::Decode { position: event.position, source })?;
+                self.fold(event.stream(), &decoded);
                 self.mark = Some(Mark { position: event.position, event_id: event.event_id });
                 folded += 1;
             }
@@ -77,23 +79,32 @@ impl Book {
         }
     }
 
-    fn fold(&mut self, recorded: &RecordedEvent) -> Result<(), StartError> {
-        let event = AnyEvent::decode(recorded.event_type(), recorded.version, recorded.data())
-            .map_err(|source| StartError::Decode { position: recorded.position, source })?;
+    /// Takes an event in. Position and mark are the caller's to move.
+    pub(crate) fn fold(&mut self, stream: &str, event: &AnyEvent) {
         match event {
-            AnyEvent::Inventory(event) => self.fold_inventory(recorded.stream(), event),
-            AnyEvent::Variant(event) => self.fold_variant(recorded.stream(), event),
+            AnyEvent::Inventory(event) => self.fold_inventory(stream, event),
+            AnyEvent::Variant(event) => self.fold_variant(stream, event),
             _ => {}
         }
-        Ok(())
     }
 
-    fn fold_inventory(&mut self, stream: &str, event: InventoryEvent) {
+    /// The first deadline of every stream that has one.
+    pub(crate) fn deadlines(&self) -> Vec<(StreamId, Timestamp)> {
+        let holds = self.holds.iter().filter_map(|(stream, holds)| {
+            Some((stream.clone(), holds.iter().map(|hold| hold.expires_at).min()?))
+        });
+        let prices = self.prices.iter().filter_map(|(stream, prices)| {
+            Some((stream.clone(), prices.iter().map(|(_, from)| *from).min()?))
+        });
+        holds.chain(prices).collect()
+    }
+
+    fn fold_inventory(&mut self, stream: &str, event: &InventoryEvent) {
         match event {
             InventoryEvent::Reserved(e) => entry(&mut self.holds, stream).push(OpenHold {
-                reservation: e.reservation_id,
-                customer: e.customer_id,
-                order: e.order_id,
+                reservation: e.reservation_id.clone(),
+                customer: e.customer_id.clone(),
+                order: e.order_id.clone(),
                 expires_at: e.expires_at,
             }),
             InventoryEvent::Confirmed(e) if e.remaining == 0 => self.close(stream, &e.reservation_id),
@@ -119,10 +130,10 @@ impl Book {
         }
     }
 
-    fn fold_variant(&mut self, stream: &str, event: VariantEvent) {
+    fn fold_variant(&mut self, stream: &str, event: &VariantEvent) {
         match event {
             VariantEvent::PriceScheduled(e) => {
-                entry(&mut self.prices, stream).push((e.schedule_id, e.effective_from));
+                entry(&mut self.prices, stream).push((e.schedule_id.clone(), e.effective_from));
             }
             VariantEvent::PriceScheduleCancelled(e) => self.unschedule(stream, &e.schedule_id),
             VariantEvent::PriceChanged(e) => {
@@ -146,6 +157,9 @@ impl Book {
     /// What the decision thread keeps of it.
     pub(crate) fn index(&self, now: Timestamp) -> (HoldIndex, Timers) {
         let (mut index, mut timers) = (HoldIndex::default(), Timers::default());
+        for (stream, deadline) in self.deadlines() {
+            timers.arm(&stream, deadline);
+        }
         for (stream, holds) in &self.holds {
             let of_customers = holds.iter().filter_map(|hold| {
                 let customer = hold.customer.clone()?;
@@ -154,14 +168,6 @@ impl Book {
                 Some((key, hold.expires_at))
             });
             index.seed(stream, of_customers.collect(), now);
-            if let Some(first) = holds.iter().map(|hold| hold.expires_at).min() {
-                timers.arm(stream, first);
-            }
-        }
-        for (stream, prices) in &self.prices {
-            if let Some(first) = prices.iter().map(|(_, from)| *from).min() {
-                timers.arm(stream, first);
-            }
         }
         (index, timers)
     }

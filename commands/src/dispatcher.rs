@@ -96,6 +96,7 @@ impl Dispatcher {
         Stats::add(&stats.scanned, folded);
         let now = clock.now();
         let (holds, timers) = book.index(now);
+        let follower_book = if options.shared_log { book.clone() } else { Book::default() };
         let head = log.head().await?;
         let loaders = Loaders::start(&options, &log, &runtime, &inbox, &stats).map_err(StartError::Thread)?;
         let on_jump = Arc::downgrade(&inbox);
@@ -115,7 +116,7 @@ impl Dispatcher {
         };
         let max_open_orders = options.max_open_orders;
         if options.shared_log {
-            runtime.spawn(follow(log.clone(), inbox.clone(), head.position));
+            runtime.spawn(follow(log.clone(), inbox.clone(), follower_book, options.leader.clone()));
         }
         let engine = Engine {
             table: Table::new(options.cache_bytes),

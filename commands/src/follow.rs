@@ -1,40 +1,81 @@
-//! Follows a log that others write to as well, and tells the decision thread which streams they brought how far.
-//! Without it a node would notice others only by conflicts, and a refusal on an old state causes none.
+//! Follows a log that others write to as well, and tells the decision thread what they brought. Without it a node would
+//! notice others only by conflicts, and a refusal on an old state causes none.
+//!
+//! It keeps a book of deadlines of its own: a node that becomes the one that fires them must know them all, also those of
+//! streams that it never had in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use daybook_eventlog::{EventLog, Filter, Position, StreamId};
+use daybook_eventlog::{EventLog, Filter, RecordedEvent, Revision, StreamId};
+use daybook_schemas::{AnyEvent, Timestamp};
 use hashbrown::HashMap;
+use tokio::sync::watch;
 
+use crate::book::Book;
 use crate::engine::inbox::{Inbox, Signal};
 
 const PAGE_EVENTS: usize = 4_096;
 const PAGE_BYTES: usize = 8 << 20;
 
-/// Runs until the dispatcher is closed.
-pub(crate) async fn follow(log: Arc<dyn EventLog>, inbox: Arc<Inbox>, mut after: Position) {
+/// Wakes up now and then to see whether the dispatcher is still there, and after an error.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// What the log has of one stream beyond what was told before.
+pub(crate) struct Foreign {
+    pub(crate) stream: StreamId,
+    /// In the order of their revisions, without gaps; `None` where an event can't be decoded.
+    pub(crate) events: Vec<(Revision, Timestamp, Option<AnyEvent>)>,
+}
+
+/// Whether this node is the one that fires deadlines. `None`: it always is.
+pub(crate) type Leader = Option<watch::Receiver<bool>>;
+
+pub(crate) fn leads(leader: &Leader) -> bool {
+    leader.as_ref().is_none_or(|leader| *leader.borrow())
+}
+
+/// Runs until the dispatcher is closed. The book is that of the start; what came after is told from there on.
+pub(crate) async fn follow(log: Arc<dyn EventLog>, inbox: Arc<Inbox>, mut book: Book, leader: Leader) {
     let mut head = log.watch_head();
     let everything = Filter::default();
     while !inbox.is_closed() {
-        match log.read_all(after, &everything, PAGE_EVENTS, PAGE_BYTES).await {
+        match log.read_all(book.position, &everything, PAGE_EVENTS, PAGE_BYTES).await {
             Ok(page) => {
-                after = page.scanned_to;
-                let mut newest: HashMap<StreamId, u64, foldhash::fast::RandomState> = HashMap::default();
-                for event in &page.events {
-                    if let Ok(stream) = StreamId::new(event.stream()) {
-                        newest.insert(stream, event.revision);
-                    }
-                }
-                if !newest.is_empty() {
-                    inbox.signal(Signal::Foreign(newest.into_iter().collect()));
+                book.position = page.scanned_to;
+                let streams = sorted(&page.events, &mut book);
+                if !streams.is_empty() {
+                    inbox.signal(Signal::Foreign(streams));
                 }
                 if !page.at_head {
                     continue;
                 }
             }
-            Err(error) => tracing::warn!(%error, "the log could not be followed; trying again"),
+            Err(error) => tracing::debug!(%error, "the log could not be followed; trying again"),
         }
-        // Wakes up now and then to see whether the dispatcher is still there, and after an error.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), head.changed()).await;
+        if leads(&leader) && inbox.wants_deadlines() {
+            inbox.signal(Signal::Deadlines(book.deadlines()));
+        }
+        // Whether it is news or the time that is up is all the same.
+        let _ = tokio::time::timeout(LONGEST_WAIT, head.changed()).await;
     }
+}
+
+fn sorted(events: &[RecordedEvent], book: &mut Book) -> Vec<Foreign> {
+    let mut places: HashMap<&str, usize, foldhash::fast::RandomState> = HashMap::default();
+    let mut streams: Vec<Foreign> = Vec::new();
+    for recorded in events {
+        let event = AnyEvent::decode(recorded.event_type(), recorded.version, recorded.data()).ok();
+        if let Some(event) = &event {
+            book.fold(recorded.stream(), event);
+        }
+        let place = *places.entry(recorded.stream()).or_insert_with(|| {
+            let stream = StreamId::new(recorded.stream()).expect("the log only has streams with valid names");
+            streams.push(Foreign { stream, events: Vec::new() });
+            streams.len() - 1
+        });
+        let at = Timestamp::from_micros(recorded.recorded_at);
+        streams[place].events.push((recorded.revision, at, event));
+    }
+    streams
 }

@@ -203,6 +203,37 @@ impl HoldIndex {
         }
     }
 
+    /// What the log says happened to a stream that is not in memory, maybe for the second time.
+    pub(crate) fn hear_of(&mut self, stream: &StreamId, change: HoldChange, now: Timestamp) {
+        let known = self.residue.get_mut(stream);
+        match change {
+            HoldChange::Add(key, expires_at) => {
+                if known.as_ref().is_some_and(|known| known.iter().any(|(other, _)| *other == key)) {
+                    return;
+                }
+                match known {
+                    Some(known) => known.push((key.clone(), expires_at)),
+                    None => {
+                        self.residue.insert(stream.clone(), vec![(key.clone(), expires_at)]);
+                    }
+                }
+                self.add(stream, key, expires_at, now);
+            }
+            HoldChange::Remove(key) => {
+                let Some(known) = known else { return };
+                let before = known.len();
+                known.retain(|(other, _)| *other != key);
+                let (found, empty) = (known.len() < before, known.is_empty());
+                if empty {
+                    self.residue.remove(stream);
+                }
+                if found {
+                    self.remove(stream, &key);
+                }
+            }
+        }
+    }
+
     /// What a scan of the log found for a stream that is not in memory.
     pub(crate) fn seed(&mut self, stream: &StreamId, holds: Residue, now: Timestamp) {
         for (key, expires_at) in &holds {
@@ -264,6 +295,25 @@ mod tests {
         index.change(&stream("inventory-2"), HoldChange::Remove(key("r", None)), NOW);
         assert_eq!(count(&index, NOW), (1, 0));
         assert_eq!(index.len(), 1);
+    }
+
+    #[test]
+    fn what_is_heard_twice_counts_once() {
+        let mut index = HoldIndex::default();
+        let soon = NOW.plus_secs(60);
+        let place = stream("inventory-1");
+        for _ in 0..2 {
+            index.hear_of(&place, HoldChange::Add(key("r", None), soon), NOW);
+        }
+        assert_eq!(count(&index, NOW), (1, 0));
+        index.enter(&place, std::iter::empty(), NOW);
+        assert_eq!(count(&index, NOW), (0, 0), "the stream itself knows better");
+        index.hear_of(&place, HoldChange::Add(key("r", None), soon), NOW);
+        for _ in 0..2 {
+            index.hear_of(&place, HoldChange::Remove(key("r", None)), NOW);
+        }
+        assert_eq!(count(&index, NOW), (0, 0));
+        assert!(index.residue.is_empty() && index.customers.is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daybook_eventlog::SnapshotStore;
+use tokio::sync::watch;
 
 /// Settings of a dispatcher. The defaults suit one node with some gigabytes of memory.
 #[derive(Clone)]
@@ -40,6 +41,9 @@ pub struct Options {
     /// Whether others write to the same log. Must be set if anyone does. Their events are followed, so that decisions see
     /// them without a conflict, and commands on one stream wait for each other's commits: see ADR 0021.
     pub shared_log: bool,
+    /// On a shared log: whether this node is the one that fires deadlines. Others know them, and take over when this turns
+    /// true. `None`: it does always; if several do, the revisions that their appends expect let one of them win.
+    pub leader: Option<watch::Receiver<bool>>,
     /// Where the log can't write several streams at once: how long a claim without its variant stands.
     pub claim_timeout: Duration,
 }
@@ -62,6 +66,7 @@ impl Default for Options {
             snapshots: None,
             snapshot_every: 20_000,
             shared_log: false,
+            leader: None,
             claim_timeout: Duration::from_mins(1),
         }
     }

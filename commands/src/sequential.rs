@@ -111,6 +111,10 @@ impl EventLog for SequentialLog {
         self.inner.read_all(after, filter, limit, limit_bytes)
     }
 
+    fn piece_end(&self, after: Position, wanted: u64) -> Position {
+        self.inner.piece_end(after, wanted)
+    }
+
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
         self.inner.head()
     }

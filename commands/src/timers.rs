@@ -45,6 +45,15 @@ impl Timers {
         Some(stream)
     }
 
+    /// Forgets everything; whether there was anything.
+    pub(crate) fn clear(&mut self) -> bool {
+        let any = !self.armed.is_empty();
+        if any {
+            *self = Self::default();
+        }
+        any
+    }
+
     /// Streams that are armed.
     pub(crate) fn len(&self) -> usize {
         self.armed.len()

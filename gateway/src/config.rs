@@ -1,5 +1,10 @@
 //! What is in force, and where it came from: defaults, then `daybook.toml`, then `DAYBOOK_…` in the environment, then flags.
 
+mod log;
+mod secret;
+#[cfg(test)]
+mod server_tests;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,6 +15,8 @@ use daybook_schemas::{Currency, Label};
 use serde::{Deserialize, Serialize};
 
 use crate::admission;
+pub use log::{KurrentServer, LogBackend, LogConfig};
+pub use secret::{Secret, SecretUrl};
 
 /// The configuration in force.
 #[derive(Debug, Clone)]
@@ -27,6 +34,9 @@ pub struct Config {
     /// Whether operators may damage read models of a running server on purpose, to see that it is found. Unless set: only where
     /// no credentials are needed, which is on a loopback address.
     pub allow_drift_injection: Option<bool>,
+    pub log: LogConfig,
+    /// Whether and where the KurrentDB protocol is served.
+    pub kurrent_server: Option<KurrentServer>,
     /// Every setting with its value and where it came from, in the order of the configuration file.
     pub provenance: Vec<Provenance>,
 }
@@ -118,6 +128,10 @@ struct File {
     admission: Option<admission::Settings>,
     memory: Option<Memory>,
     allow_drift_injection: Option<bool>,
+    #[serde(default)]
+    log: log::LogSection,
+    #[serde(default)]
+    kurrent_server: log::KurrentSection,
 }
 
 /// What the command line says; it wins over everything.
@@ -126,7 +140,11 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     pub config: Option<PathBuf>,
     pub listen: Option<SocketAddr>,
+    pub kurrent_listen: Option<SocketAddr>,
 }
+
+/// The environment, by name.
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Config {
     /// Reads the configuration. A named file must exist; `daybook.toml` in the working folder may.
@@ -191,6 +209,8 @@ impl Config {
         for key in &api_keys {
             check_key(key)?;
         }
+        let log = LogConfig::load(file.log, &mut pick, &env)?;
+        let kurrent_server = KurrentServer::load(file.kurrent_server, flags.kurrent_listen, &mut pick, &env)?;
         Ok(Self {
             data,
             listen,
@@ -201,6 +221,8 @@ impl Config {
             admission,
             memory,
             allow_drift_injection,
+            log,
+            kurrent_server,
             provenance,
         })
     }
@@ -226,7 +248,7 @@ impl Config {
                 self.listen
             );
         }
-        Ok(())
+        self.kurrent_server.as_ref().map_or(Ok(()), KurrentServer::check_exposure)
     }
 }
 
@@ -271,7 +293,7 @@ fn read_file(named: Option<&Path>) -> anyhow::Result<(File, PathBuf)> {
 }
 
 fn env_value<T: std::str::FromStr>(
-    env: &impl Fn(&str) -> Option<String>,
+    env: Env<'_>,
     name: &'static str,
 ) -> anyhow::Result<Option<(&'static str, T)>>
 where
@@ -343,10 +365,8 @@ mod tests {
         assert_eq!(config.currency, Some(Currency::new("EUR").unwrap()));
         let sources: Vec<_> =
             config.provenance.iter().map(|p| p.source.split(' ').next().unwrap().to_owned()).collect();
-        assert_eq!(
-            sources,
-            ["flag", "environment", "file", "default", "default", "default", "default", "default", "default"]
-        );
+        assert_eq!(sources[..3], ["flag", "environment", "file"]);
+        assert!(sources[3..].iter().all(|source| source == "default"), "{sources:?}");
     }
 
     #[test]

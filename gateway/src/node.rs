@@ -1,51 +1,70 @@
 //! The composition root: the only place that names concrete backends.
 //!
 //! ```text
-//! DATA/log/                 segment log
+//! DATA/log/                 segment log, where that is the backend
+//! DATA/log.json             which log the folder belongs to
 //! DATA/projections/         one store a projection and generation, projections.json
 //! DATA/snapshots/           states of long streams, disposable
 //! DATA/spread.checkpoint    how far changes of master data are carried to variants, disposable
 //! DATA/deadlines.checkpoint what the dispatcher knows of deadlines, disposable
 //! ```
 
-use std::io::{Read, Write};
-use std::path::Path;
+mod folder;
+pub mod log;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use daybook_commands::clock::{Clock, SystemClock};
 use daybook_commands::{Dispatcher, Options};
 use daybook_eventlog::segment::Transfer;
-use daybook_eventlog::{EventLog, FileSnapshots, Position, SegmentLog, SegmentOptions};
+use daybook_eventlog::{CircuitStatus, EventLog, FileSnapshots, Leadership, LeaseOptions, Position};
 use daybook_projections::generations::{Projections, Registry};
 use daybook_projections::runner::ProjectionStatus;
 use daybook_projections::search::{SearchKind, SearchOptions};
 use daybook_projections::standard;
 use daybook_schemas::Timestamp;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::config::Config;
+use log::{Log, Opening};
 
 /// How long the projections may take to reach the head before an import gives up waiting.
 const PROJECTING: Duration = Duration::from_secs(24 * 3_600);
 
+/// Events between two snapshots of a stream on a shared log: what a conflict makes a gateway read again at most.
+const SNAPSHOT_EVERY_SHARED: u64 = 1_000;
+
 /// Everything of one process: log, dispatcher, projections.
 pub struct Node {
-    log: Arc<dyn EventLog>,
-    segments: Arc<SegmentLog>,
+    log: Log,
     dispatcher: Dispatcher,
     projections: Projections,
     clock: Arc<dyn Clock>,
+    /// On a log in PostgreSQL: the lease of the one gateway that fires deadlines.
+    timers: Mutex<Option<Leadership>>,
+    _lock: Option<folder::Lock>,
 }
 
 impl Node {
     /// Opens or makes the data folder and starts everything on it.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        check_folder(&config.data)?;
-        let segments = open_segments(&config.data)?;
-        let log: Arc<dyn EventLog> = Arc::<SegmentLog>::clone(&segments);
+        folder::check(&config.data)?;
+        folder::check_backend(config)?;
+        let shared = config.log.backend.is_shared();
+        let lock = if shared { Some(folder::Lock::take(&config.data)?) } else { None };
+        let log = Log::open(config, Opening::Make).await?;
+        let events = Arc::clone(log.events());
+        folder::check_identity(config, &*events).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let timers = log.lease_store().map(|store| {
+            let options = LeaseOptions::new("timers", holder());
+            Leadership::compete(store, options)
+        });
         let options = Options {
             max_outstanding: config.limits.queued_commands,
             cache_bytes: config.memory.state_cache_mib << 20,
@@ -53,54 +72,27 @@ impl Node {
             snapshots: Some(Arc::new(
                 FileSnapshots::open(config.data.join("snapshots")).context("the folder of snapshots")?,
             )),
+            shared_log: shared,
+            leader: timers.as_ref().map(Leadership::watch),
+            snapshot_every: if shared { SNAPSHOT_EVERY_SHARED } else { Options::default().snapshot_every },
             ..Options::default()
         };
-        let dispatcher = Dispatcher::start(Arc::clone(&log), options, Arc::clone(&clock))
+        let dispatcher = Dispatcher::start(Arc::clone(&events), options, Arc::clone(&clock))
             .await
             .context("the dispatcher did not start; `daybook verify` says what is wrong with the log")?;
-        let projections = Projections::open(
-            &config.data.join("projections"),
-            &registry(config),
-            Arc::clone(&log),
-            Handle::current(),
-        )
-        .context("the read models could not be opened")?;
-        Ok(Self { log, segments, dispatcher, projections, clock })
-    }
-
-    /// Opens the log alone, of a folder that has one.
-    pub fn open_log(config: &Config) -> anyhow::Result<Arc<SegmentLog>> {
-        check_folder(&config.data)?;
-        if !config.data.join("log").is_dir() {
-            bail!(
-                "there is no Daybook data in {}; name the folder with --data, or make one with `daybook serve` or `daybook import`",
-                config.data.display()
-            );
-        }
-        open_segments(&config.data)
-    }
-
-    /// Brings in an exported copy: a whole one into a folder without a log, or one that continues the folder's log. Blocks.
-    pub fn import_log(config: &Config, input: &mut dyn Read) -> anyhow::Result<Transfer> {
-        check_folder(&config.data)?;
-        let folder = config.data.join("log");
-        if folder.is_dir() {
-            return Ok(open_segments(&config.data)?.import(input)?);
-        }
-        std::fs::create_dir_all(&config.data)
-            .with_context(|| format!("data folder {}", config.data.display()))?;
-        let log = SegmentLog::restore(&folder, SegmentOptions::default(), input)?;
-        let events = log.head_position();
-        Ok(Transfer { first: 1, last: events, events })
+        let projections =
+            Projections::open(&config.data.join("projections"), &registry(config), events, Handle::current())
+                .context("the read models could not be opened")?;
+        Ok(Self { log, dispatcher, projections, clock, timers: Mutex::new(timers), _lock: lock })
     }
 
     /// Writes a consistent copy of the log while it runs. Blocks.
     pub fn export_log(&self, out: &mut dyn Write, after: Position) -> anyhow::Result<Transfer> {
-        Ok(self.segments.export(out, after)?)
+        self.log.export(out, after)
     }
 
     pub fn log(&self) -> &Arc<dyn EventLog> {
-        &self.log
+        self.log.events()
     }
 
     pub fn dispatcher(&self) -> &Dispatcher {
@@ -111,9 +103,19 @@ impl Node {
         &self.projections
     }
 
-    /// Why the log takes no more appends, if it does not.
+    /// Why the log takes no appends now, if it does not.
     pub fn log_stopped(&self) -> Option<String> {
-        self.segments.stopped().map(|error| error.to_string())
+        self.log.stopped()
+    }
+
+    /// Circuit breakers by the name of what they guard.
+    pub fn circuits(&self) -> Vec<(&'static str, CircuitStatus)> {
+        self.log.circuit().map(|status| ("event_log", status)).into_iter().collect()
+    }
+
+    /// Whether this gateway holds each lease that gateways compete for; empty where they don't.
+    pub fn leases(&self) -> Vec<(&'static str, bool)> {
+        self.timers.lock().as_ref().map(|timers| ("timers", timers.token().is_some())).into_iter().collect()
     }
 
     /// The time by the one clock.
@@ -154,42 +156,22 @@ impl Node {
     /// Carries out what was accepted, commits what was read, closes the log. Nothing is lost.
     pub async fn close(&self) {
         self.dispatcher.shutdown().await;
+        // Another gateway takes the deadlines over at once.
+        let timers = self.timers.lock().take();
+        if let Some(timers) = timers {
+            timers.resign().await;
+        }
         self.projections.stop().await;
         self.log.close().await;
     }
 }
 
-/// Refuses a folder that holds something else.
-fn check_folder(data: &Path) -> anyhow::Result<()> {
-    let entries = match std::fs::read_dir(data) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("data folder {}", data.display())),
-    };
-    let names: Vec<_> =
-        entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.file_name()).collect();
-    if names.is_empty() || names.iter().any(|name| name == "log") {
-        return Ok(());
-    }
-    bail!(
-        "{} is no Daybook data folder: it holds other files ({}); name an empty or a new folder with --data",
-        data.display(),
-        names.iter().take(3).map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(", ")
-    )
-}
-
-fn open_segments(data: &Path) -> anyhow::Result<Arc<SegmentLog>> {
-    std::fs::create_dir_all(data).with_context(|| format!("data folder {}", data.display()))?;
-    let log = SegmentLog::open(data.join("log"), SegmentOptions::default())?;
-    if let Some(cut) = &log.open_report().cut {
-        tracing::warn!(
-            file = cut.file,
-            offset = cut.offset,
-            bytes = cut.bytes,
-            "cut a torn tail that was never acknowledged"
-        );
-    }
-    Ok(Arc::new(log))
+/// A name that no other process has, nor this one after a restart.
+fn holder() -> String {
+    // For people who look into the table; the number alone makes it unique.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let start = RandomState::new().hash_one(std::process::id());
+    format!("{}-{}-{start:016x}", host.trim(), std::process::id())
 }
 
 fn registry(config: &Config) -> Registry {

@@ -11,6 +11,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::backend::settings;
+
 /// How long anything in a test may take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -24,9 +26,33 @@ pub fn binary() -> Command {
     command
 }
 
+/// The binary on a data folder, with the log that the tests run on.
+pub fn binary_on(data: &Path) -> Command {
+    let mut command = binary();
+    command.arg("--data").arg(data).envs(settings(data));
+    command
+}
+
 /// Runs a command line to its end.
 pub fn run(data: &Path, arguments: &[&str]) -> Output {
-    binary().args(arguments).arg("--data").arg(data).output().expect("the binary runs")
+    binary().args(arguments).arg("--data").arg(data).envs(settings(data)).output().expect("the binary runs")
+}
+
+/// Runs a command line to its end, on a log that the given environment names.
+pub fn run_on(data: &Path, settings: &[(&'static str, String)], arguments: &[&str]) -> Output {
+    let mut command = binary();
+    command.args(arguments).arg("--data").arg(data);
+    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    command.output().expect("the binary runs")
+}
+
+/// Waits until the condition holds; panics with its name at the deadline.
+pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(began.elapsed() < DEADLINE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Runs a command line that is to succeed and prints JSON.
@@ -48,14 +74,24 @@ impl Server {
     }
 
     pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = binary()
-            .args(arguments)
-            .arg("--data")
+        let mut command = binary_on(data);
+        command.args(arguments);
+        Self::spawn(data, command)
+    }
+
+    /// On a log that the given environment names.
+    pub fn start_on(data: &Path, settings: &[(&'static str, String)]) -> Self {
+        let mut command = binary();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the binary starts");
+            .envs(settings.iter().map(|(name, value)| (name, value)));
+        Self::spawn(data, command)
+    }
+
+    fn spawn(data: &Path, mut command: Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let address = loop {
             let line = lines.next().expect("a line that says where it listens").expect("text");

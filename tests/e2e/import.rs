@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{DEADLINE, Server, binary, data_set, run, run_json, sample};
+use crate::harness::{DEADLINE, Server, binary_on, data_set, run, run_json, sample};
 
 /// Streams with the contents of their events, without positions and recording times.
 fn contents(data: &Path) -> BTreeMap<(String, u64), Value> {
@@ -33,11 +33,9 @@ fn a_killed_import_goes_on_and_gives_the_same_events() {
     let file = sample();
     let report = run_json(&whole, &["import", "online-retail", file.to_str().unwrap()]);
     for kill in 1..=3_u64 {
-        let mut child = binary()
+        let mut child = binary_on(&killed)
             .args(["import", "online-retail"])
             .arg(&file)
-            .arg("--data")
-            .arg(&killed)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -3,16 +3,24 @@
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 mod admission;
+mod backend;
 mod bad_input;
 mod bulk;
 mod cli;
 mod commerce;
+mod deploy;
 mod flash_sale;
 mod harness;
 mod import;
 mod kill;
 mod masters;
+mod postgres;
+mod proxy;
 mod races;
+mod read_models;
 mod reconcile;
+mod server_faults;
 mod snapshots;
+mod two_gateways;
 mod web;
+mod workload;

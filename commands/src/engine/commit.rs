@@ -259,7 +259,7 @@ impl Engine {
             AppendError::Conflict { .. } if task.attempt < self.options.max_attempts => {
                 task.attempt += 1;
                 Stats::add(&self.stats.retries, 1);
-                match backoff(task.attempt, task.seq) {
+                match backoff(task.attempt, jitter_of(&task)) {
                     None => self.park_ready(task),
                     Some(pause) => self.park_until(task, Instant::now() + pause),
                 }
@@ -289,6 +289,12 @@ impl Engine {
             self.fail(task, CommandError::Stopped(reason.clone()));
         }
     }
+}
+
+/// The end of an id that was drawn at random or follows from a key: not the same on two nodes that met.
+fn jitter_of(task: &Task) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = *task.command.as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ task.seq
 }
 
 /// The pause before the next attempt after a conflict: none before the second, then growing, with jitter so that two

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use super::load::Loaded;
 use super::task::{Task, TaskId};
 use crate::error::CommandError;
+use crate::follow::Foreign;
 use daybook_eventlog::{Revision, StreamId};
+use daybook_schemas::Timestamp;
 
 /// News for the decision thread that are no commands.
 pub(crate) enum Signal {
@@ -20,8 +22,10 @@ pub(crate) enum Signal {
     Probed(TaskId, Result<Option<crate::Reply>, CommandError>),
     /// The record of the task's key, at this revision of its stream, speaks of events that are not there.
     Void(Box<Task>, Revision),
-    /// Streams that another writer brought to these revisions.
-    Foreign(Vec<(StreamId, Revision)>),
+    /// What the log has of streams, whoever wrote it.
+    Foreign(Vec<Foreign>),
+    /// The deadlines of all streams, for a node that is now the one that fires them.
+    Deadlines(Vec<(StreamId, Timestamp)>),
 }
 
 #[derive(Default)]
@@ -47,6 +51,8 @@ pub(crate) struct Inbox {
     asleep: AtomicBool,
     /// Rung, whether or not anything is queued: an in-flight commit, the clock, or the end.
     rung: AtomicBool,
+    /// Whether the decision thread has forgotten deadlines that it may need.
+    deadlines_wanted: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
@@ -59,6 +65,7 @@ impl Inbox {
             outstanding_bytes: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
             rung: AtomicBool::new(false),
+            deadlines_wanted: AtomicBool::new(false),
             thread: OnceLock::new(),
         })
     }
@@ -97,6 +104,16 @@ impl Inbox {
         let mut queue = self.queue.lock();
         queue.next_seq += 1;
         queue.next_seq - 1
+    }
+
+    /// Asks the follower for all deadlines, once this node is the one that fires them.
+    pub(crate) fn want_deadlines(&self) {
+        self.deadlines_wanted.store(true, Ordering::Release);
+    }
+
+    /// Whether they were asked for since the last call.
+    pub(crate) fn wants_deadlines(&self) -> bool {
+        self.deadlines_wanted.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -12,12 +12,14 @@
 //! - [`park`]: who waits for what
 //! - [`commit`]: groups in flight, completion, recovery
 //! - [`load`]: threads that read
+//! - [`foreign`]: what others on the same log wrote
 //! - [`table`]: the streams in memory
 //!
 //! The thread never waits for IO. It sleeps only when there is nothing to do.
 
 pub(crate) mod attempt;
 pub(crate) mod commit;
+pub(crate) mod foreign;
 pub(crate) mod inbox;
 pub(crate) mod load;
 pub(crate) mod park;
@@ -41,6 +43,7 @@ use self::table::{GroupNo, Table};
 use self::task::Task;
 use crate::clock::{Clock, DecisionTime};
 use crate::error::CommandError;
+use crate::follow::leads;
 use crate::holds::HoldIndex;
 use crate::idempotency::RememberedRefusals;
 use crate::options::Options;
@@ -148,8 +151,11 @@ impl Engine {
                 self.park_ready(task);
             }
             Signal::Foreign(streams) => {
-                for (stream, revision) in streams {
-                    self.take_foreign(&stream, revision);
+                streams.into_iter().for_each(|foreign| self.take_foreign(foreign));
+            }
+            Signal::Deadlines(deadlines) => {
+                for (stream, deadline) in deadlines {
+                    self.timers.arm(&stream, deadline);
                 }
             }
         }
@@ -174,21 +180,6 @@ impl Engine {
                 self.wake_waiters(&stream);
             }
             Err(error) => self.fail_waiters(&stream, &error),
-        }
-    }
-
-    /// Another writer brought the stream further than this node knows: what is in memory is old.
-    fn take_foreign(&mut self, stream: &StreamId, revision: u64) {
-        let durable = self.commits.durable();
-        if let Some(slot) = self.table.get_mut(stream) {
-            slot.foreign = slot.foreign.max(revision);
-        }
-        // With writes in flight the log will answer with a conflict, and recovery reads the stream again.
-        let old = |slot: &&mut table::Slot| {
-            slot.state.is_some() && slot.pending <= durable && slot.revision < revision
-        };
-        if self.table.get_mut(stream).filter(old).is_some() {
-            self.poison(stream);
         }
     }
 
@@ -248,6 +239,13 @@ impl Engine {
     }
 
     fn fire_timers(&mut self) {
+        if !leads(&self.options.leader) {
+            // The one that fires them knows them; should it be this node's turn, the follower tells them all.
+            if self.timers.clear() {
+                self.inbox.want_deadlines();
+            }
+            return;
+        }
         for _ in 0..TIMERS_A_TURN {
             // Streams that must be read first come back as fast as they are read.
             if self.parked.len() > MAX_PARKED_FOR_TIMERS {

@@ -13,6 +13,7 @@ mod keys;
 mod masters;
 mod matrix;
 mod model;
+mod nodes;
 mod orders;
 mod races;
 mod sequential;

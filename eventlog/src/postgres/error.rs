@@ -31,7 +31,8 @@ pub enum ConnectError {
     #[error(
         "user {user} may not do what the event log needs: {detail}. Let the owner of the database run Daybook once, or grant \
          CREATE on the database and schema; once the tables are there, USAGE on the schema, SELECT and INSERT on events, \
-         SELECT, INSERT, UPDATE and DELETE on snapshots, SELECT and UPDATE on event_log_head and SELECT on _sqlx_migrations do"
+         SELECT, INSERT, UPDATE and DELETE on snapshots, SELECT and UPDATE on event_log_head, SELECT, INSERT and \
+         UPDATE on event_log_leases and SELECT on _sqlx_migrations do"
     )]
     Rights { user: String, detail: String },
     #[error(

@@ -10,7 +10,7 @@
 //!
 //! Map of the module: `migrations` (tables, trigger, functions: the order is made there), `schema` (brings them up to
 //! date), `layout` (streams and bytes in columns), `queue`, `resolve` (what becomes of a group, pure), `revisions`
-//! (hints), `statements`, `writer`, `read`, `follow` (the head), `options`, `error`.
+//! (hints), `statements`, `writer`, `read`, `follow` (the head), `leases` (who leads), `options`, `error`.
 //!
 //! What keeps the promises of [`EventLog`]:
 //!
@@ -27,6 +27,7 @@
 mod error;
 mod follow;
 mod layout;
+mod leases;
 mod options;
 mod queue;
 mod read;

@@ -7,6 +7,7 @@
 mod conformance;
 mod faults;
 mod interop;
+mod leases;
 mod opening;
 mod order;
 mod proxy;

@@ -63,6 +63,7 @@ async fn a_user_with_few_rights_writes_once_the_tables_are_there() {
              GRANT SELECT, INSERT ON events TO {role};
              GRANT SELECT, INSERT, UPDATE, DELETE ON snapshots TO {role};
              GRANT SELECT, UPDATE ON event_log_head TO {role};
+             GRANT SELECT, INSERT, UPDATE ON event_log_leases TO {role};
              GRANT SELECT ON _sqlx_migrations TO {role};"
         ))
         .await;

@@ -94,6 +94,9 @@ pub(super) struct Serve {
     /// Address to listen on; port 0 picks one [default: 127.0.0.1:7700; environment: DAYBOOK_LISTEN]
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<SocketAddr>,
+    /// Serve the event log over the KurrentDB protocol, too, on this address [environment: DAYBOOK_KURRENT_LISTEN]
+    #[arg(long, value_name = "ADDR")]
+    pub(super) kurrent_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,37 +10,40 @@ use daybook_eventlog::{EventLog, Filter, RecordedEvent, StreamId};
 use daybook_replay::time_travel::{self, AsOf};
 use serde_json::json;
 
-use super::args::{Format, Global, Log, State};
+use super::args::{self, Format, Global, State};
 use super::operate::ask;
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::http::events::EventBody;
-use crate::node::Node;
+use crate::node::{
+    self,
+    log::{Log, Opening},
+};
 
 const PAGE_EVENTS: usize = 4_096;
 const PAGE_BYTES: usize = 8 << 20;
 
-pub(super) async fn run(global: &Global, config: Config, command: Log) -> anyhow::Result<Outcome> {
+pub(super) async fn run(global: &Global, config: Config, command: args::Log) -> anyhow::Result<Outcome> {
     match command {
-        Log::Head => head(global, &config).await,
-        Log::Read { from, limit, types, stream_prefix } => {
+        args::Log::Head => head(global, &config).await,
+        args::Log::Read { from, limit, types, stream_prefix } => {
             let filter = Filter { types, stream_prefixes: stream_prefix };
             local_only(global)?;
-            let log = Node::open_log(&config)?;
+            let log = Log::open(&config, Opening::Existing).await?;
             let read = read(&*log, from, limit.unwrap_or(u64::MAX), &filter).await;
             log.close().await;
             read
         }
-        Log::Stream { stream, from, limit } => {
+        args::Log::Stream { stream, from, limit } => {
             local_only(global)?;
             let stream = StreamId::new(&stream)?;
-            let log = Node::open_log(&config)?;
+            let log = Log::open(&config, Opening::Existing).await?;
             let read = read_stream(&*log, &stream, from.max(1), limit.unwrap_or(u64::MAX)).await;
             log.close().await;
             read
         }
-        Log::Export { file, from } => export(global, &config, file, from).await,
-        Log::Import { file } => import(global, config, file).await,
+        args::Log::Export { file, from } => export(global, &config, file, from).await,
+        args::Log::Import { file } => import(global, config, file).await,
     }
 }
 
@@ -52,7 +55,7 @@ async fn export(global: &Global, config: &Config, file: PathBuf, after: u64) -> 
     if file.exists() {
         bail!("{} exists; name a new file", file.display());
     }
-    let log = Node::open_log(config)?;
+    let log = Log::open(config, Opening::Existing).await?;
     let copy = move || -> anyhow::Result<Transfer> {
         let part = part_of(&file);
         let mut out =
@@ -77,7 +80,7 @@ async fn import(global: &Global, config: Config, file: PathBuf) -> anyhow::Resul
     }
     let copy = move || -> anyhow::Result<Transfer> {
         let input = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
-        Node::import_log(&config, &mut BufReader::new(input))
+        node::log::import(&config, &mut BufReader::new(input))
             .with_context(|| format!("{} was not imported", file.display()))
     };
     print_transfer(global, "imported", tokio::task::spawn_blocking(copy).await??)
@@ -103,7 +106,7 @@ async fn head(global: &Global, config: &Config) -> anyhow::Result<Outcome> {
     let value = match &global.server {
         Some(url) => ask(global, url, "GET", "/v1/operations/head", None).await?,
         None => {
-            let log = Node::open_log(config)?;
+            let log = Log::open(config, Opening::Existing).await?;
             let head = log.head().await?;
             log.close().await;
             json!({"position": head.position.to_string(), "events": head.events})
@@ -188,7 +191,7 @@ pub(super) async fn state(global: &Global, config: Config, args: State) -> anyho
             ask(global, url, "GET", &format!("/v1/state/{}/{}{query}", args.aggregate, args.id), None).await?
         }
         None => {
-            let log = Node::open_log(&config)?;
+            let log = Log::open(&config, Opening::Existing).await?;
             let state = time_travel::state(&*log, &args.aggregate, &args.id, as_of).await;
             log.close().await;
             serde_json::to_value(state?)?

@@ -3,6 +3,7 @@
 mod args;
 mod bulk;
 mod import;
+mod kurrent;
 mod lifecycle;
 mod load;
 mod log;
@@ -61,30 +62,39 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let Cli { global, command } = cli;
     match command {
-        Command::Serve(serve) => serve::serve(load(&global, serve.listen)?).await,
-        Command::Demo(serve) => serve::demo(load(&global, serve.listen)?).await,
-        Command::Import(import) => import::run(&global, load(&global, None)?, import).await,
-        Command::Export(export) => bulk::export(&global, load(&global, None)?, export).await,
+        Command::Serve(args) => serve::serve(load_server(&global, &args)?).await,
+        Command::Demo(args) => serve::demo(load_server(&global, &args)?).await,
+        Command::Import(import) => import::run(&global, load(&global)?, import).await,
+        Command::Export(export) => bulk::export(&global, load(&global)?, export).await,
         Command::Generate(generate) => bulk::generate(generate),
-        Command::Log(log) => log::run(&global, load(&global, None)?, log).await,
-        Command::State(state) => log::state(&global, load(&global, None)?, state).await,
-        Command::Projections(command) => operate::projections(&global, load(&global, None)?, command).await,
-        Command::Reconcile(reconcile) => operate::reconcile(&global, load(&global, None)?, reconcile).await,
-        Command::Verify => operate::verify(&global, load(&global, None)?).await,
-        Command::Simulate(simulate) => simulate::run(&global, load(&global, None)?, simulate).await,
+        Command::Log(log) => log::run(&global, load(&global)?, log).await,
+        Command::State(state) => log::state(&global, load(&global)?, state).await,
+        Command::Projections(command) => operate::projections(&global, load(&global)?, command).await,
+        Command::Reconcile(reconcile) => operate::reconcile(&global, load(&global)?, reconcile).await,
+        Command::Verify => operate::verify(&global, load(&global)?).await,
+        Command::Simulate(simulate) => simulate::run(&global, load(&global)?, simulate).await,
         Command::Lifecycle { aggregate, mermaid } => lifecycle::run(&global, aggregate.as_deref(), mermaid),
         Command::Load(load) => load::run(&global, load).await,
         Command::Config => config(&global),
     }
 }
 
-fn load(global: &Global, listen: Option<std::net::SocketAddr>) -> anyhow::Result<Config> {
-    Config::load(&Flags { data: global.data.clone(), config: global.config.clone(), listen })
+fn load(global: &Global) -> anyhow::Result<Config> {
+    Config::load(&flags(global))
+}
+
+fn load_server(global: &Global, args: &args::Serve) -> anyhow::Result<Config> {
+    let (listen, kurrent_listen) = (args.listen, args.kurrent_listen);
+    Config::load(&Flags { listen, kurrent_listen, ..flags(global) })
+}
+
+fn flags(global: &Global) -> Flags {
+    Flags { data: global.data.clone(), config: global.config.clone(), ..Flags::default() }
 }
 
 /// `daybook config`.
 fn config(global: &Global) -> anyhow::Result<Outcome> {
-    let config = load(global, None)?;
+    let config = load(global)?;
     if global.format == Format::Json {
         return print_json(&config.provenance);
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use daybook_eventlog::{EventLog, ReadError, SegmentLog};
 use daybook_replay::integrity::Integrity;
 use daybook_replay::{digest, rebuild, reconcile, verify};
 use serde::de::DeserializeOwned;
@@ -15,6 +14,7 @@ use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::load::client::{Connection, address_of, request};
 use crate::node::Node;
+use crate::node::log::{Log, Opening};
 use crate::reconciled::Reconciled;
 
 /// Asks a running server.
@@ -158,26 +158,13 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
     let report: verify::Report = match &global.server {
         Some(url) => ask_for(global, url, "POST", "/v1/operations/verify", None).await?,
         None => {
-            let log = Node::open_log(&config)?;
+            let log = Arc::new(Log::open(&config, Opening::Existing).await?);
             let mut bar = Progress::new("Verifying", "positions");
-            let all: Arc<dyn EventLog> = Arc::<SegmentLog>::clone(&log);
-            let report = verify::verify(&all, |done, total| bar.update(done, total)).await;
+            let report = verify::verify(log.events(), |done, total| bar.update(done, total)).await;
             bar.finish();
             let mut report = report?;
             let files = Arc::clone(&log);
-            let check = move || -> Result<Vec<verify::Failure>, ReadError> {
-                let mut found = Vec::new();
-                files.verify(|finding| {
-                    found.push(verify::Failure {
-                        position: finding.position,
-                        stream: finding.stream.unwrap_or_default(),
-                        revision: finding.revision.unwrap_or_default(),
-                        code: finding.code.to_owned(),
-                        detail: finding.detail,
-                    });
-                })?;
-                Ok(found)
-            };
+            let check = move || files.verify_files();
             tokio::task::spawn_blocking(check).await??.into_iter().for_each(|failure| report.add(failure));
             log.close().await;
             report

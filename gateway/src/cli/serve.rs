@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::kurrent;
 use super::progress::Progress;
 use super::{Outcome, print_line};
 use crate::config::Config;
@@ -82,14 +83,25 @@ async fn run(
 ) -> anyhow::Result<Outcome> {
     let address = listener.local_addr().context("the listening address")?;
     let spread = tokio::spawn(spread::run(&config, Arc::clone(&node), stop.clone()));
+    let protocol = match config.kurrent_server.clone() {
+        Some(settings) => Some(kurrent::serve(settings, Arc::clone(node.log()), stop.clone()).await?),
+        None => None,
+    };
     let server = tokio::spawn(http::serve(listener, config, Arc::clone(&node), stop));
     print_line(format_args!("listening on http://{address}"))?;
     tracing::info!(%address, "API under /v1, documentation under /docs, console under /console");
     let served = server.await;
     // It may wait for a read model; what it has not done it does after the next start.
     spread.abort();
+    let protocol = match protocol {
+        Some(protocol) => protocol.await,
+        None => Ok(Ok(())),
+    };
     node.close().await;
     served.context("the server's task failed")?;
+    protocol
+        .context("the task of the KurrentDB protocol failed")?
+        .context("serving the KurrentDB protocol")?;
     tracing::info!("stopped; nothing is left undone");
     Ok(Outcome::Done)
 }

@@ -10,11 +10,12 @@ use tokio::sync::watch;
 
 use super::args::{Format, Global, Simulate};
 use super::{Outcome, print_json, print_line};
-use crate::config::Config;
+use crate::config::{Config, LogConfig};
 use crate::http;
 use crate::load::client::{self, Target};
 use crate::load::simulate::{self, Drift, DriftSubject, Report};
 use crate::node::Node;
+use crate::node::log::{Log, Opening};
 
 pub(super) async fn run(global: &Global, config: Config, command: Simulate) -> anyhow::Result<Outcome> {
     let report = match (&command, &global.server, &global.data) {
@@ -64,7 +65,7 @@ async fn play(server: &Target, command: &Simulate, fresh: bool) -> anyhow::Resul
 
 async fn drift_at_rest(config: &Config, plan: &Drift) -> anyhow::Result<Report> {
     // A folder without data is a mistake here, not one to be made.
-    Node::open_log(config)?.close().await;
+    Log::open(config, Opening::Existing).await?.close().await;
     let node = Node::open(config).await?;
     let report = simulate::drift(&DriftSubject::Node(&node), plan).await;
     node.close().await;
@@ -86,6 +87,8 @@ impl OwnServer {
         // A server that nobody else knows of: nothing on it is precious.
         config.api_keys.clear();
         config.allow_drift_injection = Some(true);
+        // A scenario must not leave its events in the log of a shop.
+        config.log = LogConfig::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
         let address = listener.local_addr().context("the listening address")?;
         let node = Arc::new(Node::open(&config).await?);

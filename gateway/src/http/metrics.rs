@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use daybook_eventlog::CircuitState;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -65,6 +66,7 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<Response, Problem> 
     register_dispatcher(&mut registry, &app);
     register_admission(&mut registry, &app);
     register_projections(&mut registry, &app);
+    register_circuits(&mut registry, &app);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(Problem::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -155,4 +157,44 @@ fn register_projections(registry: &mut Registry, app: &App) {
     registry.register("projection_lag_events", "Events the projection is behind the head", lag);
     registry.register("projection_checkpoint", "Position the projection is current to", checkpoint);
     registry.register("projection_dead_letters", "Events parked for an operator", dead);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Dependency {
+    dependency: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lease {
+    lease: &'static str,
+}
+
+/// Circuit breakers before dependencies on servers; none with an embedded log.
+fn register_circuits(registry: &mut Registry, app: &App) {
+    let state: Family<Dependency, Gauge> = Family::default();
+    let (failures, rejected, opened): (
+        Family<Dependency, Counter>,
+        Family<Dependency, Counter>,
+        Family<Dependency, Counter>,
+    ) = Default::default();
+    for (dependency, status) in app.node.circuits() {
+        let labels = Dependency { dependency };
+        state.get_or_create(&labels).set(match status.state {
+            CircuitState::Closed => 0,
+            CircuitState::HalfOpen => 1,
+            CircuitState::Open => 2,
+        });
+        failures.get_or_create(&labels).inc_by(status.failures);
+        rejected.get_or_create(&labels).inc_by(status.rejected);
+        opened.get_or_create(&labels).inc_by(status.opened);
+    }
+    let leads: Family<Lease, Gauge> = Family::default();
+    for (lease, held) in app.node.leases() {
+        leads.get_or_create(&Lease { lease }).set(i64::from(held));
+    }
+    registry.register("lease_held", "Whether this gateway is the one that leads: 1 or 0", leads);
+    registry.register("circuit_state", "Circuit breaker: 0 closed, 1 half open, 2 open", state);
+    registry.register("circuit_failures", "Calls that failed for a reason of the dependency's", failures);
+    registry.register("circuit_rejected", "Calls refused at once because the circuit was open", rejected);
+    registry.register("circuit_opened", "How often the circuit opened", opened);
 }

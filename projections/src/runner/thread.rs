@@ -185,6 +185,10 @@ impl Runner {
         self.publish();
         match stepped {
             Ok(true) => {
+                // A busy log may never be found at rest: what works again must not go on saying that it fails.
+                if self.attempt > 0 {
+                    self.shared.set_state(RunnerState::CatchingUp);
+                }
                 self.attempt = 0;
                 Some(Instant::now())
             }

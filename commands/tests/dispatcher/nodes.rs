@@ -1,0 +1,90 @@
+//! Two dispatchers on one log: each hears what the other does, and one of them fires the deadlines.
+
+use std::sync::Arc;
+
+use daybook_commands::Options;
+use daybook_eventlog::EventLog;
+use daybook_eventlog::memory::MemoryLog;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::support::{Shop, until};
+
+async fn node(log: &Arc<dyn EventLog>, leader: watch::Receiver<bool>, like: Option<&Shop>) -> Shop {
+    let options = Options { shared_log: true, leader: Some(leader), ..Options::default() };
+    match like {
+        Some(shop) => Shop::at(Arc::clone(log), options, Arc::clone(&shop.clock)).await,
+        None => Shop::with(Arc::clone(log), options).await,
+    }
+}
+
+fn expired(history: &[String]) -> usize {
+    history.iter().filter(|line| line.ends_with("inventory.reservations_expired")).count()
+}
+
+#[tokio::test]
+async fn whoever_leads_fires_deadlines_also_of_streams_it_never_saw() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let (lead_a, is_a) = watch::channel(true);
+    let (lead_b, is_b) = watch::channel(false);
+    let a = node(&log, is_a, None).await;
+    let b = node(&log, is_b, Some(&a)).await;
+    for variant in ["1", "2", "3"] {
+        a.ok(&format!("inventory/{variant}/receive"), json!({"quantity": 1})).await;
+    }
+    let hold = |secs: u64| json!({"customer_id": "c", "quantity": 1, "ttl_seconds": secs});
+    // Of a stream that the leader hears of only.
+    b.ok("inventory/1/reserve", hold(10)).await;
+    a.clock.advance_secs(10);
+    until("the leader fires", async || expired(&a.history().await) == 1).await;
+    assert_eq!(b.dispatcher.stats().snapshot().timers_fired, 0);
+
+    a.ok("inventory/2/reserve", hold(10)).await;
+    lead_a.send_replace(false);
+    a.ok("inventory/3/reserve", hold(20)).await;
+    a.clock.advance_secs(30);
+    // Nobody leads: nothing fires, and nothing is forgotten.
+    until("both have noticed", async || {
+        a.dispatcher.stats().snapshot().deadlines == 0 && b.dispatcher.stats().snapshot().deadlines == 0
+    })
+    .await;
+    assert_eq!(expired(&a.history().await), 1);
+    lead_b.send_replace(true);
+    until("the other has taken over", async || expired(&b.history().await) == 3).await;
+    // A stream that must be read first may fire again while it is; it then finds nothing to do.
+    assert!(b.dispatcher.stats().snapshot().timers_fired >= 2);
+    assert_eq!(a.dispatcher.stats().snapshot().timers_fired, 1);
+    assert_eq!(
+        a.history().await.iter().filter(|line| line.ends_with("inventory.reservations_expired")).count(),
+        3
+    );
+}
+
+#[tokio::test]
+async fn holds_that_another_node_took_count_here() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let (_lead, is_a) = watch::channel(true);
+    let (_follow, is_b) = watch::channel(false);
+    let a = node(&log, is_a, None).await;
+    let b = node(&log, is_b, Some(&a)).await;
+    let hold = json!({"customer_id": "c", "quantity": 1, "ttl_seconds": 600});
+    for variant in 0..6 {
+        a.ok(&format!("inventory/{variant}/receive"), json!({"quantity": 1})).await;
+    }
+    for variant in 0..5 {
+        a.ok(&format!("inventory/{variant}/reserve"), hold.clone()).await;
+    }
+    until("the other has heard", async || b.dispatcher.stats().snapshot().active_holds == 5).await;
+    assert_eq!(b.no("inventory/5/reserve", hold.clone()).await, "too_many_reservations");
+    // A state in memory follows without being read again.
+    b.ok("inventory/5/receive", json!({"quantity": 1})).await;
+    let loads = b.dispatcher.stats().snapshot().loads;
+    for _ in 0..20 {
+        a.ok("inventory/5/receive", json!({"quantity": 1})).await;
+    }
+    until("the other follows", async || {
+        b.ok("inventory/5/receive", json!({"quantity": 1})).await.revision >= 23
+    })
+    .await;
+    assert!(b.dispatcher.stats().snapshot().loads <= loads + 2, "streams are not read again and again");
+}

@@ -1,0 +1,115 @@
+//! Settings of servers: their mistakes are named, their secrets are not shown.
+
+use super::*;
+
+const PASSWORD: &str = "hunter2";
+
+fn load(file: &str, env: &[(&str, &str)]) -> anyhow::Result<Config> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("daybook.toml");
+    std::fs::write(&path, file).unwrap();
+    let flags = Flags { config: Some(path), ..Flags::default() };
+    Config::load_with(&flags, |name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+}
+
+fn error(file: &str, env: &[(&str, &str)]) -> String {
+    format!("{:#}", load(file, env).map(|config| format!("{config:?}")).unwrap_err())
+}
+
+#[test]
+fn the_log_is_chosen_by_file_and_environment() {
+    assert_eq!(load("", &[]).unwrap().log.backend, LogBackend::Segment);
+    let file = "[log]\nbackend = 'postgres'\nurl = 'postgres://file/d'\npool = 3\nschema = 'shop'\nrequest_timeout_ms = 250";
+    let log = load(file, &[("DAYBOOK_LOG_URL", "postgres://env/d"), ("DAYBOOK_LOG_APPEND_TIMEOUT_MS", "70")])
+        .unwrap()
+        .log;
+    assert_eq!(log.url.as_ref().unwrap().expose(), "postgres://env/d");
+    assert_eq!((log.pool, log.schema.as_str()), (3, "shop"));
+    assert_eq!((log.request_timeout.as_millis(), log.append_timeout.as_millis()), (250, 70));
+    let log = load("", &[("DAYBOOK_LOG_BACKEND", "kurrent"), ("DAYBOOK_LOG_URL", "esdb://h:1")]).unwrap().log;
+    assert!(log.backend.is_shared());
+}
+
+#[test]
+fn a_url_may_lie_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("url");
+    std::fs::write(&secret, "postgres://h/d\n").unwrap();
+    let file = format!("[log]\nbackend = 'postgres'\nurl_file = '{}'", secret.display());
+    assert_eq!(load(&file, &[]).unwrap().log.url.unwrap().expose(), "postgres://h/d");
+}
+
+#[test]
+fn mistakes_of_the_log_name_the_setting_and_say_what_to_do() {
+    for (file, words) in [
+        ("backend = 'postgres'", ["log.url", "postgres://USER"]),
+        ("backend = 'kurrent'", ["log.url", "kurrentdb://USER"]),
+        ("url = 'postgres://h/d'", ["log.url", "set log.backend"]),
+        ("pool = 4", ["log.pool", "set log.backend"]),
+        ("backend = 'mysql'", ["mysql", "segment"]),
+        ("backend = 'postgres'\nurl = 'postgres://h/d'\npool = 0", ["log.pool", "1 to 1000"]),
+        (
+            "backend = 'postgres'\nurl = 'postgres://h/d'\nrequest_timeout_ms = 0",
+            ["log.request_timeout_ms", "600000"],
+        ),
+        ("backend = 'kurrent'\nurl = 'esdb://h'\nschema = 'x'", ["log.schema", "\"postgres\""]),
+        ("backend = 'postgres'\nurl = 'postgres://h/d'\ntls_ca = '/none.pem'", ["log.tls_ca", "/none.pem"]),
+        ("backend = 'postgres'\nurl_file = '/none'", ["log.url_file", "/none"]),
+        ("backend = 'postgres'\nurl = 'a://b'\nurl_file = '/none'", ["log.url_file", "keep one"]),
+        ("colour = 'red'", ["colour", "backend"]),
+    ] {
+        let error = error(&format!("[log]\n{file}"), &[]);
+        assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
+    }
+    let error = error("", &[("DAYBOOK_LOG_BACKEND", "mongo")]);
+    assert!(error.contains("DAYBOOK_LOG_BACKEND") && error.contains("postgres"), "{error}");
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let file = format!(
+        "[log]\nbackend = 'postgres'\nurl = 'postgres://ada:{PASSWORD}@h/d'\n\
+         [kurrent_server]\nlisten = '127.0.0.1:2113'\nuser = 'admin'\npassword = '{PASSWORD}'"
+    );
+    let config = load(&file, &[]).unwrap();
+    let shown = format!("{config:?}{}", serde_json::to_string(&config.provenance).unwrap());
+    assert!(!shown.contains(PASSWORD) && shown.contains("ada:***@h/d"), "{shown}");
+    // Nor by an error about something else.
+    let wrong = error(&format!("{file}\n[limits]\nbody_bytes = -1"), &[]);
+    assert!(wrong.contains("body_bytes"), "{wrong}");
+}
+
+#[test]
+fn a_certificate_authority_turns_tls_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let url = |backend: &str, url: &str| {
+        let file = format!("[log]\nbackend = '{backend}'\nurl = '{url}'\ntls_ca = '{}'", ca.display());
+        load(&file, &[]).unwrap().log.server_url().unwrap().expose().to_owned()
+    };
+    let postgres = url("postgres", "postgres://h/d");
+    assert!(
+        postgres.contains("?sslmode=verify-full&sslrootcert=") && postgres.ends_with("ca.pem"),
+        "{postgres}"
+    );
+    assert!(url("postgres", "postgres://h/d?sslmode=verify-ca").contains("sslmode=verify-ca&sslrootcert="));
+    assert!(url("kurrent", "esdb://h").contains("?tls=true&tlsCaFile="));
+}
+
+#[test]
+fn the_protocol_is_served_to_strangers_only_with_a_user() {
+    let exposure = |text: &str| load(&format!("[kurrent_server]\n{text}"), &[]).unwrap().check_exposure();
+    assert!(exposure("listen = '127.0.0.1:2113'").is_ok());
+    let error_text = exposure("listen = '0.0.0.0:2113'").unwrap_err().to_string();
+    assert!(error_text.contains("kurrent_server.user"), "{error_text}");
+    assert!(exposure("listen = '0.0.0.0:2113'\nuser = 'a'\npassword = 'b'").is_ok());
+    for (text, word) in [
+        ("user = 'a'\npassword = 'b'", "kurrent_server.listen"),
+        ("listen = '127.0.0.1:1'\nuser = 'a'", "kurrent_server.password"),
+        ("listen = '127.0.0.1:1'\nuser = 'a:b'\npassword = 'c'", "colon"),
+    ] {
+        let error = error(&format!("[kurrent_server]\n{text}"), &[]);
+        assert!(error.contains(word), "{text}: {error}");
+    }
+}

@@ -1,0 +1,128 @@
+//! The data folder: that it is one, that it belongs to this log, and that nobody else uses it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use daybook_eventlog::{EventLog, Filter};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, LogBackend};
+
+/// Files and folders that Daybook makes; one of them makes a folder its own.
+const OWN: [&str; 3] = ["log", "projections", IDENTITY];
+
+/// Which log the folder belongs to.
+const IDENTITY: &str = "log.json";
+
+/// Refuses a folder that holds something else.
+pub(super) fn check(data: &Path) -> anyhow::Result<()> {
+    let entries = match std::fs::read_dir(data) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("data folder {}", data.display())),
+    };
+    let names: Vec<_> =
+        entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.file_name()).collect();
+    if names.is_empty() || names.iter().any(|name| OWN.iter().any(|own| name == own)) {
+        return Ok(());
+    }
+    bail!(
+        "{} is no Daybook data folder: it holds other files ({}); name an empty or a new folder with --data",
+        data.display(),
+        names.iter().take(3).map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// Held while a process uses the folder; the system lets go of it when the process ends.
+pub(super) struct Lock(#[expect(dead_code, reason = "open for as long as the lock is held")] File);
+
+impl Lock {
+    /// Makes the folder, and takes it. The segment log has a lock of its own, so this one is for logs on a server.
+    pub(super) fn take(data: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(data).with_context(|| format!("data folder {}", data.display()))?;
+        let path = data.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => bail!(
+                "the data folder {} is in use by another process; each gateway on a shared log needs a folder of its own (--data)",
+                data.display()
+            ),
+            Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    backend: LogBackend,
+    /// Id of the log's first event, once there is one.
+    first_event: Option<String>,
+}
+
+/// Refuses a folder of another backend, before a log of this one is made in it.
+pub(super) fn check_backend(config: &Config) -> anyhow::Result<()> {
+    let backend = config.log.backend;
+    match known(config)? {
+        Some(known) if known.backend != backend => {
+            Err(other_log(config, &format!("a log with backend {:?}", known.backend.name())))
+        }
+        None if backend.is_shared() && config.data.join("log").is_dir() => {
+            Err(other_log(config, "segment files of its own"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that the read models and snapshots in the folder are of this log: those of another would be answered from
+/// without a word, since positions mean nothing across logs.
+pub(super) async fn check_identity(config: &Config, log: &dyn EventLog) -> anyhow::Result<()> {
+    let known = known(config)?;
+    let page = log.read_all(0, &Filter::default(), 1, 1).await.context("the first event of the log")?;
+    let first_event = page.events.first().map(|event| event.event_id.to_string());
+    if known.as_ref().is_some_and(|known| known.first_event.is_some() && known.first_event != first_event) {
+        return Err(other_log(config, "a log that begins with another event"));
+    }
+    let now = Identity { backend: config.log.backend, first_event };
+    if known.as_ref() != Some(&now) {
+        let path = config.data.join(IDENTITY);
+        write(&path, &now).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn known(config: &Config) -> anyhow::Result<Option<Identity>> {
+    let path = config.data.join(IDENTITY);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?,
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn other_log(config: &Config, what: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the data folder {} belongs to {what}, not to the log that log.backend = {:?} and log.url name; name another folder \
+         with --data (read models are built anew in it), or the right log",
+        config.data.display(),
+        config.log.backend.name()
+    )
+}
+
+fn write(path: &Path, identity: &Identity) -> std::io::Result<()> {
+    let beside = path.with_extension("json.new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&serde_json::to_vec(identity)?)?;
+    file.sync_data()?;
+    std::fs::rename(beside, path)
+}
