@@ -14,6 +14,7 @@
 #   start_nats DIR            a fresh NATS server with JetStream under DIR; exports DAYBOOK_TEST_NATS_URL and _DIR
 #   restart_nats DIR [MODE]   stop (fast, immediate) and start again, same data and port
 #   stop_nats DIR             stop for good
+#   stop_servers DIR          stop whatever runs in DIR or anywhere below it, also what a killed test has left there
 #
 # A server has its data, log and pid in its DIR, so several run side by side. Every function returns non-zero and says
 # why on standard error when it fails. Run as root, a server that refuses root runs as the user its package made.
@@ -28,6 +29,28 @@ as_user() {
     local user=$1
     shift
     if [ "$(id -u)" = 0 ]; then runuser -u "$user" -- "$@"; else "$@"; fi
+}
+
+# Ends every process whose command line names a place below DIR.
+stop_servers() {
+    local file pid round pids
+    # PostgreSQL killed the hard way would leave its shared memory in the system.
+    find "$1" -name postmaster.pid 2>/dev/null | while read -r file; do
+        thaw_postgres "$(dirname "$(dirname "$file")")"
+        stop_postgres "$(dirname "$(dirname "$file")")" 2>/dev/null || true
+    done
+    for round in $(seq 100); do
+        pids=
+        for file in /proc/[0-9]*/cmdline; do
+            pid=${file#/proc/} pid=${pid%/cmdline}
+            [ "$pid" = "$$" ] || ! tr '\0' '\n' 2>/dev/null <"$file" | grep -qF "$1/" || pids="$pids $pid"
+        done
+        [ -n "$pids" ] || return 0
+        kill -9 $pids 2>/dev/null
+        sleep 0.1
+    done
+    echo "still running below $1:$pids" >&2
+    return 1
 }
 
 postgres_bin() {

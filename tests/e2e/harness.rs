@@ -76,7 +76,7 @@ impl Server {
     pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
         let mut command = binary_on(data);
         command.args(arguments);
-        Self::spawn(data, command)
+        Self::spawn(command)
     }
 
     /// On a log that the given environment names.
@@ -86,10 +86,10 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .envs(settings.iter().map(|(name, value)| (name, value)));
-        Self::spawn(data, command)
+        Self::spawn(command)
     }
 
-    fn spawn(data: &Path, mut command: Command) -> Self {
+    fn spawn(mut command: Command) -> Self {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();

@@ -66,7 +66,8 @@ async fn write(
     let (stream, mut ids) = (own(writer), Vec::new());
     while !stop.load(Ordering::SeqCst) {
         // Half of the writers say what they expect, half do not.
-        let expected = if writer % 2 == 0 { Expected::Exact(ids.len() as u64) } else { Expected::Any };
+        let expected =
+            if writer.is_multiple_of(2) { Expected::Exact(ids.len() as u64) } else { Expected::Any };
         let event = happened(ids.len() as u64);
         loop {
             match log.append(append(&stream, expected, vec![event.clone()])).await {

@@ -4,6 +4,8 @@
 //! with `DAYBOOK_TEST_REQUIRE_SERVERS=1` it fails instead. Each test has a schema of its own; those that kill or freeze the
 //! server start their own.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod conformance;
 mod faults;
 mod interop;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use daybook_eventlog::EventLog;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
