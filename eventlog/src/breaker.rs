@@ -213,7 +213,8 @@ impl Drop for Trial {
 }
 
 /// The pause and up to a quarter more.
-pub(crate) fn jittered(pause: Duration) -> Duration {
+#[must_use]
+pub fn jittered(pause: Duration) -> Duration {
     // The standard library's source of random keys: no two values depend on each other, which is all that jitter needs.
     let dice = u32::try_from(RandomState::new().hash_one(0_u8) >> 48).expect("16 bits");
     pause + pause * dice / (4 << 16)

@@ -1,7 +1,10 @@
 //! What is in force, and where it came from: defaults, then `daybook.toml`, then `DAYBOOK_…` in the environment, then flags.
 
 mod log;
+mod relay;
+mod search;
 mod secret;
+mod server;
 #[cfg(test)]
 mod server_tests;
 
@@ -16,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission;
 pub use log::{KurrentServer, LogBackend, LogConfig};
+pub use relay::RelayConfig;
+pub use search::{SearchBackend, SearchConfig};
 pub use secret::{Secret, SecretUrl};
 
 /// The configuration in force.
@@ -35,6 +40,9 @@ pub struct Config {
     /// no credentials are needed, which is on a loopback address.
     pub allow_drift_injection: Option<bool>,
     pub log: LogConfig,
+    pub search: SearchConfig,
+    /// Whether and where events are published.
+    pub relay: Option<RelayConfig>,
     /// Whether and where the KurrentDB protocol is served.
     pub kurrent_server: Option<KurrentServer>,
     /// Every setting with its value and where it came from, in the order of the configuration file.
@@ -131,6 +139,10 @@ struct File {
     #[serde(default)]
     log: log::LogSection,
     #[serde(default)]
+    search: search::SearchSection,
+    #[serde(default)]
+    relay: relay::RelaySection,
+    #[serde(default)]
     kurrent_server: log::KurrentSection,
 }
 
@@ -210,6 +222,8 @@ impl Config {
             check_key(key)?;
         }
         let log = LogConfig::load(file.log, &mut pick, &env)?;
+        let search = SearchConfig::load(file.search, &mut pick, &env)?;
+        let relay = RelayConfig::load(file.relay, &mut pick, &env)?;
         let kurrent_server = KurrentServer::load(file.kurrent_server, flags.kurrent_listen, &mut pick, &env)?;
         Ok(Self {
             data,
@@ -222,6 +236,8 @@ impl Config {
             memory,
             allow_drift_injection,
             log,
+            search,
+            relay,
             kurrent_server,
             provenance,
         })

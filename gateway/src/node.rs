@@ -11,20 +11,21 @@
 
 mod folder;
 pub mod log;
+mod relay;
+mod search;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use daybook_commands::clock::{Clock, SystemClock};
 use daybook_commands::{Dispatcher, Options};
 use daybook_eventlog::segment::Transfer;
-use daybook_eventlog::{CircuitStatus, EventLog, FileSnapshots, Leadership, LeaseOptions, Position};
-use daybook_projections::generations::{Projections, Registry};
+use daybook_eventlog::{Breaker, CircuitStatus, EventLog, FileSnapshots, Leadership, LeaseOptions, Position};
+use daybook_projections::generations::Projections;
 use daybook_projections::runner::ProjectionStatus;
-use daybook_projections::search::{SearchKind, SearchOptions};
 use daybook_projections::standard;
 use daybook_schemas::Timestamp;
 use parking_lot::Mutex;
@@ -47,6 +48,10 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     /// On a log in PostgreSQL: the lease of the one gateway that fires deadlines.
     timers: Mutex<Option<Leadership>>,
+    /// Before the server that searches, where there is one.
+    search: Option<Arc<Breaker>>,
+    /// Set once events are published.
+    relay: OnceLock<relay::Relaying>,
     _lock: Option<folder::Lock>,
 }
 
@@ -59,7 +64,8 @@ impl Node {
         let lock = if shared { Some(folder::Lock::take(&config.data)?) } else { None };
         let log = Log::open(config, Opening::Make).await?;
         let events = Arc::clone(log.events());
-        folder::check_identity(config, &*events).await?;
+        let folder = folder::check_identity(config, &*events).await?;
+        let (registry, search) = search::add(config, folder, standard::registry())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let timers = log.lease_store().map(|store| {
             let options = LeaseOptions::new("timers", holder());
@@ -81,9 +87,18 @@ impl Node {
             .await
             .context("the dispatcher did not start; `daybook verify` says what is wrong with the log")?;
         let projections =
-            Projections::open(&config.data.join("projections"), &registry(config), events, Handle::current())
+            Projections::open(&config.data.join("projections"), &registry, events, Handle::current())
                 .context("the read models could not be opened")?;
-        Ok(Self { log, dispatcher, projections, clock, timers: Mutex::new(timers), _lock: lock })
+        Ok(Self {
+            log,
+            dispatcher,
+            projections,
+            clock,
+            timers: Mutex::new(timers),
+            search,
+            relay: OnceLock::new(),
+            _lock: lock,
+        })
     }
 
     /// Writes a consistent copy of the log while it runs. Blocks.
@@ -110,12 +125,35 @@ impl Node {
 
     /// Circuit breakers by the name of what they guard.
     pub fn circuits(&self) -> Vec<(&'static str, CircuitStatus)> {
-        self.log.circuit().map(|status| ("event_log", status)).into_iter().collect()
+        let log = self.log.circuit().map(|status| ("event_log", status));
+        let search = self.search.as_ref().map(|breaker| ("search", breaker.status()));
+        let relay = self.relay.get().map(|relay| ("relay", relay.circuit()));
+        log.into_iter().chain(search).chain(relay).collect()
+    }
+
+    /// Begins to publish every event, if the configuration names a server. For processes that serve: an operator's command
+    /// does not publish.
+    pub fn begin_relay(&self, config: &Config) -> anyhow::Result<()> {
+        let Some(settings) = &config.relay else { return Ok(()) };
+        let leadership = self
+            .log
+            .lease_store()
+            .map(|store| Leadership::compete(store, LeaseOptions::new("relay", holder())));
+        let relay = relay::Relaying::begin(settings, Arc::clone(self.log()), leadership)?;
+        anyhow::ensure!(self.relay.set(relay).is_ok(), "the relay has begun already");
+        Ok(())
+    }
+
+    /// How far the relay is, if this gateway does it.
+    pub fn relay_status(&self) -> Option<ProjectionStatus> {
+        self.relay.get()?.status()
     }
 
     /// Whether this gateway holds each lease that gateways compete for; empty where they don't.
     pub fn leases(&self) -> Vec<(&'static str, bool)> {
-        self.timers.lock().as_ref().map(|timers| ("timers", timers.token().is_some())).into_iter().collect()
+        let timers = self.timers.lock().as_ref().map(|timers| ("timers", timers.token().is_some()));
+        let relay = self.relay.get().and_then(relay::Relaying::leads).map(|leads| ("relay", leads));
+        timers.into_iter().chain(relay).collect()
     }
 
     /// The time by the one clock.
@@ -161,6 +199,9 @@ impl Node {
         if let Some(timers) = timers {
             timers.resign().await;
         }
+        if let Some(relay) = self.relay.get() {
+            relay.stop().await;
+        }
         self.projections.stop().await;
         self.log.close().await;
     }
@@ -172,10 +213,4 @@ fn holder() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let start = RandomState::new().hash_one(std::process::id());
     format!("{}-{}-{start:016x}", host.trim(), std::process::id())
-}
-
-fn registry(config: &Config) -> Registry {
-    let heap = config.memory.search_writer_mib << 20;
-    standard::registry()
-        .with(SearchKind::new(SearchOptions { writer_heap_bytes: heap, ..SearchOptions::default() }))
 }

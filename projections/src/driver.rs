@@ -1,7 +1,11 @@
 //! Threads for the clients of servers, whose callers block: a projection's own thread, or one that serves a query.
 
+use std::sync::Weak;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
+use daybook_eventlog::breaker::{Breaker, CircuitState, jittered};
+use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
 
 use crate::model::StoreError;
@@ -47,6 +51,30 @@ impl Drop for Driver {
         // May happen on a thread that drives tasks, which must not wait.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// Between two signs of life, and between two tries at a server that is away.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+const PROBE_AWAY: Duration = Duration::from_millis(250);
+
+/// Asks a server for signs of life and tells the breaker of them, so that neither opening nor closing needs requests. Ends
+/// when `ask` gives nothing more to wait for, or the breaker is gone.
+pub(crate) async fn probe(
+    breaker: Weak<Breaker>,
+    ask: impl Fn() -> Option<BoxFuture<'static, Result<(), String>>> + Send + 'static,
+) {
+    loop {
+        let Some(state) = breaker.upgrade().map(|breaker| breaker.status().state) else { return };
+        let pause = if state == CircuitState::Closed { PROBE_EVERY } else { PROBE_AWAY };
+        tokio::time::sleep(jittered(pause)).await;
+        let Some(trial) = breaker.upgrade().map(|breaker| breaker.trial()) else { return };
+        let Some(trial) = trial else { continue };
+        let Some(asked) = ask() else { return };
+        match asked.await {
+            Ok(()) => trial.succeeded(),
+            Err(reason) => trial.failed(&reason),
         }
     }
 }

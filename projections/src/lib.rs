@@ -8,6 +8,7 @@
 //! - [`generations`]: where generations live, which one is live, and the swap from one to the next
 //! - one folder a read model: view and projector, `query.rs`, `tests.rs`: [`catalogue`], [`masters`], [`inventory`], [`orders`], [`audit`],
 //!   [`search`], and the analytics [`sales`], [`products`] and [`customers`], which share [`analytics`]
+//! - `relay` (feature `nats`): every event on NATS JetStream, and read models fed from there
 //! - [`standard`]: all of them as projections
 //!
 //! What this crate deliberately does not do: it imports no aggregate, decides nothing, and has no side effects beyond
@@ -18,7 +19,7 @@ pub mod analytics;
 pub mod audit;
 pub mod catalogue;
 pub mod customers;
-#[cfg(feature = "elastic")]
+#[cfg(any(feature = "elastic", feature = "nats"))]
 mod driver;
 pub mod generations;
 pub mod inventory;
@@ -27,6 +28,8 @@ pub mod model;
 pub mod orders;
 mod position_text;
 pub mod products;
+#[cfg(feature = "nats")]
+pub mod relay;
 pub mod rows;
 pub mod runner;
 pub mod sales;

@@ -1,6 +1,9 @@
-//! On which event log the tests run: `DAYBOOK_TEST_LOG` is `embedded` (the default), `postgres` or `kurrent`. Every data
-//! folder gets a log of its own: a schema of the PostgreSQL server that `DAYBOOK_TEST_POSTGRES_URL` names, or a second
-//! Daybook that serves the KurrentDB protocol over its segment files.
+//! On which backends the tests run. Each data folder gets its own share of each.
+//!
+//! - `DAYBOOK_TEST_LOG`: `embedded` (the default); `postgres`, a schema of the server that `DAYBOOK_TEST_POSTGRES_URL` names;
+//!   `kurrent`, a second Daybook that serves the KurrentDB protocol over its segment files
+//! - `DAYBOOK_TEST_SEARCH`: `embedded` (the default) or `elasticsearch`, an index at `DAYBOOK_TEST_ELASTICSEARCH_URL`
+//! - `DAYBOOK_TEST_RELAY`: unset, or `nats`, a stream at `DAYBOOK_TEST_NATS_URL`
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,6 +11,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
+
+use crate::own_server::Kind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -26,8 +31,28 @@ pub fn backend() -> Backend {
     }
 }
 
-/// The environment that gives a Daybook on this data folder its log.
-pub fn settings(data: &Path) -> Vec<(&'static str, String)> {
+type Settings = Vec<(&'static str, String)>;
+
+/// The environment that gives a Daybook on this data folder its backends.
+pub fn settings(data: &Path) -> Settings {
+    let mut settings = log_settings(data);
+    let needed = "the chosen backend needs its server";
+    match std::env::var("DAYBOOK_TEST_SEARCH").unwrap_or_default().as_str() {
+        "" | "embedded" => {}
+        "elasticsearch" => {
+            settings.extend(elastic_settings(&server_url(Kind::Elasticsearch).expect(needed), data));
+        }
+        other => panic!("DAYBOOK_TEST_SEARCH={other:?}: choose embedded or elasticsearch"),
+    }
+    match std::env::var("DAYBOOK_TEST_RELAY").unwrap_or_default().as_str() {
+        "" => {}
+        "nats" => settings.extend(relay_settings(&server_url(Kind::Nats).expect(needed), data)),
+        other => panic!("DAYBOOK_TEST_RELAY={other:?}: choose nats"),
+    }
+    settings
+}
+
+fn log_settings(data: &Path) -> Settings {
     match backend() {
         Backend::Embedded => Vec::new(),
         Backend::Postgres => {
@@ -40,24 +65,52 @@ pub fn settings(data: &Path) -> Vec<(&'static str, String)> {
 }
 
 /// The server that the environment names; `None`, said aloud, where there is none.
-pub fn postgres_url() -> Option<String> {
-    let url = std::env::var("DAYBOOK_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty());
+pub fn server_url(kind: Kind) -> Option<String> {
+    let variable = format!("DAYBOOK_TEST_{}_URL", kind.name().to_uppercase());
+    let url = std::env::var(&variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
         let required = std::env::var("DAYBOOK_TEST_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-        assert!(!required, "DAYBOOK_TEST_REQUIRE_SERVERS=1, but DAYBOOK_TEST_POSTGRES_URL is not set");
-        println!("skipped: DAYBOOK_TEST_POSTGRES_URL is not set");
+        assert!(!required, "DAYBOOK_TEST_REQUIRE_SERVERS=1, but {variable} is not set");
+        println!("skipped: {variable} is not set");
     }
     url
 }
 
-/// A log in a schema that belongs to the folder `owner`.
-pub fn postgres_settings(url: &str, owner: &Path) -> Vec<(&'static str, String)> {
+pub fn postgres_url() -> Option<String> {
+    server_url(Kind::Postgres)
+}
+
+/// A name that no other folder has on the servers.
+fn share_of(owner: &Path) -> String {
     let mut hasher = DefaultHasher::new();
     (owner, std::process::id()).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Search in an index that belongs to the folder `owner`.
+pub fn elastic_settings(url: &str, owner: &Path) -> Settings {
+    vec![
+        ("DAYBOOK_SEARCH_BACKEND", "elasticsearch".into()),
+        ("DAYBOOK_SEARCH_URL", url.to_owned()),
+        ("DAYBOOK_SEARCH_PREFIX", format!("e2e-{}", share_of(owner))),
+    ]
+}
+
+/// Events on a stream that belongs to the folder `owner`.
+pub fn relay_settings(url: &str, owner: &Path) -> Settings {
+    vec![("DAYBOOK_RELAY_URL", url.to_owned()), ("DAYBOOK_RELAY_PREFIX", relay_prefix(owner))]
+}
+
+pub fn relay_prefix(owner: &Path) -> String {
+    format!("e2e-{}", share_of(owner))
+}
+
+/// A log in a schema that belongs to the folder `owner`.
+pub fn postgres_settings(url: &str, owner: &Path) -> Settings {
     vec![
         ("DAYBOOK_LOG_BACKEND", "postgres".into()),
         ("DAYBOOK_LOG_URL", url.to_owned()),
-        ("DAYBOOK_LOG_SCHEMA", format!("e2e_{:016x}", hasher.finish())),
+        ("DAYBOOK_LOG_SCHEMA", format!("e2e_{}", share_of(owner))),
     ]
 }
 

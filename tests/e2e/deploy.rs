@@ -39,6 +39,7 @@ fn every_example_of_a_configuration_is_one() {
         ("postgres", "postgres"),
         ("kurrent", "kurrent"),
         ("kurrent-server", "segment"),
+        ("full", "postgres"),
     ] {
         let environment = match url(backend) {
             "" => Vec::new(),
@@ -48,8 +49,12 @@ fn every_example_of_a_configuration_is_one() {
         assert_eq!(setting(&shown, "log.backend"), backend, "{name}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }
+    let environment = [("DAYBOOK_LOG_URL".to_owned(), url("postgres").to_owned())];
+    let full = config(&deploy().join("examples/full.toml"), &environment);
+    assert_eq!(setting(&full, "search.backend"), "elasticsearch");
+    assert_eq!(setting(&full, "relay.url"), "nats://nats:4222");
     let files = std::fs::read_dir(deploy().join("examples")).unwrap().count();
-    assert_eq!(files, 4, "an example that is not tested");
+    assert_eq!(files, 5, "an example that is not tested");
 }
 
 fn keys(map: &Yaml) -> BTreeSet<String> {
@@ -95,7 +100,12 @@ fn the_compose_file_holds_together_and_its_gateways_start_with_a_valid_configura
     let dockerfile = field(gateway, "build")["dockerfile"].as_str().unwrap();
     assert!(deploy().join("..").join(dockerfile).is_file());
     let file = deploy().join(compose["configs"]["daybook"]["file"].as_str().unwrap());
-    let environment: Vec<_> = field(gateway, "environment")
+    let mut prefixes = BTreeSet::new();
+    for name in ["gateway-a", "gateway-b"] {
+        let prefix = &compose["services"][name]["environment"]["DAYBOOK_SEARCH_PREFIX"];
+        assert!(prefixes.insert(prefix.as_str().unwrap()), "each gateway has an index of its own");
+    }
+    let environment: Vec<_> = compose["x-log-url"]
         .as_hash()
         .unwrap()
         .iter()

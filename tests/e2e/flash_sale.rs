@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::backend::{Backend, backend};
 use crate::harness::{Server, run, run_json};
 
 #[test]
@@ -32,10 +33,10 @@ fn simulations_hold_on_a_running_server() {
 async fn drift_at_rest_is_found_and_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    // Nothing is made where there is nothing.
+    // Nothing is made where there is nothing. A log on a server is there in any case, and takes a folder for its read models.
     let none = run(&data, &["simulate", "drift"]);
     assert_eq!(none.status.code(), Some(1));
-    assert!(!data.exists());
+    assert!(!data.exists() || backend() != Backend::Embedded);
     let server = Server::start(&data);
     let mut client = server.connect().await;
     for n in 0..30 {

@@ -147,6 +147,40 @@ impl Server {
         assert!(status.success());
     }
 
+    /// Waits until `/readyz` names the part that is away, and the circuit before it is open.
+    pub async fn until_degraded(&self, part: &str, dependency: &str) {
+        let open = format!("daybook_circuit_state{{dependency=\"{dependency}\"}} 2");
+        eventually(&format!("/readyz says that {part} is away, and the circuit is open"), async || {
+            let mut client = self.connect().await;
+            let answer = client.send("GET", "/readyz", &[], &[]).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            if answer.status != 503 || !text.contains(part) {
+                return false;
+            }
+            let metrics = client.send("GET", "/metrics", &[], &[]).await;
+            String::from_utf8_lossy(&metrics.body).contains(&open)
+        })
+        .await;
+    }
+
+    pub async fn until_ready(&self) {
+        eventually("/readyz says ready", async || self.connect().await.status("/readyz").await == 200).await;
+    }
+
+    /// Waits until every projection, and the relay if there is one, has what the log holds now.
+    pub async fn until_projected(&self) {
+        let head = self.connect().await.get("/v1/operations/head").await["position"].clone();
+        let number = |position: &Value| position.as_str().map_or(position.as_u64(), |text| text.parse().ok());
+        let head = number(&head).expect("a position");
+        eventually("every projection is at the head", async || {
+            let list = self.connect().await.get("/v1/projections").await;
+            let projections = list["projections"].as_array().unwrap().iter();
+            let mut all = projections.chain(list.get("relay"));
+            all.all(|p| number(&p["checkpoint"]).is_some_and(|checkpoint| checkpoint >= head))
+        })
+        .await;
+    }
+
     pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
         wait(&mut self.child)
     }

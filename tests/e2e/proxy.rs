@@ -39,6 +39,10 @@ impl Proxy {
         proxy
     }
 
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The URL of the server with this proxy in its place.
     pub fn url(&self, url: &str) -> String {
         url.replace(&place(url), &self.address.to_string())

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::backend::{postgres_settings, postgres_url};
-use crate::harness::{Server, eventually, run_on};
-use crate::postgres::Postgres;
+use crate::harness::{Server, run_on};
+use crate::own_server::{Kind, OwnServer};
 use crate::proxy::{Proxy, place};
 use crate::workload::{Stubborn, check_log};
 
@@ -23,34 +23,7 @@ fn impatient(url: &str, data: &Path) -> Settings {
 }
 
 async fn until_degraded(server: &Server) {
-    eventually("/readyz says that the event log is away, and the circuit is open", async || {
-        let mut client = server.connect().await;
-        let answer = client.send("GET", "/readyz", &[], &[]).await;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        if answer.status != 503 || !text.contains("event log") {
-            return false;
-        }
-        let metrics = client.send("GET", "/metrics", &[], &[]).await;
-        String::from_utf8_lossy(&metrics.body).contains("daybook_circuit_state{dependency=\"event_log\"} 2")
-    })
-    .await;
-}
-
-async fn until_ready(server: &Server) {
-    eventually("/readyz says ready", async || server.connect().await.status("/readyz").await == 200).await;
-}
-
-async fn until_projected(server: &Server) {
-    eventually("every projection is at the head", async || {
-        let mut client = server.connect().await;
-        let head = client.get("/v1/operations/head").await["position"].as_str().unwrap().to_owned();
-        let list = client.get("/v1/projections").await;
-        list["projections"].as_array().unwrap().iter().all(|p| {
-            let checkpoint = &p["checkpoint"];
-            checkpoint.as_str().map_or_else(|| checkpoint.to_string(), str::to_owned) == head
-        })
-    })
-    .await;
+    server.until_degraded("event log", "event_log").await;
 }
 
 fn check(data: &Path, settings: &Settings, acknowledged: &[String]) {
@@ -71,7 +44,7 @@ fn check(data: &Path, settings: &Settings, acknowledged: &[String]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_and_one_that_freezes_lose_and_double_nothing() {
-    let Some(postgres) = Postgres::start() else { return };
+    let Some(postgres) = OwnServer::start(Kind::Postgres) else { return };
     let folder = tempfile::tempdir().unwrap();
     let settings = impatient(&postgres.url, folder.path());
     let server = Server::start_on(folder.path(), &settings);
@@ -87,17 +60,17 @@ async fn a_database_that_is_killed_and_one_that_freezes_lose_and_double_nothing(
         .await;
     assert_eq!((refused.status, refused.code().as_deref()), (503, Some("unavailable")));
     postgres.resume();
-    until_ready(&server).await;
+    server.until_ready().await;
     load.wait_for_more(50).await;
 
     postgres.freeze();
     until_degraded(&server).await;
     postgres.thaw();
-    until_ready(&server).await;
+    server.until_ready().await;
     load.wait_for_more(50).await;
 
     let acknowledged = load.stop().await;
-    until_projected(&server).await;
+    server.until_projected().await;
     server.stop();
     check(folder.path(), &settings, &acknowledged);
 }
@@ -117,10 +90,10 @@ async fn connections_that_are_cut_lose_and_double_nothing() {
     proxy.refuse(true);
     until_degraded(&server).await;
     proxy.refuse(false);
-    until_ready(&server).await;
+    server.until_ready().await;
     load.wait_for_more(50).await;
     let acknowledged = load.stop().await;
-    until_projected(&server).await;
+    server.until_projected().await;
     server.stop();
     check(folder.path(), &settings, &acknowledged);
 }

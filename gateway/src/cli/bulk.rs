@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use daybook_commands::Principal;
-use daybook_eventlog::EventLog;
 use daybook_projections::catalogue;
 use daybook_replay::import::variants::{self, Errors, Input, Options, Report};
 use daybook_replay::operations;
@@ -22,6 +21,7 @@ use super::progress::Progress;
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::node::Node;
+use crate::node::log::{Log, Opening};
 
 const BUFFER: usize = 1 << 18;
 
@@ -155,7 +155,7 @@ pub(super) async fn export(global: &Global, config: Config, export: Export) -> a
     }
     let Export::Variants { out } = export;
     // A folder without data is a mistake here, not one to be made.
-    Node::open_log(&config)?.close().await;
+    Log::open(&config, Opening::Existing).await?.close().await;
     let node = Node::open(&config).await?;
     let written = async {
         let mut progress = Progress::new("Projecting", "events");

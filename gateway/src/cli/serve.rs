@@ -87,6 +87,7 @@ async fn run(
         Some(settings) => Some(kurrent::serve(settings, Arc::clone(node.log()), stop.clone()).await?),
         None => None,
     };
+    node.begin_relay(&config)?;
     let server = tokio::spawn(http::serve(listener, config, Arc::clone(&node), stop));
     print_line(format_args!("listening on http://{address}"))?;
     tracing::info!(%address, "API under /v1, documentation under /docs, console under /console");

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::args::{Format, Global, Simulate};
 use super::{Outcome, print_json, print_line};
-use crate::config::{Config, LogConfig};
+use crate::config::{Config, LogConfig, SearchConfig};
 use crate::http;
 use crate::load::client::{self, Target};
 use crate::load::simulate::{self, Drift, DriftSubject, Report};
@@ -88,6 +88,8 @@ impl OwnServer {
         config.allow_drift_injection = Some(true);
         // A scenario must not leave its events in the log of a shop.
         config.log = LogConfig::default();
+        config.search = SearchConfig::default();
+        config.relay = None;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
         let address = listener.local_addr().context("the listening address")?;
         let node = Arc::new(Node::open(&config).await?);

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::secret::{Secret, SecretUrl};
+use super::server::{self, UrlNames};
 use super::{Env, Pick, env_value, is_loopback};
 
 /// Where events are kept.
@@ -130,9 +131,6 @@ const CONNECT_MS: u64 = 5_000;
 const REQUEST_MS: u64 = 10_000;
 const APPEND_MS: u64 = 15_000;
 
-/// Longest time that a timeout may be set to.
-const LONGEST_MS: u64 = 600_000;
-
 impl LogConfig {
     pub(super) fn load(section: LogSection, pick: &mut Pick<'_>, env: Env<'_>) -> anyhow::Result<Self> {
         let backend = pick.one(
@@ -155,11 +153,7 @@ impl LogConfig {
         }
         let tls_ca = reader.optional("log.tls_ca", "DAYBOOK_LOG_TLS_CA", servers, section.tls_ca)?;
         if let Some(file) = &tls_ca {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("log.tls_ca names {}, which can't be read", file.display()))?;
-            if !text.contains("-----BEGIN CERTIFICATE") {
-                bail!("log.tls_ca names {}, which holds no certificate in PEM form", file.display());
-            }
+            server::check_authority("log.tls_ca", file)?;
         }
         let connect_timeout = reader.timeout(
             "log.connect_timeout_ms",
@@ -262,29 +256,17 @@ impl Reader<'_, '_> {
         default_ms: u64,
     ) -> anyhow::Result<Duration> {
         let ms = self.setting(setting, variable, used_by, file, || default_ms)?;
-        if !(1..=LONGEST_MS).contains(&ms) {
-            bail!("{setting} is {ms}: a time from 1 to {LONGEST_MS} milliseconds");
-        }
-        Ok(Duration::from_millis(ms))
+        server::check_timeout(setting, ms)
     }
 
     fn url(&mut self, file: Option<SecretUrl>, named: Option<PathBuf>) -> anyhow::Result<Option<SecretUrl>> {
-        if file.is_some() && named.is_some() {
-            bail!("log.url and log.url_file are both set: keep one");
-        }
-        let env = env_value::<SecretUrl>(self.env, "DAYBOOK_LOG_URL")?;
+        let names = UrlNames { url: "log.url", url_file: "log.url_file", variable: "DAYBOOK_LOG_URL" };
         let servers = [LogBackend::Postgres, LogBackend::Kurrent];
-        let given = env.is_some() || file.is_some() || named.is_some();
-        if !self.check_use("log.url", &servers, given)? {
+        let given = file.is_some() || named.is_some() || (self.env)(names.variable).is_some();
+        if !self.check_use(names.url, &servers, given)? {
             return Ok(None);
         }
-        if let (None, Some(path)) = (&env, &named) {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("log.url_file names {}, which can't be read", path.display()))?;
-            let url = Some(SecretUrl::new(text.trim()));
-            return Ok(self.pick.one("log.url", None, "", None, Some(url), || None));
-        }
-        if !given {
+        let Some(url) = server::url(self.pick, self.env, names, file, named)? else {
             bail!(
                 "log.backend is {:?}, but log.url is not set: write where the server is, {}, under [log] or into DAYBOOK_LOG_URL",
                 self.backend.name(),
@@ -294,9 +276,8 @@ impl Reader<'_, '_> {
                         "postgres://USER:PASSWORD@HOST:5432/DATABASE",
                 }
             );
-        }
-        let env = env.map(|(name, url)| (name, Some(url)));
-        Ok(self.pick.one("log.url", None, "", env, file.map(Some), || None))
+        };
+        Ok(Some(url))
     }
 }
 

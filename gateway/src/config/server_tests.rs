@@ -113,3 +113,58 @@ fn the_protocol_is_served_to_strangers_only_with_a_user() {
         assert!(error.contains(word), "{text}: {error}");
     }
 }
+
+#[test]
+fn the_search_is_chosen_by_file_and_environment() {
+    assert_eq!(load("", &[]).unwrap().search.backend, SearchBackend::Tantivy);
+    let file = "[search]\nbackend = 'elasticsearch'\nurl = 'https://ada:hunter2@h:9200'\nprefix = 'shop'\nreplicas = 2";
+    let config = load(file, &[("DAYBOOK_SEARCH_REQUEST_TIMEOUT_MS", "70")]).unwrap();
+    let search = &config.search;
+    assert_eq!((search.prefix.as_str(), search.shards, search.replicas), ("shop", 1, 2));
+    assert_eq!(search.request_timeout.as_millis(), 70);
+    let shown = format!("{config:?}{}", serde_json::to_string(&config.provenance).unwrap());
+    assert!(!shown.contains(PASSWORD) && shown.contains("ada:***@h:9200"), "{shown}");
+}
+
+#[test]
+fn mistakes_of_search_and_relay_name_the_setting_and_say_what_to_do() {
+    let elastic = "[search]\nbackend = 'elasticsearch'\nurl = 'http://h:9200'";
+    let relay = "[relay]\nurl = 'nats://h:4222'";
+    for (file, words) in [
+        ("[search]\nbackend = 'elasticsearch'".to_owned(), ["search.url", "https://USER"]),
+        ("[search]\nbackend = 'solr'".to_owned(), ["solr", "tantivy"]),
+        ("[search]\nurl = 'http://h:9200'".to_owned(), ["search.url", "set search.backend"]),
+        ("[search]\nshards = 2".to_owned(), ["search.shards", "set search.backend"]),
+        (format!("{elastic}\nprefix = 'Shop'"), ["search.prefix", "lower-case"]),
+        (format!("{elastic}\nshards = 0"), ["search.shards", "1 to 1000"]),
+        (format!("{elastic}\nurl_file = '/none'"), ["search.url_file", "keep one"]),
+        (format!("{elastic}\ntls_ca = '/none.pem'"), ["search.tls_ca", "/none.pem"]),
+        (format!("{elastic}\nrequest_timeout_ms = 0"), ["search.request_timeout_ms", "600000"]),
+        ("[relay]\nprefix = 'a'".to_owned(), ["relay.prefix", "relay.url"]),
+        ("[relay]\nurl = 'http://h'".to_owned(), ["relay.url", "nats://HOST"]),
+        (format!("{relay}\nprefix = 'a.b'"), ["relay.prefix", "letters"]),
+        (format!("{relay}\nsource = ''"), ["relay.source", "URI"]),
+        (format!("{relay}\nreplicas = 0"), ["relay.replicas", "1 to 5"]),
+        (format!("{relay}\nmax_age_hours = 0"), ["relay.max_age_hours", "hours"]),
+        (format!("{relay}\ncolour = 'red'"), ["colour", "prefix"]),
+    ] {
+        let error = error(&file, &[]);
+        assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
+    }
+    let variable = error("", &[("DAYBOOK_RELAY_SOURCE", "/x")]);
+    assert!(variable.contains("relay.source"), "{variable}");
+}
+
+#[test]
+fn events_are_published_where_an_address_is_given() {
+    assert!(load("", &[]).unwrap().relay.is_none());
+    let file = "[relay]\nurl = 'nats://ada:hunter2@h:4222'\nmax_age_hours = 2\nmax_bytes = 1000";
+    let config = load(file, &[("DAYBOOK_RELAY_PREFIX", "shop")]).unwrap();
+    let shown = format!("{config:?}{}", serde_json::to_string(&config.provenance).unwrap());
+    assert!(!shown.contains(PASSWORD), "{shown}");
+    let relay = config.relay.unwrap();
+    assert_eq!(
+        (relay.prefix.as_str(), relay.max_bytes, relay.max_age.as_secs()),
+        ("shop", Some(1_000), 7_200)
+    );
+}

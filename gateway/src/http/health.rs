@@ -21,6 +21,15 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     if let Some(reason) = app.node.log_stopped() {
         failing.push(json!({"part": "event log", "reason": reason}));
     }
+    // The log has said its own above.
+    for (part, status) in app.node.circuits().into_iter().filter(|(part, _)| *part != "event_log") {
+        if let Some(reason) = status.reason {
+            failing.push(json!({"part": format!("{part} server"), "reason": reason}));
+        }
+    }
+    if let Some(reason) = app.node.relay_status().and_then(|status| status.reason) {
+        failing.push(json!({"part": "relay", "reason": reason}));
+    }
     for status in app.node.projection_statuses() {
         // A paused one gives no reason of its own; what reads it is as old as if it had failed.
         let paused = (status.state == "paused").then(|| "paused by an operator".to_owned());

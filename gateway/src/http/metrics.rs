@@ -147,7 +147,7 @@ fn register_projections(registry: &mut Registry, app: &App) {
     let lag: Family<Projection, Gauge> = Family::default();
     let checkpoint: Family<Projection, Gauge> = Family::default();
     let dead: Family<Projection, Gauge> = Family::default();
-    for status in app.node.projection_statuses() {
+    for status in app.node.projection_statuses().into_iter().chain(app.node.relay_status()) {
         let labels = Projection { projection: status.name.clone() };
         let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         lag.get_or_create(&labels).set(as_gauge(status.lag));

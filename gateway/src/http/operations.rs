@@ -133,7 +133,12 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 }
 
 async fn list(State(app): State<App>, _: Known) -> Result<Response, Problem> {
-    Ok(Json(json!({"projections": app.node.projection_statuses()})).into_response())
+    let mut body = json!({"projections": app.node.projection_statuses()});
+    // The relay has no rows: it can't be rebuilt, compared or repaired, and stands apart.
+    if let Some(relay) = app.node.relay_status() {
+        body["relay"] = json!(relay);
+    }
+    Ok(Json(body).into_response())
 }
 
 /// Carries work out also if the client goes away meanwhile: given up half way, it would leave a projection paused.

@@ -1,6 +1,7 @@
 //! The data folder: that it is one, that it belongs to this log, and that nobody else uses it.
 
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::path::Path;
 
@@ -66,6 +67,9 @@ struct Identity {
     backend: LogBackend,
     /// Id of the log's first event, once there is one.
     first_event: Option<String>,
+    /// Names this folder to servers that keep something for it.
+    #[serde(default)]
+    folder: String,
 }
 
 /// Refuses a folder of another backend, before a log of this one is made in it.
@@ -83,20 +87,27 @@ pub(super) fn check_backend(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Makes sure that the read models and snapshots in the folder are of this log: those of another would be answered from
-/// without a word, since positions mean nothing across logs.
-pub(super) async fn check_identity(config: &Config, log: &dyn EventLog) -> anyhow::Result<()> {
+/// without a word, since positions mean nothing across logs. Gives the folder's own name.
+pub(super) async fn check_identity(config: &Config, log: &dyn EventLog) -> anyhow::Result<String> {
     let known = known(config)?;
     let page = log.read_all(0, &Filter::default(), 1, 1).await.context("the first event of the log")?;
     let first_event = page.events.first().map(|event| event.event_id.to_string());
     if known.as_ref().is_some_and(|known| known.first_event.is_some() && known.first_event != first_event) {
         return Err(other_log(config, "a log that begins with another event"));
     }
-    let now = Identity { backend: config.log.backend, first_event };
+    let folder = known.as_ref().map(|known| known.folder.clone()).filter(|folder| !folder.is_empty());
+    let folder = folder.unwrap_or_else(new_name);
+    let now = Identity { backend: config.log.backend, first_event, folder: folder.clone() };
     if known.as_ref() != Some(&now) {
         let path = config.data.join(IDENTITY);
         write(&path, &now).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    Ok(folder)
+}
+
+/// A name that no other folder has. The keys of the standard library's hashers come from the system's source of randomness.
+fn new_name() -> String {
+    format!("{:016x}{:016x}", RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8))
 }
 
 fn known(config: &Config) -> anyhow::Result<Option<Identity>> {

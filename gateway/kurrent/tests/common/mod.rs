@@ -55,7 +55,9 @@ impl Server {
 
     /// Ends without a word, as by `kill -9`.
     pub fn kill(mut self) -> (SocketAddr, Arc<dyn EventLog>) {
-        self.runtime.take().unwrap().shutdown_background();
+        let runtime = self.runtime.take().unwrap();
+        // The address must be free again when this returns. Tasks may not wait for a runtime's end, other threads may.
+        std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE)).join().unwrap();
         (self.address, self.log.clone())
     }
 

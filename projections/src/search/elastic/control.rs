@@ -32,6 +32,9 @@ pub(super) struct State {
     /// Events that are parked, as of the checkpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) letters: Vec<DeadLetter>,
+    /// Whose index this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<String>,
 }
 
 /// Rows to write, and where that leads.

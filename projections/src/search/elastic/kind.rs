@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daybook_eventlog::Breaker;
 use serde_json::json;
 
 use super::super::{NAME, SearchKind, SearchOptions};
@@ -28,9 +29,29 @@ impl ElasticKind {
     pub fn new(options: ElasticOptions) -> Result<Self, StoreError> {
         options.check()?;
         let server = Server::new(&options)?;
+        server.begin_probing();
         let shadow =
             SearchKind::new(SearchOptions { synonyms: options.synonyms.clone(), ..SearchOptions::default() });
         Ok(Self { server, options, shadow })
+    }
+
+    /// The circuit breaker before the server.
+    #[must_use]
+    pub fn breaker(&self) -> Arc<Breaker> {
+        self.server.breaker()
+    }
+
+    /// Asks the server whether it takes us. An error is its refusal; one that does not answer may do so later, and is only
+    /// warned of.
+    pub fn check(&self) -> Result<(), StoreError> {
+        match self.server.call(Request::new(Method::Get, "/")) {
+            Ok(_) => Ok(()),
+            Err(failure @ (Failure::Unreachable(_) | Failure::Busy(_))) => {
+                tracing::warn!(%failure, "search begins when the server answers");
+                Ok(())
+            }
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     fn delete(&self, generation: u64) -> Result<(), Failure> {

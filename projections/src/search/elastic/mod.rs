@@ -4,7 +4,7 @@
 //! - `model`: events into rows; `fold`: one variant's events; `control`: what makes a commit all or nothing; `bulk`: writing
 //! - `mapping`: rows as documents of the server; `rows`: reading them back for reconciliation
 //! - `query`: a search as one request; `dictionary`: what its words mean in the index
-//! - `server`, `breaker`: requests that end in time, the only place that knows the client library
+//! - `server`: requests that end in time, behind a circuit breaker; the only place that knows the client library
 //!
 //! Invariants, and what keeps them:
 //!
@@ -15,11 +15,11 @@
 //!    (`index.translog.durability: request`, its default), and the checkpoint is written after the rows. A refresh makes a
 //!    commit visible, no more; a flush only shortens the server's recovery.
 //! 4. Two writers of one index cannot both go on: each write of the control document names the one before.
-//! 5. An index that is lost is filled again from the log, and said to be.
+//! 5. An index is written and read by one owner, a data folder: positions of one log mean nothing in another.
+//! 6. An index that is lost is filled again from the log, and said to be.
 //!
 //! Where answers may differ from the embedded engine's is in `docs/adr/0062-search-on-elasticsearch.md`.
 
-mod breaker;
 mod bulk;
 mod control;
 mod dictionary;
@@ -59,6 +59,8 @@ pub struct ElasticOptions {
     /// How long an answer is waited for.
     pub timeout: Duration,
     pub synonyms: Synonyms,
+    /// Who the indices belong to: another owner's are refused. `None`: nobody asks.
+    pub owner: Option<String>,
 }
 
 impl Default for ElasticOptions {
@@ -71,6 +73,7 @@ impl Default for ElasticOptions {
             replicas: 0,
             timeout: Duration::from_secs(30),
             synonyms: Synonyms::default(),
+            owner: None,
         }
     }
 }

@@ -90,6 +90,7 @@ impl ElasticModel {
         let (state, written) = match control::read(&self.server, &self.alias) {
             Ok(read) => {
                 self.check_mapping()?;
+                self.check_owner(&read.0)?;
                 read
             }
             Err(ReadError::Missing) => self.create()?,
@@ -108,6 +109,17 @@ impl ElasticModel {
         mapping::check(&answer, &self.alias, self.generation)
     }
 
+    fn check_owner(&self, state: &State) -> Result<(), StoreError> {
+        match (&self.options.owner, &state.owner) {
+            (Some(own), Some(other)) if own != other => Err(StoreError::Damaged(format!(
+                "[search] prefix: the index behind {} belongs to another data folder; choose another prefix, or delete the \
+                 index if that folder is gone",
+                self.alias
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn create(&self) -> Result<(State, Written), StoreError> {
         let body = mapping::creation(&self.options, &self.alias, self.generation);
         let index = format!("{}-data", self.alias);
@@ -119,7 +131,7 @@ impl ElasticModel {
             }
             Err(other) => return Err(other.into()),
         }
-        let state = State::default();
+        let state = State { owner: self.options.owner.clone(), ..State::default() };
         let written = control::write(&self.server, &self.alias, &state, None)?;
         Ok((state, written))
     }
@@ -158,7 +170,8 @@ impl ElasticModel {
         done
     }
 
-    fn write_control(&mut self, state: State) -> Result<(), StoreError> {
+    fn write_control(&mut self, mut state: State) -> Result<(), StoreError> {
+        state.owner = self.options.owner.clone().or(state.owner);
         let written = control::write(&self.server, &self.alias, &state, self.written)?;
         self.written = Some(written);
         self.state = state;
@@ -170,7 +183,12 @@ impl ElasticModel {
         let refused = bulk::write(&self.server, &self.alias, &batch.rows, batch.to)?;
         let parked = parked(&batch.rows, &refused);
         let letters = changed_letters(&batch.letters, &parked);
-        self.write_control(State { checkpoint: batch.to, batch: None, letters })?;
+        self.write_control(State {
+            checkpoint: batch.to,
+            batch: None,
+            letters,
+            owner: self.state.owner.clone(),
+        })?;
         self.show()?;
         if let Some(LetterChange::Park(first)) = parked.first() {
             // The commit stands; the runner learns of the letters as of a store that has moved.
@@ -247,7 +265,7 @@ impl ElasticModel {
         let letters = changed_letters(&changed_letters(&self.state.letters, changes), &own);
         let misfits = own.len();
         if rows.is_empty() {
-            self.write_control(State { checkpoint, batch: None, letters })?;
+            self.write_control(State { checkpoint, batch: None, letters, owner: self.state.owner.clone() })?;
             self.show()?;
         } else {
             let batch = Batch { to: checkpoint, rows, letters };

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use daybook_eventlog::breaker::Trial;
+use daybook_eventlog::{Breaker, BreakerOptions, CircuitState};
 use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::headers::HeaderMap;
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use elasticsearch::http::{Method as HttpMethod, Url};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 
 use super::ElasticOptions;
-use super::breaker::Breaker;
-use crate::driver::Driver;
+use crate::driver::{Driver, probe};
 use crate::model::StoreError;
 
 /// Why a request came to nothing.
@@ -123,7 +124,7 @@ struct Inner {
     transport: Transport,
     driver: Driver,
     timeout: Duration,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
 }
 
 impl Server {
@@ -146,8 +147,32 @@ impl Server {
         }
         let transport = builder.build().map_err(|e| wrong(&e))?;
         let driver = Driver::new("search-elastic")?;
-        let inner = Inner { transport, driver, timeout: options.timeout, breaker: Breaker::default() };
+        let breaker = Breaker::new(BreakerOptions::default());
+        let inner = Inner { transport, driver, timeout: options.timeout, breaker };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The circuit breaker that all requests go through.
+    pub(super) fn breaker(&self) -> Arc<Breaker> {
+        Arc::clone(&self.inner.breaker)
+    }
+
+    /// Asks for a sign of life every second as long as this connection is in use, so that the circuit opens and closes
+    /// without requests too.
+    pub(super) fn begin_probing(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        let ask = move || {
+            let inner = inner.upgrade()?;
+            let limit = inner.timeout / 2;
+            let asked = async move {
+                match inner.send_once(Request::new(Method::Get, "/"), limit).await {
+                    Err(Failure::Unreachable(reason)) => Err(reason),
+                    _ => Ok(()),
+                }
+            };
+            Some(asked.boxed())
+        };
+        self.inner.driver.spawn(probe(Arc::downgrade(&self.inner.breaker), ask));
     }
 
     /// Sends a request and waits for the answer.
@@ -182,16 +207,31 @@ impl Server {
 
 impl Inner {
     async fn send(&self, request: Request) -> Result<Value, Failure> {
-        self.breaker.admit().map_err(Failure::Unreachable)?;
-        let answered = self.send_once(request).await;
-        match &answered {
-            Err(Failure::Unreachable(_)) => self.breaker.failed(),
-            _ => self.breaker.answered(),
+        let trial = self.admit()?;
+        let answered = self.send_once(request, self.timeout).await;
+        match (trial, &answered) {
+            (Some(trial), Err(Failure::Unreachable(reason))) => trial.failed(reason),
+            (Some(trial), _) => trial.succeeded(),
+            (None, Err(Failure::Unreachable(reason))) => self.breaker.failed(reason),
+            (None, _) => self.breaker.succeeded(),
         }
         answered
     }
 
-    async fn send_once(&self, request: Request) -> Result<Value, Failure> {
+    /// Whether a request may be sent now, and whether it is the one that finds out if the server is back.
+    fn admit(&self) -> Result<Option<Trial>, Failure> {
+        if self.breaker.status().state != CircuitState::Closed
+            && let Some(trial) = self.breaker.trial()
+        {
+            return Ok(Some(trial));
+        }
+        match self.breaker.check() {
+            Ok(()) => Ok(None),
+            Err(open) => Err(Failure::Unreachable(format!("not tried: {open}"))),
+        }
+    }
+
+    async fn send_once(&self, request: Request, limit: Duration) -> Result<Value, Failure> {
         let unreachable = |e: elasticsearch::Error| Failure::Unreachable(innermost(&e));
         let method = match request.method {
             Method::Get => HttpMethod::Get,
@@ -200,14 +240,8 @@ impl Inner {
             Method::Delete => HttpMethod::Delete,
         };
         let pairs = (!request.pairs.is_empty()).then_some(&request.pairs);
-        let sent = self.transport.send(
-            method,
-            &request.path,
-            HeaderMap::new(),
-            pairs,
-            request.body,
-            Some(self.timeout),
-        );
+        let sent =
+            self.transport.send(method, &request.path, HeaderMap::new(), pairs, request.body, Some(limit));
         let response = sent.await.map_err(unreachable)?;
         let status = response.status_code().as_u16();
         let bytes = response.bytes().await.map_err(unreachable)?;
