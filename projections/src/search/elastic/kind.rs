@@ -10,7 +10,7 @@ use serde_json::json;
 use super::super::{NAME, SearchKind, SearchOptions};
 use super::ElasticOptions;
 use super::model::ElasticModel;
-use super::server::{Failure, Method, Request, Server};
+use super::server::{Failure, HEALTH, Method, Request, Server};
 use crate::generations::{Opened, QueryHandle, ReadModelKind};
 use crate::model::StoreError;
 use crate::runner::RunnerOptions;
@@ -44,7 +44,7 @@ impl ElasticKind {
     /// Asks the server whether it takes us. An error is its refusal; one that does not answer may do so later, and is only
     /// warned of.
     pub fn check(&self) -> Result<(), StoreError> {
-        match self.server.call(Request::new(Method::Get, "/")) {
+        match self.server.call(Request::new(Method::Get, HEALTH)) {
             Ok(_) => Ok(()),
             Err(failure @ (Failure::Unreachable(_) | Failure::Busy(_))) => {
                 tracing::warn!(%failure, "search begins when the server answers");

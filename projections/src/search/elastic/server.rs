@@ -18,6 +18,9 @@ use super::ElasticOptions;
 use crate::driver::{Driver, probe};
 use crate::model::StoreError;
 
+/// Answers whatever becomes of indices, also where the server has few modules.
+pub(super) const HEALTH: &str = "/_cluster/health";
+
 /// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -165,7 +168,7 @@ impl Server {
             let inner = inner.upgrade()?;
             let limit = inner.timeout / 2;
             let asked = async move {
-                match inner.send_once(Request::new(Method::Get, "/"), limit).await {
+                match inner.send_once(Request::new(Method::Get, HEALTH), limit).await {
                     Err(Failure::Unreachable(reason)) => Err(reason),
                     _ => Ok(()),
                 }
