@@ -220,8 +220,7 @@ mod tests {
     }
 
     fn compete(store: &Arc<Shared>, holder: &str) -> Leadership {
-        let options =
-            LeaseOptions { time: Duration::from_millis(200), ..LeaseOptions::new("timers", holder) };
+        let options = LeaseOptions { time: Duration::from_secs(2), ..LeaseOptions::new("timers", holder) };
         Leadership::compete(Arc::<Shared>::clone(store), options)
     }
 
@@ -242,7 +241,7 @@ mod tests {
         let second = compete(&store, "b");
         let token = first.token().expect("it leads");
         // Long enough for the lease to have run out, were it not renewed.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!((first.token(), second.token()), (Some(token), None));
 
         *store.cut_off.lock() = Some("a".into());

@@ -173,7 +173,7 @@ async fn hostile_lines_are_answered_in_order() {
 async fn hostile_heads_and_slow_clients_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("daybook.toml");
-    std::fs::write(&file, "[limits]\nheader_timeout_ms = 300\nbody_timeout_ms = 300\nbody_bytes = 10000\n")
+    std::fs::write(&file, "[limits]\nheader_timeout_ms = 2000\nbody_timeout_ms = 2000\nbody_bytes = 10000\n")
         .unwrap();
     let data = folder.path().join("data");
     let server =

@@ -2,12 +2,13 @@
 //! in the log exactly once, revisions are gapless, and every read model equals its rebuild.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::backend::{Backend, backend};
-use crate::harness::{Server, run};
+use crate::harness::{Server, eventually, run};
 use crate::workload::{Dice, check_log, command};
 
 /// Kills of the embedded log, whose files are at stake; on a server's log only the gateway is killed.
@@ -35,14 +36,20 @@ async fn kills_lose_nothing_and_double_nothing() {
     let kills = if backend() == Backend::Embedded { KILLS } else { KILLS_ON_SERVER };
     let folder = tempfile::tempdir().unwrap();
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let enough = if backend() == Backend::Embedded { 20 } else { 2 };
     let mut dice = Dice(20_261_121);
     for round in 0..kills {
         let server = Server::start(folder.path());
         let lanes: Vec<_> = (0..LANES)
             .map(|n| tokio::spawn(lane(server.address, n, round, Arc::clone(&acknowledged))))
             .collect();
-        // Not a wait for something: the moment of the kill is meant to be arbitrary.
-        tokio::time::sleep(Duration::from_millis(5 + dice.roll(150))).await;
+        // The moment of the kill is arbitrary, also before anything is done; but on a slow machine too, most rounds get somewhere.
+        if round % 4 > 0 {
+            let before = acknowledged.lock().len();
+            let worked = async || acknowledged.lock().len() >= before + enough;
+            eventually("commands are acknowledged", worked).await;
+        }
+        tokio::time::sleep(Duration::from_millis(dice.roll(100))).await;
         server.kill();
         for lane in lanes {
             lane.await.unwrap();
@@ -50,8 +57,6 @@ async fn kills_lose_nothing_and_double_nothing() {
     }
 
     let acknowledged = acknowledged.lock();
-    let enough = if backend() == Backend::Embedded { 1_000 } else { 20 };
-    assert!(acknowledged.len() > enough, "the workload got only {} commands through", acknowledged.len());
     let output = run(folder.path(), &["log", "read"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     check_log(&output.stdout, &acknowledged);
@@ -67,8 +72,10 @@ async fn a_graceful_stop_under_load_loses_and_fails_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());
     let mut lanes = tokio::task::JoinSet::new();
+    let answered = Arc::new(AtomicU64::new(0));
     for lane in 0..8_u64 {
         let mut client = server.connect().await;
+        let answered = Arc::clone(&answered);
         lanes.spawn(async move {
             let mut accepted = 0_u64;
             loop {
@@ -84,6 +91,9 @@ async fn a_graceful_stop_under_load_loses_and_fails_nothing() {
                     Ok(answer) => {
                         assert!(answer.status < 300, "{}", String::from_utf8_lossy(&answer.body));
                         accepted += 1;
+                        if accepted == 1 {
+                            answered.fetch_add(1, Ordering::SeqCst);
+                        }
                     }
                     // Between two requests the server may close; within one it must not.
                     Err(_) => return (lane, accepted),
@@ -91,7 +101,7 @@ async fn a_graceful_stop_under_load_loses_and_fails_nothing() {
             }
         });
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    eventually("every lane is under way", async || answered.load(Ordering::SeqCst) == 8).await;
     server.terminate();
     assert!(server.wait_for_exit().success());
     let server = Server::start(folder.path());

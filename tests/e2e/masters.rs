@@ -54,7 +54,7 @@ async fn master_data_from_creation_to_the_variants_that_follow_it() {
     assert_eq!(client.get("/v1/categories/shirts").await["path"], "shirts");
 
     client.command("color/navy/change", json!({"name": "Midnight", "hex": "#000070"})).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(90);
     for variant in &variants {
         let id = variant["variant_id"].as_str().unwrap();
         let path = format!("/v1/variants/{id}?min_position={position}");

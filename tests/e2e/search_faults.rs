@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::backend::elastic_settings;
-use crate::harness::{Server, run_on};
+use crate::harness::{Server, eventually, run_on};
 use crate::own_server::{Kind, OwnServer};
 use crate::proxy::Proxy;
 use crate::workload::{Stubborn, check_log};
@@ -73,9 +73,11 @@ async fn a_search_server_that_is_killed_frozen_and_cut_off_stops_no_command_and_
     // Another data folder does not take the index over, and says which setting to change.
     let other = folder.path().join("other");
     let server = Server::start_on(&other, &settings);
-    let ready = server.connect().await.send("GET", "/readyz", &[], &[]).await;
-    let text = String::from_utf8_lossy(&ready.body).into_owned();
-    assert!(ready.status == 503 && text.contains("[search] prefix"), "{text}");
+    eventually("the folder is refused", async || {
+        let ready = server.connect().await.send("GET", "/readyz", &[], &[]).await;
+        ready.status == 503 && String::from_utf8_lossy(&ready.body).contains("[search] prefix")
+    })
+    .await;
     server.stop();
 }
 

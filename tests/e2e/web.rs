@@ -71,8 +71,7 @@ async fn a_hostile_name_stays_text() {
         .await;
     let position = created["position"].as_str().unwrap();
     let path = format!("/v1/search?q=lantern&lifecycle=draft&min_position={position}");
-    let answer = client.send("GET", &path, &[], &[]).await;
-    let hit = answer.json().unwrap()["hits"][0].clone();
+    let hit = client.get(&path).await["hits"][0].clone();
     assert_eq!(hit["name"], HOSTILE);
     let price = json!({"amount": "12.50", "currency": "GBP", "compare_at": "15.00", "price_type": "regular"});
     assert_eq!(hit["price"], price, "flat, as in commands");

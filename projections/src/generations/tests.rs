@@ -9,7 +9,7 @@ use crate::inventory::{Inventory, query::by_variant};
 use crate::model::RowKey;
 use crate::testing::{On, World, each_engine, eventually, payload};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn receive(world: &World, quantity: u32) -> Position {
     world.append(

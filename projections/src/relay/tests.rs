@@ -85,13 +85,17 @@ fn relay(world: &World, options: &NatsOptions) -> ProjectionHandle {
     Relay::start(&connection, world.log(), world.runtime.handle()).unwrap()
 }
 
+/// Every message is synced.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 fn wait(world: &World, handle: &ProjectionHandle, position: Position) {
-    world.runtime.block_on(handle.wait_for(position, Duration::from_secs(60))).unwrap();
+    world.runtime.block_on(handle.wait_for(position, PATIENCE)).unwrap();
 }
 
 /// Everything that is in the stream, in its order.
 fn relayed(options: &NatsOptions) -> Vec<(String, RecordedEvent)> {
-    let connection = Connection::new(options).unwrap();
+    let options = NatsOptions { timeout: Duration::from_secs(20), ..options.clone() };
+    let connection = Connection::new(&options).unwrap();
     let of = connection.clone();
     let messages = connection.wait(async move {
         let events = of.events().await?;
@@ -241,9 +245,7 @@ fn a_read_model_fed_from_relayed_events_equals_one_fed_from_the_log() {
     let reach = |follower: &Follower, position| {
         let mut checkpoint = follower.watch_checkpoint();
         let reached = world.runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(60), checkpoint.wait_for(|at| *at >= position))
-                .await
-                .is_ok()
+            tokio::time::timeout(PATIENCE, checkpoint.wait_for(|at| *at >= position)).await.is_ok()
         });
         assert!(reached, "the follower did not reach {position}");
     };

@@ -52,8 +52,9 @@ pub(super) struct Engine {
     commit_due: bool,
     /// The checkpoint when the letters were last known.
     committed: Position,
-    /// The store was found at another checkpoint than it was left at.
-    moved: bool,
+    /// Whether it is yet to be seen that the read model is of this log: at the start, after an operator's resume, and when the
+    /// store was found at another checkpoint than it was left at.
+    check_due: bool,
     pub(super) pending_letters: Vec<LetterChange>,
     pub(super) letters: BTreeMap<Position, DeadLetter>,
     /// Streams with parked events, pending ones included.
@@ -83,7 +84,7 @@ impl Engine {
             poison: HashMap::new(),
             commit_due: false,
             committed: 0,
-            moved: false,
+            check_due: true,
             pending_letters: Vec::new(),
             letters,
             parked: HashMap::new(),
@@ -132,7 +133,10 @@ impl Engine {
 
     /// A read model that has seen more than the log holds belongs to another log, or the log was restored from a
     /// backup older than the read model.
-    pub(super) fn check_not_ahead(&self) -> Result<(), StepError> {
+    pub(super) fn check_not_ahead(&mut self) -> Result<(), StepError> {
+        if !self.check_due {
+            return Ok(());
+        }
         let head = self.runtime.block_on(self.log.head())?.position;
         if self.model.checkpoint() > head {
             return Err(StepError::Halt(format!(
@@ -141,14 +145,18 @@ impl Engine {
                 self.model.checkpoint()
             )));
         }
+        self.check_due = false;
         Ok(())
+    }
+
+    /// Has [`Engine::check_not_ahead`] look again.
+    pub(super) const fn check_again(&mut self) {
+        self.check_due = true;
     }
 
     /// Reads and applies one page, not beyond `until`; commits when much is pending. Whether the head was reached.
     pub(super) fn step(&mut self, until: Position) -> Result<bool, StepError> {
-        if std::mem::take(&mut self.moved) {
-            self.check_not_ahead()?;
-        }
+        self.check_not_ahead()?;
         let room = usize::try_from(until.saturating_sub(self.applied)).unwrap_or(usize::MAX);
         let limit = self.options.page_events.min(room).max(1);
         let read = self.log.read_all(self.applied, &ALL, limit, self.options.page_bytes);
@@ -309,12 +317,16 @@ impl Engine {
     /// or the store was lost and begins again. Its letters are then the ones that count.
     fn follow_store(&mut self) {
         self.committed = self.applied;
-        self.moved = true;
+        self.check_due = true;
         match self.model.dead_letters() {
             Ok(letters) => {
                 self.letters = letters.into_iter().map(|letter| (letter.position, letter)).collect();
             }
-            Err(error) => tracing::error!(%error, "the dead letters of a read model cannot be read"),
+            Err(error) => {
+                tracing::error!(%error, "the dead letters of a read model cannot be read");
+                // Nothing may be applied until it is known what is parked.
+                self.reload_due = true;
+            }
         }
     }
 

@@ -241,13 +241,17 @@ impl ProjectionHandle {
             return Ok(reached);
         }
         let mut state = self.shared.state.subscribe();
-        let _waiting = Waiting::new(&self.shared);
+        let mut head = self.shared.head.clone();
+        let reach = async {
+            // What is not in the log yet can't be hurried. When the log is closed, the state tells.
+            let _ = head.wait_for(|head| *head >= position).await;
+            let _waiting = Waiting::new(&self.shared);
+            checkpoint.wait_for(|reached| *reached >= position).await.map(|reached| *reached)
+        };
         let name = || self.shared.name.clone();
         let wait = async {
             tokio::select! {
-                reached = checkpoint.wait_for(|reached| *reached >= position) => {
-                    reached.map(|reached| *reached).map_err(|_| RunnerError::Stopped(name()))
-                }
+                reached = reach => reached.map_err(|_| RunnerError::Stopped(name())),
                 ended = state.wait_for(|s| matches!(s, RunnerState::Halted { .. } | RunnerState::Stopped)) => {
                     Err(match ended.as_deref() {
                         Ok(RunnerState::Halted { reason }) => RunnerError::Halted { name: name(), reason: reason.clone() },

@@ -124,7 +124,7 @@ fn run(world: &World, model: Box<dyn ReadModel>) -> ProjectionHandle {
 }
 
 fn wait(world: &World, handle: &ProjectionHandle, position: Position) {
-    world.runtime.block_on(handle.wait_for(position, Duration::from_secs(10))).unwrap();
+    world.runtime.block_on(handle.wait_for(position, Duration::from_secs(90))).unwrap();
 }
 
 fn rows(world: &World, handle: &ProjectionHandle) -> Vec<String> {

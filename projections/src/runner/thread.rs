@@ -117,9 +117,6 @@ struct WakeOn {
 
 impl Runner {
     fn run(&mut self) {
-        if let Err(error) = self.engine.check_not_ahead() {
-            self.failed(error);
-        }
         let mut last_commit: Option<Instant> = None;
         loop {
             while let Ok(command) = self.inbox.try_recv() {
@@ -138,6 +135,11 @@ impl Runner {
                     continue;
                 }
                 Mode::Going => {}
+            }
+            // At rest nothing else would notice, however long.
+            if let Err(error) = self.engine.check_not_ahead() {
+                self.failed(error);
+                continue;
             }
             match self.engine.claim() {
                 // A busy log may never be found at rest, where the state is said otherwise.
@@ -289,9 +291,7 @@ impl Runner {
                     self.mode = Mode::Going;
                     self.attempt = 0;
                     self.shared.set_state(RunnerState::CatchingUp);
-                    if let Err(error) = self.engine.check_not_ahead() {
-                        self.failed(error);
-                    }
+                    self.engine.check_again();
                 }
                 let _ = done.send(());
             }

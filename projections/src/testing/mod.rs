@@ -224,11 +224,12 @@ pub(crate) fn payload<T: DeserializeOwned>(json: serde_json::Value) -> T {
     serde_json::from_value(json).unwrap()
 }
 
-/// Waits for a condition, at most thirty seconds.
+/// Waits for a condition, at most two minutes.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
+        // Projectors run at a lower priority: whoever waits must not take the processor from them.
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn data(event: &RecordedEvent) -> Value {
 
 /// Waits for a condition, at most ten seconds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while !condition().await {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         tokio::task::yield_now().await;

@@ -42,7 +42,16 @@ impl Server {
         let (bound, address_bound) = std::sync::mpsc::channel();
         let served = log.clone();
         runtime.spawn(async move {
-            let listener = TcpListener::bind(address).await.unwrap();
+            // A port that was used a moment ago may be in somebody's hands for another moment.
+            let mut tries = 0;
+            let listener = loop {
+                match TcpListener::bind(address).await {
+                    Ok(listener) => break listener,
+                    Err(error) => assert!(tries < 300, "{address}: {error}"),
+                }
+                tries += 1;
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            };
             bound.send(listener.local_addr().unwrap()).unwrap();
             daybook_kurrent::serve_with(listener, served, stopped, options).await.unwrap();
         });

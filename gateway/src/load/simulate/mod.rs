@@ -13,7 +13,7 @@ mod rush;
 mod sale;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -26,6 +26,9 @@ pub use drift::{Drift, DriftSubject, drift, stock_up};
 pub use outage::outage;
 pub use race::duplicate_config;
 pub use sale::{bots, flash_sale};
+
+/// How long a read model may take to show what the log has.
+const CATCH_UP: Duration = Duration::from_secs(60);
 
 /// What a simulation found.
 #[derive(Debug, Serialize)]
@@ -158,5 +161,13 @@ async fn inventory(server: &Target, variant: &str) -> anyhow::Result<Value> {
     let events = events(server, &format!("inventory-{variant}")).await?;
     let position = events.last().and_then(|event| event["position"].as_str()).unwrap_or("0");
     let path = format!("/v1/inventory/{variant}?min_position={position}");
-    Ok(server.connect().await?.get(&path).await?.json()?)
+    let mut connection = server.connect().await?;
+    let began = Instant::now();
+    loop {
+        let answer = connection.get(&path).await?;
+        // The server waits some seconds for the read model, which after a storm may need longer.
+        if answer.code().as_deref() != Some("projection_behind") || began.elapsed() > CATCH_UP {
+            return Ok(answer.json()?);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::generations::ReadModelKind;
 use crate::runner::{self, RunnerOptions};
 use crate::search::elastic::ElasticKind;
-use crate::testing::World;
+use crate::testing::{World, eventually};
 
 #[test]
 fn refused_rows_are_parked_and_a_retry_puts_them_in() {
@@ -42,7 +42,7 @@ fn refused_rows_are_parked_and_a_retry_puts_them_in() {
     for stream in ["variant-", "inventory-"] {
         assert!(letters.iter().any(|letter| letter.stream.starts_with(stream)), "{letters:?}");
     }
-    assert_eq!(handle.status().state, "degraded");
+    eventually("the runner says so", || handle.status().state == "degraded");
 
     place
         .server
