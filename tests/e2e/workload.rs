@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daybook_gateway::load::client::Connection;
@@ -74,61 +74,65 @@ pub fn check_log(lines: &[u8], acknowledged: &[String]) {
     assert!(seen.values().all(|count| *count == 1), "no command happened twice");
 }
 
-/// Clients that go on whatever happens to the server: a command without a clear answer is not repeated, and not counted.
+/// Clients that go on whatever happens to the server: a command without a clear answer is not repeated, and not counted. While
+/// nobody waits for more they go on slowly: what follows the log, at the pace of a slow disk, is to come to its end in time.
 pub struct Stubborn {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<String>>>,
+    progress: Arc<Progress>,
     lanes: Vec<JoinHandle<()>>,
 }
+
+#[derive(Default)]
+struct Progress {
+    stop: AtomicBool,
+    wanted: AtomicUsize,
+    acknowledged: Mutex<Vec<String>>,
+}
+
+/// Between two commands of a lane while nobody waits for more.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Stubborn {
     /// Lanes on each of the servers. `name` keeps references apart.
     pub fn start(servers: &[SocketAddr], lanes_each: u64, name: &str) -> Self {
-        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let progress = Arc::new(Progress::default());
         let mut lanes = Vec::new();
         for (number, server) in servers.iter().enumerate() {
             for lane in 0..lanes_each {
                 let name = format!("{name}-{number}-{lane}");
-                lanes.push(tokio::spawn(stubborn_lane(
-                    *server,
-                    name,
-                    Arc::clone(&stop),
-                    Arc::clone(&acknowledged),
-                )));
+                lanes.push(tokio::spawn(stubborn_lane(*server, name, Arc::clone(&progress))));
             }
         }
-        Self { stop, acknowledged, lanes }
+        Self { progress, lanes }
     }
 
     /// Waits until so many more commands were acknowledged.
     pub async fn wait_for_more(&self, more: usize) {
-        let wanted = self.acknowledged.lock().len() + more;
+        let wanted = self.progress.acknowledged.lock().len() + more;
+        self.progress.wanted.fetch_max(wanted, Ordering::SeqCst);
         crate::harness::eventually("commands are acknowledged", async || {
-            self.acknowledged.lock().len() >= wanted
+            self.progress.acknowledged.lock().len() >= wanted
         })
         .await;
     }
 
     pub async fn stop(self) -> Vec<String> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.progress.stop.store(true, Ordering::SeqCst);
         for lane in self.lanes {
             lane.await.unwrap();
         }
-        std::mem::take(&mut self.acknowledged.lock())
+        std::mem::take(&mut self.progress.acknowledged.lock())
     }
 }
 
-async fn stubborn_lane(
-    server: SocketAddr,
-    name: String,
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<String>>>,
-) {
+async fn stubborn_lane(server: SocketAddr, name: String, progress: Arc<Progress>) {
     let mut dice = Dice(name.bytes().map(u64::from).sum());
     let mut connection = None;
     for count in 0.. {
-        if stop.load(Ordering::SeqCst) {
+        if progress.stop.load(Ordering::SeqCst) {
             return;
+        }
+        if progress.acknowledged.lock().len() >= progress.wanted.load(Ordering::SeqCst) {
+            tokio::time::sleep(PAUSE).await;
         }
         let open = match connection.take() {
             Some(open) => Some(open),
@@ -141,7 +145,7 @@ async fn stubborn_lane(
             Some(mut open) => match open.post(&path, &body).await {
                 Ok(answer) => {
                     if answer.status < 300 {
-                        acknowledged.lock().push(reference);
+                        progress.acknowledged.lock().push(reference);
                     }
                     connection = Some(open);
                     answer.status >= 500
