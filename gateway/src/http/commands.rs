@@ -1,10 +1,12 @@
 //! The command API: one uniform route, and NDJSON batches.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::request::Parts as HttpParts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use daybook_aggregates::{Role, Roles};
@@ -21,6 +23,10 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::admission::Caller;
 
+/// Of the route of [`command`].
+pub(super) const ROUTE: &str = "/v1/commands/{aggregate}/{id}/{command}";
+const PREFIX: &str = "/v1/commands/";
+
 /// Batch lines that may be under way at once.
 const BATCH_IN_FLIGHT: usize = 1_024;
 
@@ -29,14 +35,32 @@ pub(super) async fn command(
     State(app): State<App>,
     Path((aggregate, id, command)): Path<(String, String, String)>,
     Peer(peer): Peer,
-    headers: HeaderMap,
-    body: Body,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
+    carry_out(&app, [&aggregate, &id, &command], peer, request).await
+}
+
+/// The path of [`command`], if it is one that reads the same before and after decoding.
+pub(super) fn plain_path(path: &str) -> Option<[&str; 3]> {
+    let mut parts = path.strip_prefix(PREFIX)?.split('/');
+    let found = [parts.next()?, parts.next()?, parts.next()?];
+    let plain = |part: &&str| !part.is_empty() && !part.contains('%');
+    (parts.next().is_none() && found.iter().all(plain)).then_some(found)
+}
+
+/// What [`command`] does, for whoever has taken the path apart.
+pub(super) async fn carry_out(
+    app: &App,
+    [aggregate, id, command]: [&str; 3],
+    peer: Option<IpAddr>,
+    request: HttpRequest,
+) -> Result<Response, Problem> {
+    let (HttpParts { headers, .. }, body) = request.into_parts();
     let principal = app.authenticator.authenticate(&headers)?;
-    permit(&principal, &aggregate, &command)?;
+    permit(&principal, aggregate, command)?;
     let body = read_body(body, &app.config.limits).await?;
     let caller = app.admission.caller(peer, &headers, app.authenticator.is_service(&principal));
-    let admitted = app.admission.admit(caller, &aggregate, &id, &command, &body)?;
+    let admitted = app.admission.admit(caller, aggregate, id, command, &body)?;
     let mut request = Request::new(aggregate, id, command, body, principal);
     request.idempotency_key = idempotency_key(&headers)?;
     request.if_match = if_match(&headers)?;
@@ -119,17 +143,37 @@ fn reply_body(reply: &Reply) -> ReplyBody<'_> {
     }
 }
 
+/// [`reply_body`] as JSON, put together without reading the events' data again.
+fn reply_text(reply: &Reply) -> Vec<u8> {
+    let data: usize = reply.events.iter().map(|event| event.data.len() + 64).sum();
+    let mut text = Vec::with_capacity(data + 160);
+    text.extend_from_slice(b"{\"stream\":");
+    serde_json::to_writer(&mut text, reply.stream.as_str()).expect("a Vec takes every write");
+    // Wire names are of letters, digits and marks that JSON takes as they are.
+    let mut write = |parts: &[&[u8]]| parts.iter().for_each(|part| text.extend_from_slice(part));
+    let mut digits = itoa::Buffer::new();
+    write(&[b",\"revision\":", digits.format(reply.revision).as_bytes()]);
+    write(&[b",\"position\":\"", digits.format(reply.position).as_bytes(), b"\",\"events\":["]);
+    for (number, event) in reply.events.iter().enumerate() {
+        let comma: &[u8] = if number > 0 { b"," } else { b"" };
+        write(&[comma, b"{\"type\":\"", event.event_type.as_bytes(), b"\",\"version\":"]);
+        write(&[digits.format(event.version).as_bytes(), b",\"data\":", &event.data, b"}"]);
+    }
+    write(&[b"]}"]);
+    text
+}
+
 fn status_of(reply: &Reply) -> StatusCode {
     if reply.created { StatusCode::CREATED } else { StatusCode::OK }
 }
 
 fn reply_response(reply: &Reply) -> Response {
-    let body = serde_json::to_vec(&reply_body(reply)).expect("plain data serializes");
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::from(reply_text(reply)));
     *response.status_mut() = status_of(reply);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let etag = HeaderValue::from_str(&format!("\"{}\"", reply.revision)).expect("digits in quotes");
+    let revision = [b"\"", itoa::Buffer::new().format(reply.revision).as_bytes(), b"\""].concat();
+    let etag = HeaderValue::from_maybe_shared(Bytes::from(revision)).expect("digits in quotes");
     headers.insert(header::ETAG, etag);
     response
 }
@@ -210,4 +254,47 @@ fn result_line(line: usize, outcome: Result<Reply, Problem>) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(&document).expect("plain data serializes");
     bytes.push(b'\n');
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_commands::ReplyEvent;
+    use daybook_eventlog::StreamId;
+
+    use super::*;
+
+    #[test]
+    fn a_reply_is_written_as_it_would_be_serialized() {
+        for count in 0..3_u16 {
+            let event = |n: u16| ReplyEvent {
+                event_type: "inventory.reserved",
+                version: n + 1,
+                data: Bytes::from(format!(r#"{{"quantity":{n},"name":"\"é\\"}}"#)),
+            };
+            let reply = Reply {
+                stream: StreamId::new("inventory-A.b_c~d-\"\\1").unwrap(),
+                revision: u64::from(count) * 1_000_003,
+                position: u64::MAX,
+                events: (0..count).map(event).collect(),
+                created: false,
+                replayed: false,
+            };
+            let serialized = serde_json::to_string(&reply_body(&reply)).unwrap();
+            assert_eq!(String::from_utf8(reply_text(&reply)).unwrap(), serialized);
+        }
+    }
+
+    #[test]
+    fn only_a_path_that_needs_no_decoding_is_taken_apart_here() {
+        assert_eq!(plain_path("/v1/commands/inventory/a~b/reserve"), Some(["inventory", "a~b", "reserve"]));
+        let others = [
+            "/v1/commands",
+            "/v1/commands/a/b",
+            "/v1/commands/a/b/c/d",
+            "/v1/commands/a//c",
+            "/v1/commands/a/%62/c",
+            "/v1/commands/a/b/",
+        ];
+        assert!(others.into_iter().all(|path| plain_path(path).is_none()));
+    }
 }

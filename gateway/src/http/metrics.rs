@@ -1,6 +1,7 @@
 //! Prometheus metrics: requests by route and status, their latency, the dispatcher's counters, projection lag.
 
-use std::time::Instant;
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -22,13 +23,13 @@ const BUCKETS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteStatus {
-    route: String,
+    route: Cow<'static, str>,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
-    route: String,
+    route: Cow<'static, str>,
 }
 
 /// What is counted while requests are served.
@@ -45,16 +46,24 @@ impl Metrics {
             latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
         }
     }
+
+    /// Counts and times one request.
+    pub(super) fn count(&self, route: Cow<'static, str>, status: u16, took: Duration) {
+        let route = Route { route };
+        self.latency.get_or_create(&route).observe(took.as_secs_f64());
+        self.requests.get_or_create(&RouteStatus { route: route.route, status }).inc();
+    }
 }
 
 /// Middleware: counts and times every request.
 pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let route = match request.extensions().get::<MatchedPath>() {
+        Some(path) => Cow::Owned(path.as_str().to_owned()),
+        None => Cow::Borrowed("none"),
+    };
     let start = Instant::now();
     let response = next.run(request).await;
-    let status = response.status().as_u16();
-    app.metrics.latency.get_or_create(&Route { route: route.clone() }).observe(start.elapsed().as_secs_f64());
-    app.metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+    app.metrics.count(route, response.status().as_u16(), start.elapsed());
     response
 }
 

@@ -35,10 +35,25 @@ const MAX_TARGET_BYTES: usize = 16 << 10;
 /// After this the listener tries again when the system has no room for a connection.
 const NO_ROOM: Duration = Duration::from_millis(200);
 
+/// What answers requests.
+pub(super) trait Handler: Clone + Send + 'static {
+    fn handle(self, peer: SocketAddr, request: Request<Body>) -> impl Future<Output = Response> + Send;
+}
+
+impl Handler for Router {
+    async fn handle(mut self, peer: SocketAddr, mut request: Request<Body>) -> Response {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        match self.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
 /// Serves until `stop` turns true or its sender is gone, then until the requests under way are answered.
 pub(super) async fn run(
     listener: TcpListener,
-    router: Router,
+    handler: impl Handler,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -49,9 +64,9 @@ pub(super) async fn run(
             accepted = accept(&listener) => accepted,
             () = stopped(&mut stop) => break,
         };
-        let (router, stop, open) = (router.clone(), stop.clone(), open.clone());
+        let (handler, stop, open) = (handler.clone(), stop.clone(), open.clone());
         tokio::spawn(async move {
-            connection(stream, peer, router, limits, stop).await;
+            connection(stream, peer, handler, limits, stop).await;
             drop(open);
         });
     }
@@ -92,7 +107,7 @@ fn is_clients_fault(error: &io::Error) -> bool {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    handler: impl Handler,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -100,7 +115,7 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let service = service_fn(move |request| answer(router.clone(), limits.head_bytes, peer, request));
+    let service = service_fn(move |request| answer(handler.clone(), limits.head_bytes, peer, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
@@ -120,7 +135,7 @@ async fn connection(
 }
 
 async fn answer(
-    mut router: Router,
+    handler: impl Handler,
     head_bytes: usize,
     peer: SocketAddr,
     request: Request<Incoming>,
@@ -128,11 +143,10 @@ async fn answer(
     if let Err(problem) = check_head(&request, head_bytes) {
         return Ok(problem.into_response());
     }
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
+    let request = request.map(Body::new);
     // A panic is a bug, but one request's: the client gets an answer, and other requests of the connection go on.
-    match AssertUnwindSafe(router.call(request)).catch_unwind().await {
-        Ok(answered) => answered,
+    match AssertUnwindSafe(handler.handle(peer, request)).catch_unwind().await {
+        Ok(answered) => Ok(answered),
         Err(_) => {
             Ok(Problem::internal("a handler panicked; the message stands before this line").into_response())
         }

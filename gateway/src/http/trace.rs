@@ -33,14 +33,19 @@ fn process_salt() -> u64 {
     *SALT.get_or_init(|| RandomState::new().hash_one(std::process::id()) | 1)
 }
 
-fn from_headers(headers: &HeaderMap) -> Option<String> {
+pub(super) fn from_headers(headers: &HeaderMap) -> Option<String> {
     let parent = headers.get("traceparent")?.to_str().ok()?;
     let id = parent.split('-').nth(1)?;
     (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_ascii_lowercase())
 }
 
+/// Makes the id available to everything below; a fresh one if there is none.
+pub(super) async fn scope<T>(id: Option<String>, work: impl Future<Output = T>) -> T {
+    CURRENT.scope(RefCell::new(id), work).await
+}
+
 /// Middleware: makes the id available to everything below.
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let id = from_headers(request.headers());
-    CURRENT.scope(RefCell::new(id), next.run(request)).await
+    scope(id, next.run(request)).await
 }

@@ -121,6 +121,24 @@ impl Connection {
         }
     }
 
+    /// Sends a request in wire form and waits for the answer, of which a success is not looked at any further: `None`. Costs
+    /// the generator of a load next to nothing.
+    pub async fn send_unread(&mut self, request: &[u8]) -> io::Result<Option<Answer>> {
+        self.stream.write_all(request).await?;
+        loop {
+            if let Some(length) = whole_success(&self.received) {
+                self.received.drain(..length);
+                return Ok(None);
+            }
+            if let Some(answer) = self.take_answer()? {
+                return Ok(Some(answer));
+            }
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
     /// `POST` of a JSON body.
     pub async fn post(&mut self, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
         self.send(&self.own_request("POST", path, body.to_string().as_bytes())).await
@@ -168,6 +186,21 @@ impl Connection {
         self.received.drain(..end);
         Ok(Some(Answer { status, hints, body }))
     }
+}
+
+/// How many bytes the answer takes if it is a success, of known length, and all there.
+fn whole_success(received: &[u8]) -> Option<usize> {
+    if !received.starts_with(b"HTTP/1.1 2") {
+        return None;
+    }
+    let head = memchr::memmem::find(received, b"\r\n\r\n")? + 4;
+    const FIELD: &[u8] = b"\r\ncontent-length: ";
+    let digits = &received[memchr::memmem::find(&received[..head], FIELD)? + FIELD.len()..head];
+    let body = digits
+        .iter()
+        .map_while(|byte| char::from(*byte).to_digit(10))
+        .try_fold(0_usize, |length, digit| length.checked_mul(10)?.checked_add(digit as usize))?;
+    head.checked_add(body).filter(|whole| received.len() >= *whole)
 }
 
 /// The joined chunks and how many bytes they took; `None` if some are still to come.

@@ -161,14 +161,15 @@ struct Lane {
 }
 
 impl Lane {
-    fn record(&mut self, answer: &Answer, latency: Duration) {
+    /// `None`: a success.
+    fn record(&mut self, answer: Option<&Answer>, latency: Duration) {
         self.latencies.record(latency);
-        if answer.status < 300 {
+        let Some(answer) = answer.filter(|answer| answer.status >= 300) else {
             self.accepted += 1;
-        } else {
-            let outcome = answer.code().unwrap_or_else(|| format!("status {}", answer.status));
-            *self.outcomes.entry(outcome).or_default() += 1;
-        }
+            return;
+        };
+        let outcome = answer.code().unwrap_or_else(|| format!("status {}", answer.status));
+        *self.outcomes.entry(outcome).or_default() += 1;
     }
 
     fn merge(&mut self, other: Self) {
@@ -268,11 +269,11 @@ async fn closed_lane(
         if began >= until {
             return lane;
         }
-        match connection.send(requests.next()).await {
+        match connection.send_unread(requests.next()).await {
             Ok(answer) => {
                 let now = Instant::now();
                 if now >= from && now < until {
-                    lane.record(&answer, now - began);
+                    lane.record(answer.as_ref(), now - began);
                 }
             }
             Err(error) => {
@@ -355,9 +356,9 @@ async fn open_lane(
         let due = arrivals.lock().await.recv().await;
         let Some(due) = due else { return lane };
         let sent = Instant::now();
-        match connection.send(requests.next()).await {
+        match connection.send_unread(requests.next()).await {
             Ok(answer) if due >= from => {
-                lane.record(&answer, due.elapsed());
+                lane.record(answer.as_ref(), due.elapsed());
                 lane.late.record(sent - due);
             }
             Ok(_) => {}
