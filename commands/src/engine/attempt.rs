@@ -185,7 +185,7 @@ impl Engine {
         if let Some(revision) = snapshot
             && self.options.snapshots.is_some()
         {
-            self.loaders.push([Job::Snapshot(stream.clone(), None)]);
+            self.loaders.snapshot(stream.clone());
             // A large state is worth a snapshot after more events: so many that it costs some hundred bytes each.
             let every = self.options.snapshot_every.max(size as u64 / 100);
             if let Some(slot) = self.table.get_mut(stream) {

@@ -30,6 +30,9 @@ const PAGE: usize = 1_000;
 /// Streams that one thread takes from the queue at once.
 const BATCH: usize = 64;
 
+/// Steps of `nice` for work that nobody waits for.
+const GIVE_WAY: i32 = 10;
+
 /// A stream that was read, or could not be.
 pub(crate) struct Loaded {
     pub(crate) stream: StreamId,
@@ -72,6 +75,8 @@ struct Shared {
 
 pub(crate) struct Loaders {
     shared: Arc<Shared>,
+    /// What nobody waits for, for one thread that lets all others go first.
+    background: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -83,23 +88,35 @@ impl Loaders {
         inbox: &Arc<Inbox>,
         stats: &Arc<Stats>,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let (shared, background) = (Arc::new(Shared::default()), Arc::new(Shared::default()));
+        let loader = |shared: &Arc<Shared>| Loader {
+            log: log.clone(),
+            runtime: runtime.clone(),
+            inbox: inbox.clone(),
+            stats: stats.clone(),
+            shared: shared.clone(),
+            snapshots: options.snapshots.clone(),
+            snapshot_every: options.snapshot_every,
+        };
         let mut threads = Vec::new();
         for number in 0..options.loaders.max(1) {
-            let loader = Loader {
-                log: log.clone(),
-                runtime: runtime.clone(),
-                inbox: inbox.clone(),
-                stats: stats.clone(),
-                shared: shared.clone(),
-                snapshots: options.snapshots.clone(),
-                snapshot_every: options.snapshot_every,
-            };
+            let loader = loader(&shared);
             threads.push(
                 std::thread::Builder::new().name(format!("load-{number}")).spawn(move || loader.run())?,
             );
         }
-        Ok(Self { shared, threads })
+        let loader = loader(&background);
+        threads.push(std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+            daybook_eventlog::give_way(GIVE_WAY);
+            loader.run();
+        })?);
+        Ok(Self { shared, background, threads })
+    }
+
+    /// Has a snapshot of the stream kept, some time.
+    pub(crate) fn snapshot(&self, stream: StreamId) {
+        self.background.queue.lock().jobs.push_back(Job::Snapshot(stream, None));
+        self.background.filled.notify_one();
     }
 
     pub(crate) fn push(&self, jobs: impl IntoIterator<Item = Job>) {
@@ -118,8 +135,10 @@ impl Loaders {
 
 impl Drop for Loaders {
     fn drop(&mut self) {
-        self.shared.queue.lock().closed = true;
-        self.shared.filled.notify_all();
+        for shared in [&self.shared, &self.background] {
+            shared.queue.lock().closed = true;
+            shared.filled.notify_all();
+        }
         for thread in self.threads.drain(..) {
             // A panic there was reported by its hook; the end of this one must not become a second.
             let _ = thread.join();
