@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use daybook_eventlog::{EventLog, Filter, Position, StreamId};
 use daybook_schemas::inventory::Event as InventoryEvent;
-use daybook_schemas::variant::Event as VariantEvent;
+use daybook_schemas::variant::{Event as VariantEvent, ListPriceChanged, PriceChanged};
 use daybook_schemas::{AnyEvent, OrderId, ReservationId, ScheduleId, Timestamp};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub(crate) static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter {
         "variant.price_changed",
         "variant.price_scheduled",
         "variant.price_schedule_cancelled",
+        "variant.list_price_changed",
+        "variant.list_price_scheduled",
     ]
     .map(str::to_owned)
     .to_vec(),
@@ -135,11 +137,13 @@ impl Book {
             VariantEvent::PriceScheduled(e) => {
                 entry(&mut self.prices, stream).push((e.schedule_id.clone(), e.effective_from));
             }
+            VariantEvent::ListPriceScheduled(e) => {
+                entry(&mut self.prices, stream).push((e.schedule_id.clone(), e.effective_from));
+            }
             VariantEvent::PriceScheduleCancelled(e) => self.unschedule(stream, &e.schedule_id),
-            VariantEvent::PriceChanged(e) => {
-                if let Some(schedule) = &e.schedule_id {
-                    self.unschedule(stream, schedule);
-                }
+            VariantEvent::PriceChanged(PriceChanged { schedule_id: Some(schedule), .. })
+            | VariantEvent::ListPriceChanged(ListPriceChanged { schedule_id: Some(schedule), .. }) => {
+                self.unschedule(stream, schedule);
             }
             _ => {}
         }

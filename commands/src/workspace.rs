@@ -14,6 +14,7 @@ use daybook_aggregates::variant::Variant;
 use daybook_aggregates::{Command, Refusal, Roles};
 use daybook_eventlog::{NewEvent, Revision, StreamId};
 use daybook_schemas::{AnyEvent, Timestamp, Token, VariantId};
+use hashbrown::HashMap;
 
 use crate::encode::Encoder;
 use crate::engine::table::{GroupNo, Table};
@@ -80,6 +81,40 @@ pub(crate) struct Scratch {
     pub(crate) missing: Vec<StreamId>,
     pub(crate) writes: Vec<Write>,
     pub(crate) changes: Vec<(StreamId, HoldChange)>,
+    /// The places of the streams in `touched` and in `writes`, once there are many.
+    touched_places: Places,
+    write_places: Places,
+}
+
+/// Where streams stand in a list that only grows. Most decisions look at a few streams, which are found faster by looking through
+/// them; those that generate thousands of variants are not.
+#[derive(Default)]
+struct Places {
+    known: HashMap<StreamId, usize, foldhash::fast::RandomState>,
+    /// How much of the list is in the map.
+    taken: usize,
+}
+
+impl Places {
+    /// Up to so many are looked through.
+    const FEW: usize = 32;
+
+    fn clear(&mut self) {
+        self.known.clear();
+        self.taken = 0;
+    }
+
+    /// The first place of the stream in the list.
+    fn find<T>(&mut self, list: &[T], stream: &StreamId, of: impl Fn(&T) -> &StreamId) -> Option<usize> {
+        if list.len() <= Self::FEW {
+            return list.iter().position(|item| of(item) == stream);
+        }
+        for (at, item) in list.iter().enumerate().skip(self.taken) {
+            self.known.entry(of(item).clone()).or_insert(at);
+        }
+        self.taken = list.len();
+        self.known.get(stream).copied()
+    }
 }
 
 pub(crate) struct Workspace<'a> {
@@ -107,6 +142,8 @@ impl<'a> Workspace<'a> {
         scratch.missing.clear();
         scratch.writes.clear();
         scratch.changes.clear();
+        scratch.touched_places.clear();
+        scratch.write_places.clear();
         Self { table, holds, encoder, scratch, context, task, durable, follow_up: false }
     }
 
@@ -168,7 +205,9 @@ impl<'a> Workspace<'a> {
     }
 
     fn require_if_new(&mut self, stream: &StreamId) -> Result<(), Halt> {
-        if self.scratch.touched.contains(stream) && self.state(stream).is_some() {
+        let Scratch { touched, touched_places, .. } = &mut *self.scratch;
+        let known = touched_places.find(touched, stream, |touched| touched).is_some();
+        if known && self.state(stream).is_some() {
             return Ok(());
         }
         self.require([stream])
@@ -212,9 +251,8 @@ impl<'a> Workspace<'a> {
         Refusal: From<D::Error>,
     {
         self.require_if_new(stream)?;
-        if let Some(at) =
-            self.scratch.writes.iter().position(|w| w.stream == *stream && !w.decided.is_empty())
-        {
+        let decided = self.write_to(stream).filter(|at| !self.scratch.writes[*at].decided.is_empty());
+        if let Some(at) = decided {
             self.follow_up = true;
             self.take_in(at);
         }
@@ -223,13 +261,18 @@ impl<'a> Workspace<'a> {
         Ok(self.note(stream, events.into_iter().map(AnyEvent::from)))
     }
 
+    fn write_to(&mut self, stream: &StreamId) -> Option<usize> {
+        let Scratch { writes, write_places, .. } = &mut *self.scratch;
+        write_places.find(writes, stream, |write| &write.stream)
+    }
+
     /// Notes events for a stream without a decision of an aggregate.
     pub(crate) fn note(&mut self, stream: &StreamId, events: impl IntoIterator<Item = AnyEvent>) -> usize {
         let mut events = events.into_iter().peekable();
         if events.peek().is_none() {
             return 0;
         }
-        let at = self.scratch.writes.iter().position(|write| write.stream == *stream).unwrap_or_else(|| {
+        let at = self.write_to(stream).unwrap_or_else(|| {
             let before = self.table.get(stream).map_or(0, |slot| slot.revision);
             self.scratch.writes.push(Write {
                 stream: stream.clone(),
@@ -249,6 +292,7 @@ impl<'a> Workspace<'a> {
     pub(crate) fn discard(&mut self) {
         debug_assert!(!self.follow_up, "a follow-up has changed states");
         self.scratch.writes.clear();
+        self.scratch.write_places.clear();
     }
 
     /// Takes the decided events of a write into the state and encodes them.
@@ -268,13 +312,12 @@ impl<'a> Workspace<'a> {
     }
 
     /// Streams that the decision looked at, wrote nothing to, and that are not durable yet.
-    pub(crate) fn undurable_read(&self) -> Option<StreamId> {
-        let written = |stream: &StreamId| self.scratch.writes.iter().any(|write| write.stream == *stream);
-        self.scratch
-            .touched
-            .iter()
-            .find(|s| self.table.get(s).is_some_and(|slot| slot.pending > self.durable) && !written(s))
-            .cloned()
+    pub(crate) fn undurable_read(&mut self) -> Option<StreamId> {
+        let Scratch { touched, writes, write_places, .. } = &mut *self.scratch;
+        let undurable = |stream: &StreamId| self.table.get(stream).is_some_and(|s| s.pending > self.durable);
+        let mut written =
+            |stream: &StreamId| write_places.find(writes, stream, |write| &write.stream).is_some();
+        touched.iter().find(|stream| undurable(stream) && !written(stream)).cloned()
     }
 
     /// The newest group in flight that anything the decision looked at depends on; 0 if all is durable.
@@ -295,12 +338,9 @@ impl<'a> Workspace<'a> {
     }
 
     /// The number of events decided for a stream.
-    pub(crate) fn events_of(&self, stream: &StreamId) -> usize {
-        self.scratch
-            .writes
-            .iter()
-            .find(|write| write.stream == *stream)
-            .map_or(0, |write| write.decided.len() + write.encoded.len())
+    pub(crate) fn events_of(&mut self, stream: &StreamId) -> usize {
+        let write = self.write_to(stream).map(|at| &self.scratch.writes[at]);
+        write.map_or(0, |write| write.decided.len() + write.encoded.len())
     }
 
     /// The decision stands: takes everything into the states. The writes are then in the scratch.
@@ -356,5 +396,29 @@ impl Workspace<'_> {
 
     pub(crate) fn inventory(&mut self, id: &VariantId) -> Result<&Inventory, Halt> {
         self.peek(&stream::inventory(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Few or many, the first place of each stream is found, also after the list has grown, and after it was emptied.
+    #[test]
+    fn streams_are_found_where_they_stand_first() {
+        let named = |n: usize| StreamId::new(format!("variant-{n}")).unwrap();
+        let mut places = Places::default();
+        for round in 0..2 {
+            let mut list = Vec::new();
+            for n in 0..3 * Places::FEW {
+                let n = n + round;
+                assert_eq!(places.find(&list, &named(n), |stream| stream), None);
+                list.push(named(n));
+                list.push(named(n));
+                assert_eq!(places.find(&list, &named(round), |stream| stream), Some(0));
+                assert_eq!(places.find(&list, &named(n), |stream| stream), Some(2 * (n - round)));
+            }
+            places.clear();
+        }
     }
 }

@@ -33,6 +33,14 @@ impl From<Price> for PriceView {
 }
 
 impl PriceView {
+    /// The price that it shows.
+    #[must_use]
+    pub fn price(&self) -> Price {
+        let compare_at = self.compare_at.map(|amount| Money::new(amount, self.currency));
+        let compare_at = compare_at.map(|money| money.expect("it was made of one"));
+        Price { amount: self.money(), compare_at, price_type: self.price_type }
+    }
+
     /// The amount with its currency.
     #[must_use]
     pub fn money(&self) -> Money {

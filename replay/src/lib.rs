@@ -5,6 +5,7 @@
 //! - [`import`]: foreign histories through the command path
 //! - [`verify`]: checks the whole log
 //! - [`time_travel`]: any aggregate as of a revision or time
+//! - [`prices`]: the price that a buyer gets as of a time, from the variant's stream alone
 //! - [`drift`]: damage on purpose, for drills
 //! - [`digest`]: read models in a few hexadecimal digits, to compare them across engines and logs
 //! - [`reconcile`]: diffs projections against the log, and repairs
@@ -21,6 +22,7 @@ pub mod import;
 pub mod integrity;
 pub mod operations;
 mod paused;
+pub mod prices;
 pub mod rebuild;
 pub mod reconcile;
 pub mod time_travel;

@@ -10,6 +10,7 @@
 //! - [`upcast`]: pure steps from an old version of a payload to the next
 //! - [`metadata`]: who caused an event, and in which conversation
 //! - [`configuration`]: configuration hash and signature of a variant
+//! - [`prices`]: what the price events of a variant mean together: which price holds when, on which list
 //!
 //! What this crate deliberately does not do: no rules about when an event may happen (see `aggregates`), no storage.
 
@@ -31,6 +32,7 @@ pub mod metadata;
 pub mod money;
 pub mod operations;
 pub mod order;
+pub mod prices;
 pub mod product;
 pub mod quantity;
 pub mod rules;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::macros::events;
+use crate::prices::PriceList;
 use crate::{
     CategoryId, Currency, Label, Money, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId,
     VariantId,
@@ -190,6 +191,41 @@ pub struct PriceScheduleCancelled {
     pub reason: Text,
 }
 
+/// The price of a list from now on; without a price the list has none from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListPriceChanged {
+    pub list: PriceList,
+    /// In the list's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Price>,
+    pub effective_from: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_to: Option<Timestamp>,
+    pub reason: Text,
+    /// The schedule that took effect, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<ScheduleId>,
+}
+
+/// A price of a list that is to take effect at `effective_from`; without a price the list is to end then. It is taken back by
+/// `variant.price_schedule_cancelled`, like any.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListPriceScheduled {
+    pub list: PriceList,
+    pub schedule_id: ScheduleId,
+    /// In the list's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    pub effective_from: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_to: Option<Timestamp>,
+    pub reason: Text,
+}
+
 /// Descriptive fields as they are from now on; absent ones stay.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -345,5 +381,7 @@ events! {
         Archived = "variant.archived" v 1,
         ReferencesBound = "variant.references_bound" v 1,
         AttributeRefreshed = "variant.attribute_refreshed" v 1,
+        ListPriceChanged = "variant.list_price_changed" v 1,
+        ListPriceScheduled = "variant.list_price_scheduled" v 1,
     }
 }

@@ -15,6 +15,7 @@ mod import;
 mod kill;
 mod masters;
 mod own_server;
+mod prices;
 mod proxy;
 mod races;
 mod read_models;

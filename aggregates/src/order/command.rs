@@ -3,8 +3,8 @@
 use daybook_schemas::order::{Address, Discount, Hold, LineQuantity};
 use daybook_schemas::variant::AttributeSnapshot;
 use daybook_schemas::{
-    CustomerId, Label, Money, OrderId, Quantity, RefundId, ReservationId, ReturnId, ShipmentId, Sku, Text,
-    Timestamp, Token, VariantId,
+    Currency, CustomerId, Label, Money, OrderId, Quantity, RefundId, ReservationId, ReturnId, ShipmentId,
+    Sku, Text, Timestamp, Token, VariantId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,15 @@ pub struct PlaceBody {
     #[serde(default)]
     #[schemars(range(min = 1, max = 86_400))]
     pub ttl_seconds: Option<u32>,
+    /// In which currency the buyer pays; that of each variant's own price unless given. All lines are in one.
+    #[serde(default)]
+    pub currency: Option<Currency>,
+    /// Where it is sold: variants that are not sold there are refused, and its price lists hold.
+    #[serde(default)]
+    pub channel: Option<Token>,
+    /// Whose price lists hold.
+    #[serde(default)]
+    pub customer_group: Option<Token>,
 }
 
 impl PlaceBody {

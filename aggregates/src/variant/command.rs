@@ -1,6 +1,7 @@
 //! What can be asked of a variant.
 
 use daybook_schemas::money::parse_decimal;
+use daybook_schemas::prices::PriceList;
 use daybook_schemas::variant::{HexColor, Lifecycle, LockScope, Price, PriceType, ReferencesBound};
 use daybook_schemas::{
     Currency, Invalid, Label, Money, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId, VariantId,
@@ -171,17 +172,44 @@ pub struct Create {
     pub references: Option<Box<ReferencesBound>>,
 }
 
-/// Changes the price: now, or at a time to come; for good, or until a time.
+/// Changes a price, the variant's own or a list's: now, or at a time to come; for good, or until a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePrice {
     pub price: NewPrice,
+    /// Absent: the variant's own price. Else the price of a list, in the currency of the price; `{}` is the list of all who pay in
+    /// that currency.
+    #[serde(default)]
+    pub list: Option<ListName>,
     /// Absent or not in the future: now.
     #[serde(default)]
     pub effective_from: Option<Timestamp>,
-    /// When the price before comes back.
+    /// When the price before comes back; on a list that had none, when it ends.
     #[serde(default)]
     pub effective_to: Option<Timestamp>,
+    pub reason: Text,
+}
+
+/// A list in the currency of the price beside it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListName {
+    /// Absent: every channel.
+    #[serde(default)]
+    pub channel: Option<Token>,
+    /// Absent: every customer.
+    #[serde(default)]
+    pub customer_group: Option<Token>,
+}
+
+/// Ends a list: from then on its buyers get the price of a less specific list, or the variant's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndPriceList {
+    pub list: PriceList,
+    /// Absent or not in the future: now.
+    #[serde(default)]
+    pub effective_from: Option<Timestamp>,
     pub reason: Text,
 }
 
@@ -294,7 +322,8 @@ actions! {
     /// What can be asked of a variant.
     routed {
         "create": Create(Box<Create>), "Creates a variant, in state draft unless another one is asked for.";
-        "change-price": ChangePrice(ChangePrice), "Changes the price, now or at a time to come.";
+        "change-price": ChangePrice(ChangePrice), "Changes the price, or that of a list, now or at a time to come.";
+        "end-price-list": EndPriceList(EndPriceList), "Ends the prices of a list, now or at a time to come.";
         "cancel-price-schedule": CancelPriceSchedule(CancelPriceSchedule), "Takes a scheduled price back.";
         "change-details": ChangeDetails(ChangeDetails), "Changes name, brand, category, group or description.";
         "change-segmentation": ChangeSegmentation(ChangeSegmentation), "Sets the channels and regions where it is sold.";

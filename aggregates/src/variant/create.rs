@@ -209,7 +209,7 @@ fn repeats(existing: &Existing, created: &Created) -> bool {
         && existing.attributes == created.attributes
         && existing.channels == created.channels
         && existing.regions == created.regions
-        && existing.price == created.price
+        && existing.prices.price == created.price
 }
 
 fn variant_id(create: &Create, command: &Command) -> VariantId {

@@ -35,6 +35,7 @@ impl Decider for Variant {
                 self.create(create, command)
             }
             Action::ChangePrice(change) => editable("change-price")?.change_price(change, command),
+            Action::EndPriceList(end) => editable("end-price-list")?.end_price_list(end, command),
             Action::CancelPriceSchedule(cancel) => {
                 editable("cancel-price-schedule")?.cancel_price_schedule(cancel, now)
             }
@@ -218,8 +219,8 @@ impl Existing {
         size_of::<Self>()
             + texts
             + self.attributes.len() * 220
-            + self.price_history.len() * 80
-            + self.schedules.len() * 200
+            + self.prices.size_bytes()
+            + self.price_lists.iter().map(|known| 150 + known.prices.size_bytes()).sum::<usize>()
             + (self.channels.len() + self.regions.len()) * 32
             + 400
     }

@@ -137,6 +137,7 @@ pub static LIFECYCLE: Table<Lifecycle> = Table {
     transitions: TRANSITIONS,
     edits: &[
         edit("change-price", EDITORS, Some(LockScope::Price)),
+        edit("end-price-list", EDITORS, Some(LockScope::Price)),
         edit("cancel-price-schedule", EDITORS, Some(LockScope::Price)),
         edit("change-details", EDITORS, Some(LockScope::Details)),
         edit("change-segmentation", EDITORS, Some(LockScope::Segmentation)),

@@ -13,9 +13,9 @@
 //! 3. Only what [`LIFECYCLE`] has happens. A step whose target is the present state is accepted and changes nothing.
 //! 4. A variant is active only with a price; it is archived only with nothing in stock and nothing held.
 //! 5. An archived variant never changes again.
-//! 6. A crossed-out price is not below the price and in its currency; no price is below zero.
+//! 6. A crossed-out price is not below the price and in its currency; no price is below zero; a list's price is in its currency.
 //! 7. Scheduled prices take effect in the order of their time, each once, however late that is noticed. A temporary price
-//!    gives way to the price before it; any later change takes the place of that return.
+//!    gives way to the price before it; any later change takes the place of that return. The same holds on every price list.
 //! 8. What a lock covers is refused until the lock is lifted or runs out. Prices scheduled before the lock still take
 //!    effect.
 
@@ -33,13 +33,15 @@ mod tests;
 
 pub use command::{
     Action, ApplyDuePrices, Archive, CancelPriceSchedule, ChangeDetails, ChangePrice, ChangeSegmentation,
-    Create, Lock, NewAttribute, NewPrice, NewValue, RefreshAttribute, SkuStrategy, Step, StockFacts, Unlock,
+    Create, EndPriceList, ListName, Lock, NewAttribute, NewPrice, NewValue, RefreshAttribute, SkuStrategy,
+    Step, StockFacts, Unlock,
 };
 pub use create::{configuration, derived_id, objections, value_id};
 pub use daybook_schemas::variant::Event;
 pub use lifecycle::{LIFECYCLE, StepName, TRANSITIONS};
+pub use prices::ListPrices;
 pub use rejection::Rejection;
-pub use state::{Existing, PricePoint, Schedule, Variant};
+pub use state::{Existing, Variant};
 
 /// A command to a variant.
 pub type Command = crate::Command<Action>;
@@ -50,5 +52,5 @@ pub const MAX_ATTRIBUTES: usize = 50;
 pub const MAX_SEGMENTS: usize = 200;
 /// Most prices that wait for their time.
 pub const MAX_SCHEDULES: usize = 1_000;
-/// How many past prices the state remembers; the log has them all.
-pub const REMEMBERED_PRICES: usize = 64;
+/// Most price lists, those that ended included.
+pub const MAX_PRICE_LISTS: usize = 200;

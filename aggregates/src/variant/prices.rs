@@ -1,131 +1,99 @@
-//! Prices over time: changes, schedules, and what is due.
+//! Prices over time, the variant's own and those of its lists: changes, schedules, and what is due.
 
-use daybook_schemas::variant::{
-    Event, LockScope, Price, PriceChanged, PriceScheduleCancelled, PriceScheduled,
-};
+use daybook_schemas::prices::{Change, PriceList, Prices, Step, Wanted};
+use daybook_schemas::variant::{Event, LockScope, Price};
 use daybook_schemas::{ScheduleId, Text, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::create::checked;
-use super::{CancelPriceSchedule, ChangePrice, Command, Existing, MAX_SCHEDULES, Rejection, Schedule};
+use super::{
+    CancelPriceSchedule, ChangePrice, Command, EndPriceList, Existing, MAX_PRICE_LISTS, MAX_SCHEDULES,
+    Rejection,
+};
 
-/// The prices of a variant while decisions are made on them.
-struct Course {
+/// A list of the variant's, with its prices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListPrices {
+    pub list: PriceList,
+    #[serde(flatten)]
+    pub prices: Prices,
+}
+
+/// A price that is asked for, on a list (`None`: the variant's own).
+struct Wish<'a> {
+    list: Option<PriceList>,
+    /// `None`: the list is to end.
     price: Option<Price>,
-    temporary_until: Option<Timestamp>,
-    /// In the order of their time.
-    schedules: Vec<Schedule>,
-    events: Vec<Event>,
-}
-
-impl Course {
-    /// Where the record stands, with everything due at `now` put on record first.
-    fn at(existing: &Existing, now: Timestamp) -> Self {
-        let mut course = Self {
-            price: existing.price,
-            temporary_until: existing.temporary_until,
-            schedules: existing.schedules.clone(),
-            events: Vec::new(),
-        };
-        while course.schedules.first().is_some_and(|next| next.effective_from <= now) {
-            let due = course.schedules.remove(0);
-            course.start(&due);
-        }
-        course
-    }
-
-    /// A scheduled price takes effect at its time, however late that is noticed.
-    fn start(&mut self, due: &Schedule) {
-        let change = Change {
-            price: due.price,
-            from: due.effective_from,
-            to: due.effective_to,
-            reason: &due.reason,
-            schedule_id: Some(&due.schedule_id),
-        };
-        let restore_id = end_of(&due.schedule_id);
-        self.change(&change, restore_id);
-    }
-
-    /// Another price stands from now on. The return that was to end the price before it has no place any more; a
-    /// temporary price brings back what that return would have brought.
-    fn change(&mut self, change: &Change<'_>, restore_id: ScheduleId) {
-        let base = match self.schedules.iter().position(|schedule| schedule.restores) {
-            Some(at) => {
-                let overtaken = self.schedules.remove(at);
-                let reason = Text::new("overtaken by another price").expect("a short text");
-                self.events
-                    .push(PriceScheduleCancelled { schedule_id: overtaken.schedule_id, reason }.into());
-                Some(overtaken.price)
-            }
-            None => self.price,
-        };
-        let restores = base.filter(|_| change.to.is_some());
-        self.events.push(
-            PriceChanged {
-                price: change.price,
-                previous: self.price,
-                effective_from: change.from,
-                effective_to: change.to.filter(|_| restores.is_some()),
-                reason: change.reason.clone(),
-                schedule_id: change.schedule_id.cloned(),
-            }
-            .into(),
-        );
-        self.price = Some(change.price);
-        self.temporary_until = change.to.filter(|_| restores.is_some());
-        if let (Some(price), Some(to)) = (restores, change.to) {
-            self.schedule(Schedule {
-                schedule_id: restore_id,
-                price,
-                effective_from: to,
-                effective_to: None,
-                reason: change.reason.clone(),
-                restores: true,
-            });
-        }
-    }
-
-    fn schedule(&mut self, schedule: Schedule) {
-        self.events.push(
-            PriceScheduled {
-                schedule_id: schedule.schedule_id.clone(),
-                price: schedule.price,
-                effective_from: schedule.effective_from,
-                effective_to: schedule.effective_to,
-                reason: schedule.reason.clone(),
-            }
-            .into(),
-        );
-        let at = self.schedules.partition_point(|other| other.effective_from <= schedule.effective_from);
-        self.schedules.insert(at, schedule);
-    }
-}
-
-struct Change<'a> {
-    price: Price,
-    from: Timestamp,
+    from: Option<Timestamp>,
     to: Option<Timestamp>,
     reason: &'a Text,
-    schedule_id: Option<&'a ScheduleId>,
-}
-
-/// The id of the schedule that ends a temporary price.
-fn end_of(id: &ScheduleId) -> ScheduleId {
-    let short: String = id.as_str().chars().take(60).collect();
-    ScheduleId::new(format!("{short}-end")).expect("at most 64 characters of the alphabet")
 }
 
 impl Existing {
     /// See [`super::Variant::price_at`].
     pub(super) fn price_at(&self, at: Timestamp) -> Option<Price> {
-        if self.schedules.first().is_some_and(|next| next.effective_from <= at) {
-            return Course::at(self, at).price;
+        self.prices.at(at)
+    }
+
+    /// See [`super::Variant::price_for`].
+    pub(super) fn price_for(&self, wanted: &Wanted, at: Timestamp) -> Option<Price> {
+        if self.price_lists.is_empty() && wanted.currency.is_none() {
+            return self.price_at(at);
         }
-        self.price_history.iter().rev().find(|point| point.effective_from <= at).map(|point| point.price)
+        let price = |list: Option<&PriceList>| self.course(list)?.at(at);
+        wanted.choose(self.price_lists.iter().map(|known| &known.list), price).map(|(_, price)| price)
+    }
+
+    /// When the next scheduled price takes effect, on whichever list.
+    pub(super) fn next_price(&self) -> Option<Timestamp> {
+        self.courses().filter_map(|(_, prices)| prices.next_deadline()).min()
+    }
+
+    /// The variant's own prices, then those of each list.
+    fn courses(&self) -> impl Iterator<Item = (Option<&PriceList>, &Prices)> {
+        let lists = self.price_lists.iter().map(|known| (Some(&known.list), &known.prices));
+        std::iter::once((None, &self.prices)).chain(lists)
+    }
+
+    fn course(&self, list: Option<&PriceList>) -> Option<&Prices> {
+        match list {
+            None => Some(&self.prices),
+            Some(list) => {
+                self.price_lists.iter().find(|known| known.list == *list).map(|known| &known.prices)
+            }
+        }
+    }
+
+    /// The course of a list; the first event of a list makes it known.
+    pub(super) fn course_mut(&mut self, list: &PriceList) -> &mut Prices {
+        let at = self.price_lists.binary_search_by(|known| known.list.cmp(list));
+        let at = at.unwrap_or_else(|at| {
+            self.price_lists.insert(at, ListPrices { list: list.clone(), prices: Prices::of_list() });
+            at
+        });
+        &mut self.price_lists[at].prices
+    }
+
+    /// The ids of schedules are unique over all lists.
+    pub(super) fn forget_schedule(&mut self, step: &Step) {
+        self.prices.apply(step);
+        for known in &mut self.price_lists {
+            known.prices.apply(step);
+        }
+    }
+
+    pub(super) fn forget_all_schedules(&mut self) {
+        self.prices.schedules.clear();
+        for known in &mut self.price_lists {
+            known.prices.schedules.clear();
+        }
     }
 
     pub(super) fn apply_due_prices(&self, now: Timestamp) -> Vec<Event> {
-        Course::at(self, now).events
+        self.courses()
+            .filter(|(_, prices)| prices.next_deadline().is_some_and(|due| due <= now))
+            .flat_map(|(list, prices)| events(list, prices.clone().bring_up_to(now)))
+            .collect()
     }
 
     pub(super) fn change_price(
@@ -134,44 +102,71 @@ impl Existing {
         command: &Command,
     ) -> Result<Vec<Event>, Rejection> {
         self.refuse_if_locked(LockScope::Price, command.now)?;
-        let now = command.now;
         let price = checked(&change.price)?;
-        let from = change.effective_from.filter(|from| *from > now);
-        if change.effective_to.is_some_and(|to| to <= from.unwrap_or(now)) {
+        let list = change.list.as_ref().map(|named| PriceList {
+            currency: price.currency(),
+            channel: named.channel.clone(),
+            customer_group: named.customer_group.clone(),
+        });
+        let for_all = |list: &PriceList| list.channel.is_none() && list.customer_group.is_none();
+        let own_currency = self.price_at(command.now).map(|own| own.currency());
+        if list.as_ref().is_some_and(|list| for_all(list) && own_currency == Some(list.currency)) {
+            return Err(Rejection::OwnPriceIsNoList(price.currency()));
+        }
+        let (from, to, reason) = (change.effective_from, change.effective_to, &change.reason);
+        self.reprice(Wish { list, price: Some(price), from, to, reason }, command)
+    }
+
+    pub(super) fn end_price_list(
+        &self,
+        end: &EndPriceList,
+        command: &Command,
+    ) -> Result<Vec<Event>, Rejection> {
+        self.refuse_if_locked(LockScope::Price, command.now)?;
+        if self.course(Some(&end.list)).is_none() {
+            return Err(Rejection::NoSuchPriceList(end.list.clone()));
+        }
+        let (list, from, reason) = (Some(end.list.clone()), end.effective_from, &end.reason);
+        self.reprice(Wish { list, price: None, from, to: None, reason }, command)
+    }
+
+    /// Puts what is due of the course on record, then the change or its schedule.
+    fn reprice(&self, wish: Wish<'_>, command: &Command) -> Result<Vec<Event>, Rejection> {
+        let now = command.now;
+        let from = wish.from.filter(|from| *from > now);
+        if wish.to.is_some_and(|to| to <= from.unwrap_or(now)) {
             return Err(Rejection::PeriodEndsTooEarly);
         }
-        let schedule_id =
-            ScheduleId::new(command.fresh_id.as_str()).expect("tokens and ids have one alphabet");
-        let mut course = Course::at(self, now);
-        if course.schedules.len() >= MAX_SCHEDULES {
+        let list = wish.list.as_ref();
+        let known = self.course(list);
+        if known.is_none() && self.price_lists.len() >= MAX_PRICE_LISTS {
+            return Err(Rejection::TooManyPriceLists);
+        }
+        let mut course = known.cloned().unwrap_or_else(Prices::of_list);
+        let mut steps = course.bring_up_to(now);
+        let others =
+            self.courses().filter(|(other, _)| *other != list).map(|(_, prices)| prices.schedules.len());
+        if others.sum::<usize>() + course.schedules.len() >= MAX_SCHEDULES {
             return Err(Rejection::TooManySchedules);
         }
         let price_before = course.price.is_some() || from.is_some() && !course.schedules.is_empty();
-        if change.effective_to.is_some() && !price_before {
+        if wish.to.is_some() && !price_before && !course.may_end {
             return Err(Rejection::NothingToRestore);
         }
+        let change = Change {
+            price: wish.price,
+            from: from.unwrap_or(now),
+            to: wish.to,
+            reason: wish.reason,
+            schedule_id: None,
+        };
+        let fresh_id = ScheduleId::new(command.fresh_id.as_str()).expect("tokens and ids have one alphabet");
         match from {
-            Some(from) => course.schedule(Schedule {
-                schedule_id,
-                price,
-                effective_from: from,
-                effective_to: change.effective_to,
-                reason: change.reason.clone(),
-                restores: false,
-            }),
-            None if course.stands(price, change.effective_to) => {}
-            None => course.change(
-                &Change {
-                    price,
-                    from: now,
-                    to: change.effective_to,
-                    reason: &change.reason,
-                    schedule_id: None,
-                },
-                schedule_id,
-            ),
+            Some(_) => steps.extend(course.schedule(&change, fresh_id)),
+            None if course.stands(wish.price, wish.to) => {}
+            None => steps.extend(course.change(&change, fresh_id)),
         }
-        Ok(course.events)
+        Ok(events(list, steps).collect())
     }
 
     pub(super) fn cancel_price_schedule(
@@ -180,21 +175,22 @@ impl Existing {
         now: Timestamp,
     ) -> Result<Vec<Event>, Rejection> {
         self.refuse_if_locked(LockScope::Price, now)?;
-        let mut course = Course::at(self, now);
-        if !course.schedules.iter().any(|schedule| schedule.schedule_id == cancel.schedule_id) {
-            return Err(Rejection::NoSuchSchedule(cancel.schedule_id.clone()));
+        let waits = |prices: &Prices| {
+            prices.schedules.iter().any(|schedule| schedule.schedule_id == cancel.schedule_id)
+        };
+        let unknown = || Rejection::NoSuchSchedule(cancel.schedule_id.clone());
+        let (list, prices) = self.courses().find(|(_, prices)| waits(prices)).ok_or_else(unknown)?;
+        let mut course = prices.clone();
+        let mut steps = course.bring_up_to(now);
+        // What is due has taken effect, and cannot be taken back any more.
+        if !waits(&course) {
+            return Err(unknown());
         }
-        course.events.push(
-            PriceScheduleCancelled { schedule_id: cancel.schedule_id.clone(), reason: cancel.reason.clone() }
-                .into(),
-        );
-        Ok(course.events)
+        steps.extend(course.cancel(&cancel.schedule_id, &cancel.reason));
+        Ok(events(list, steps).collect())
     }
 }
 
-impl Course {
-    /// Whether exactly this price stands already, for the same time.
-    fn stands(&self, price: Price, until: Option<Timestamp>) -> bool {
-        self.price == Some(price) && self.temporary_until == until
-    }
+fn events(list: Option<&PriceList>, steps: Vec<Step>) -> impl Iterator<Item = Event> {
+    steps.into_iter().map(move |step| step.into_event(list))
 }

@@ -1,9 +1,10 @@
 //! Why a variant refuses a command.
 
+use daybook_schemas::prices::PriceList;
 use daybook_schemas::variant::{Lifecycle, LockScope};
-use daybook_schemas::{Invalid, Label, MoneyError, ScheduleId, Text, Timestamp, Token, ValueId};
+use daybook_schemas::{Currency, Invalid, Label, MoneyError, ScheduleId, Text, Timestamp, Token, ValueId};
 
-use super::{MAX_ATTRIBUTES, MAX_SCHEDULES, MAX_SEGMENTS};
+use super::{MAX_ATTRIBUTES, MAX_PRICE_LISTS, MAX_SCHEDULES, MAX_SEGMENTS};
 use crate::lifecycle::{BrokenRule, Refused};
 use crate::{Kind, RefusalItem, Reject};
 
@@ -42,6 +43,12 @@ pub enum Rejection {
     Locked { scope: LockScope, reason: Text, until: Option<Timestamp>, by: Option<Label> },
     #[error("there is no scheduled price {0}")]
     NoSuchSchedule(ScheduleId),
+    #[error("the variant has no price list for {0}")]
+    NoSuchPriceList(PriceList),
+    #[error("what everybody pays in {0} is the variant's own price: leave the list out")]
+    OwnPriceIsNoList(Currency),
+    #[error("at most {MAX_PRICE_LISTS} price lists")]
+    TooManyPriceLists,
     #[error("at most {MAX_SCHEDULES} prices wait for their time")]
     TooManySchedules,
     #[error("a price is zero or more")]
@@ -102,7 +109,7 @@ fn end(until: Option<&Timestamp>) -> String {
 impl Reject for Rejection {
     fn code(&self) -> &'static str {
         match self {
-            Self::NotFound | Self::NoSuchSchedule(_) => "not_found",
+            Self::NotFound | Self::NoSuchSchedule(_) | Self::NoSuchPriceList(_) => "not_found",
             Self::Exists => "duplicate_variant",
             Self::Lifecycle(refused) => refused.code(),
             // The first reason decides; every reason has its own code in `errors`.
@@ -117,6 +124,8 @@ impl Reject for Rejection {
             | Self::ProtectedColor { .. }
             | Self::Outside { .. }
             | Self::TooManySchedules
+            | Self::TooManyPriceLists
+            | Self::OwnPriceIsNoList(_)
             | Self::NegativePrice
             | Self::CompareAtBelowPrice
             | Self::PeriodEndsTooEarly

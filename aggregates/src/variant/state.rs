@@ -1,16 +1,14 @@
 //! What is known of a variant.
 
-use std::collections::VecDeque;
-
 use cqrs_es::event_sink::EventSink;
+use daybook_schemas::prices::{Prices, Step, Wanted};
 use daybook_schemas::variant::{
-    AttributeSnapshot, Created, Event, Lifecycle, LockScope, Locked, Price, PriceChanged, PriceScheduled,
-    ReferencesBound,
+    AttributeSnapshot, Created, Event, Lifecycle, LockScope, Locked, Price, ReferencesBound,
 };
-use daybook_schemas::{Label, ProductId, ScheduleId, Sku, Text, Timestamp, Token, ValueId, VariantId};
+use daybook_schemas::{Label, ProductId, Sku, Text, Timestamp, Token, ValueId, VariantId};
 use serde::{Deserialize, Serialize};
 
-use super::{Command, REMEMBERED_PRICES, Rejection};
+use super::{Command, ListPrices, Rejection};
 
 /// A variant, or the place where one may be created.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,39 +39,18 @@ pub struct Existing {
     /// Empty: everywhere.
     pub regions: Vec<Token>,
     pub lifecycle: Lifecycle,
-    /// The price on record; see [`Variant::price_at`].
-    pub price: Option<Price>,
-    /// The last prices, the one that stands last.
-    pub price_history: VecDeque<PricePoint>,
-    /// Prices that wait for their time, in the order of it.
-    pub schedules: Vec<Schedule>,
-    /// When the price that stands ends, if it is temporary.
-    pub temporary_until: Option<Timestamp>,
+    /// The variant's own price; see [`Variant::price_at`].
+    #[serde(flatten)]
+    pub prices: Prices,
+    /// Prices of lists, in the order of the lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub price_lists: Vec<ListPrices>,
     pub lock: Option<Locked>,
     /// The master data that counts the variant as its user.
     pub references: ReferencesBound,
     /// Values that the master data has deprecated or archived.
     pub deprecated_values: Vec<ValueId>,
     pub created_at: Timestamp,
-}
-
-/// A price and when it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PricePoint {
-    pub price: Price,
-    pub effective_from: Timestamp,
-}
-
-/// A price that waits for its time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Schedule {
-    pub schedule_id: ScheduleId,
-    pub price: Price,
-    pub effective_from: Timestamp,
-    pub effective_to: Option<Timestamp>,
-    pub reason: Text,
-    /// Whether it is the price before a temporary one, coming back.
-    pub restores: bool,
 }
 
 impl Variant {
@@ -86,17 +63,23 @@ impl Variant {
         }
     }
 
-    /// The price that holds at a time: scheduled ones count from their time on, whether or not that is on record yet.
+    /// The variant's own price that holds at a time: scheduled ones count from their time on, whether or not that is on record yet.
     /// `None`: no variant, no price, or earlier than the prices that are remembered.
     #[must_use]
     pub fn price_at(&self, at: Timestamp) -> Option<Price> {
         self.existing()?.price_at(at)
     }
 
+    /// The price that a buyer gets at a time: of a list that fits, or the variant's own.
+    #[must_use]
+    pub fn price_for(&self, wanted: &Wanted, at: Timestamp) -> Option<Price> {
+        self.existing()?.price_for(wanted, at)
+    }
+
     /// When the next scheduled price takes effect.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        Some(self.existing()?.schedules.first()?.effective_from)
+        self.existing()?.next_price()
     }
 }
 
@@ -116,7 +99,6 @@ impl Existing {
     }
 
     fn new(event: Created) -> Self {
-        let first = event.price.map(|price| PricePoint { price, effective_from: event.created_at });
         Self {
             variant_id: event.variant_id,
             product_id: event.product_id,
@@ -132,10 +114,8 @@ impl Existing {
             channels: event.channels,
             regions: event.regions,
             lifecycle: Lifecycle::Draft,
-            price: event.price,
-            price_history: first.into_iter().collect(),
-            schedules: Vec::new(),
-            temporary_until: None,
+            prices: Prices::own(event.price, event.created_at),
+            price_lists: Vec::new(),
             lock: None,
             references: ReferencesBound::default(),
             deprecated_values: Vec::new(),
@@ -143,54 +123,21 @@ impl Existing {
         }
     }
 
-    fn price_changed(&mut self, event: PriceChanged) {
-        self.price = Some(event.price);
-        self.temporary_until = event.effective_to;
-        self.price_history.push_back(PricePoint { price: event.price, effective_from: event.effective_from });
-        if self.price_history.len() > REMEMBERED_PRICES {
-            self.price_history.pop_front();
-        }
-        if let Some(id) = event.schedule_id {
-            self.forget_schedule(&id);
-        }
-    }
-
-    fn price_scheduled(&mut self, event: PriceScheduled) {
-        // The return of the price before is scheduled right after the temporary price that it ends.
-        let restores = self.temporary_until == Some(event.effective_from)
-            && event.effective_to.is_none()
-            && !self.schedules.iter().any(|other| other.restores);
-        let at = self.schedules.partition_point(|other| other.effective_from <= event.effective_from);
-        self.schedules.insert(
-            at,
-            Schedule {
-                schedule_id: event.schedule_id,
-                price: event.price,
-                effective_from: event.effective_from,
-                effective_to: event.effective_to,
-                reason: event.reason,
-                restores,
-            },
-        );
-    }
-
-    fn forget_schedule(&mut self, id: &ScheduleId) {
-        self.schedules.retain(|schedule| schedule.schedule_id != *id);
-    }
-
     fn entered(&mut self, lifecycle: Lifecycle) {
         self.lifecycle = lifecycle;
         if lifecycle == Lifecycle::Archived {
-            self.schedules.clear();
+            self.forget_all_schedules();
         }
     }
 
     fn apply(&mut self, event: Event) {
         match event {
             Event::Created(event) => *self = Self::new(event),
-            Event::PriceChanged(event) => self.price_changed(event),
-            Event::PriceScheduled(event) => self.price_scheduled(event),
-            Event::PriceScheduleCancelled(event) => self.forget_schedule(&event.schedule_id),
+            Event::PriceChanged(event) => self.prices.apply(&Step::from(&event)),
+            Event::PriceScheduled(event) => self.prices.apply(&Step::from(&event)),
+            Event::ListPriceChanged(event) => self.course_mut(&event.list).apply(&Step::from(&event)),
+            Event::ListPriceScheduled(event) => self.course_mut(&event.list).apply(&Step::from(&event)),
+            Event::PriceScheduleCancelled(event) => self.forget_schedule(&Step::from(&event)),
             Event::DetailsChanged(event) => {
                 let put = |field: &mut Label, new: Option<Label>| {
                     if let Some(new) = new {

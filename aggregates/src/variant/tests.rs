@@ -3,6 +3,7 @@
 mod creation;
 mod lifecycle;
 mod masters;
+mod price_lists;
 mod prices;
 
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 use daybook_aggregates::order::{Existing, LineState, NewLine};
 use daybook_aggregates::{Kind, Role};
 use daybook_eventlog::StreamId;
+use daybook_schemas::prices::Wanted;
 use daybook_schemas::{Label, Money, Quantity, ReservationId, VariantId};
 use hashbrown::HashMap;
 
@@ -58,6 +59,7 @@ pub(crate) fn snapshots(
     workspace: &mut Workspace<'_>,
     lines: &[Asked<'_>],
     when: When,
+    wanted: &Wanted,
     reasons: &mut Reasons,
 ) -> Result<Vec<NewLine>, Halt> {
     let roles = workspace.context.roles;
@@ -69,16 +71,21 @@ pub(crate) fn snapshots(
             reasons.add(refusal("forbidden", Kind::Forbidden, "only operators set the price of a line"), id);
             continue;
         }
-        let made = snapshot(workspace, line, when);
+        let made = snapshot(workspace, line, when, wanted);
         new.extend(reasons.collect(made, id)?);
     }
     Ok(new)
 }
 
-fn snapshot(workspace: &mut Workspace<'_>, line: &Asked<'_>, when: When) -> Result<NewLine, Halt> {
+fn snapshot(
+    workspace: &mut Workspace<'_>,
+    line: &Asked<'_>,
+    when: When,
+    wanted: &Wanted,
+) -> Result<NewLine, Halt> {
     let now = workspace.context.now;
     let state = workspace.variant(line.variant_id)?;
-    let price = state.price_at(now);
+    let price = state.price_for(wanted, now);
     let Some(variant) = state.existing() else {
         return Err(refusal("not_found", Kind::NotFound, "there is no such variant").into());
     };
@@ -86,8 +93,13 @@ fn snapshot(workspace: &mut Workspace<'_>, line: &Asked<'_>, when: When) -> Resu
         let detail = format!("the variant is {} and not for sale", variant.lifecycle.as_str());
         return Err(refusal("unprocessable", Kind::Unprocessable, detail).into());
     }
+    let sold_there = |channel| variant.channels.is_empty() || variant.channels.contains(channel);
+    if let Some(channel) = wanted.channel.as_ref().filter(|channel| !sold_there(channel)) {
+        let detail = format!("the variant is not sold in channel {channel}");
+        return Err(refusal("unprocessable", Kind::Unprocessable, detail).into());
+    }
     let Some(unit_price) = line.unit_price.or_else(|| price.map(|price| price.amount)) else {
-        return Err(refusal("unprocessable", Kind::Unprocessable, "the variant has no price").into());
+        return Err(refusal("unprocessable", Kind::Unprocessable, no_price(wanted)).into());
     };
     let compare_at = price.filter(|_| line.unit_price.is_none()).and_then(|price| price.compare_at);
     Ok(NewLine {
@@ -104,6 +116,13 @@ fn snapshot(workspace: &mut Workspace<'_>, line: &Asked<'_>, when: When) -> Resu
         tax: None,
         stocked: line.stocked,
     })
+}
+
+fn no_price(wanted: &Wanted) -> String {
+    match wanted.currency {
+        Some(currency) => format!("the variant has no price in {currency}"),
+        None => "the variant has no price".to_owned(),
+    }
 }
 
 /// If the command asks for just what the order has, the order's own lines: so that a repeat is known as one whatever

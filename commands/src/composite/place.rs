@@ -8,6 +8,7 @@ use daybook_aggregates::order::{self, MarkReserved, Order, Place, PlaceBody};
 use daybook_aggregates::{Kind, Refusal};
 use daybook_eventlog::StreamId;
 use daybook_schemas::order::Hold;
+use daybook_schemas::prices::Wanted;
 use daybook_schemas::{CustomerId, OrderId, ReservationId};
 
 use super::lines::{self, Asked, Need, When};
@@ -42,7 +43,12 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
     }
     workspace.require(&lines::streams(&lines))?;
     let mut reasons = Reasons::default();
-    let snapshots = lines::snapshots(workspace, &lines, When::Now, &mut reasons)?;
+    let wanted = Wanted {
+        currency: body.currency,
+        channel: body.channel.clone(),
+        customer_group: body.customer_group.clone(),
+    };
+    let snapshots = lines::snapshots(workspace, &lines, When::Now, &wanted, &mut reasons)?;
     let needs = lines::needs(&lines)?;
     check_open_orders(workspace, asked)?;
     let ttl_seconds = body.ttl_seconds.unwrap_or(inventory::DEFAULT_TTL_SECONDS);

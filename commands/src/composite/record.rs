@@ -6,6 +6,7 @@ use daybook_aggregates::order::{self, Deliver, Order, Pay, Place, Ship};
 use daybook_aggregates::{Kind, Role};
 use daybook_eventlog::StreamId;
 use daybook_schemas::order::Address;
+use daybook_schemas::prices::Wanted;
 use daybook_schemas::{
     CustomerId, Label, Money, OrderId, Quantity, ReservationId, Timestamp, Token, VariantId,
 };
@@ -93,7 +94,7 @@ pub(crate) fn decide(
     }
     workspace.require(&lines::streams(&lines))?;
     let mut reasons = Reasons::default();
-    let snapshots = lines::snapshots(workspace, &lines, When::Past, &mut reasons)?;
+    let snapshots = lines::snapshots(workspace, &lines, When::Past, &Wanted::default(), &mut reasons)?;
     // Decided as of its own time: a history imported twice gives the same events, deadlines of holds included. Holds of
     // others that ran out since still count here, which can refuse an order but never oversell.
     workspace.context.now = workspace.context.now.min(body.placed_at);

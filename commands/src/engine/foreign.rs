@@ -78,6 +78,9 @@ impl Engine {
                 Some(AnyEvent::Variant(VariantEvent::PriceScheduled(event))) => {
                     self.hear_of_deadline(stream, event.effective_from);
                 }
+                Some(AnyEvent::Variant(VariantEvent::ListPriceScheduled(event))) => {
+                    self.hear_of_deadline(stream, event.effective_from);
+                }
                 _ => {}
             }
         }

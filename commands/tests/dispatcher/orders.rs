@@ -41,6 +41,41 @@ async fn all_lines_are_reserved_together() {
 }
 
 #[tokio::test]
+async fn an_order_has_the_prices_of_its_buyer_and_only_what_is_sold_in_its_channel() {
+    let shop = Shop::open().await;
+    shop.stock("a", 100).await;
+    shop.ok("variant/a/change-segmentation", json!({"channels": ["web", "app"]})).await;
+    for (amount, currency, channel, group) in
+        [("9", "GBP", Some("web"), None), ("8", "GBP", Some("web"), Some("trade")), ("12", "EUR", None, None)]
+    {
+        let list = json!({"channel": channel, "customer_group": group});
+        let price = json!({"amount": amount, "currency": currency});
+        shop.ok("variant/a/change-price", json!({"price": price, "list": list, "reason": "r"})).await;
+    }
+    for (number, (buyer, total)) in [
+        (json!({}), json!({"amount": "20.00", "currency": "GBP"})),
+        (json!({"channel": "web"}), json!({"amount": "18.00", "currency": "GBP"})),
+        (json!({"channel": "web", "customer_group": "trade"}), json!({"amount": "16.00", "currency": "GBP"})),
+        (json!({"channel": "app", "currency": "EUR"}), json!({"amount": "24.00", "currency": "EUR"})),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut place = order(&format!("c{number}"), &[("a", 2)]);
+        place.as_object_mut().unwrap().extend(buyer.as_object().unwrap().clone());
+        shop.ok(&format!("order/{number}/place"), place).await;
+        let events = shop.events().await;
+        let placed = events.iter().rfind(|event| event.event_type() == "order.placed").unwrap();
+        assert_eq!(data(placed)["total"], total, "{buyer}");
+    }
+    for refused in [json!({"channel": "shop"}), json!({"currency": "USD"})] {
+        let mut place = order("x", &[("a", 2)]);
+        place.as_object_mut().unwrap().extend(refused.as_object().unwrap().clone());
+        assert_eq!(shop.no("order/x/place", place).await, "unprocessable", "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn all_reasons_are_told_and_nothing_is_reserved() {
     let shop = Shop::open().await;
     shop.stock("a", 5).await;

@@ -1,11 +1,14 @@
 //! Deadlines: holds that run out, prices that take effect.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use daybook_commands::Options;
+use daybook_eventlog::AppendError;
 use daybook_eventlog::memory::MemoryLog;
 use serde_json::json;
 
+use crate::support::faulty::FaultyLog;
 use crate::support::{Shop, data, start_time, until};
 
 async fn wait_for(shop: &Shop, event: &str, count: usize) {
@@ -67,6 +70,71 @@ async fn a_scheduled_price_takes_effect_once_also_after_downtime() {
         .map(|event| data(event)["price"]["amount"]["amount"].clone())
         .collect();
     assert_eq!(prices, ["9.00", "8.00"]);
+}
+
+/// A price of a list, of the given second.
+fn on_the_web(amount: &str, secs: i64) -> serde_json::Value {
+    json!({"price": {"amount": amount, "currency": "GBP"}, "list": {"channel": "web"}, "reason": "sale",
+           "effective_from": start_time().plus_secs(secs).to_string()})
+}
+
+#[tokio::test]
+async fn scheduled_prices_of_lists_take_effect_once_also_after_downtime() {
+    let shop = Shop::open().await;
+    shop.variant("v", "10.00").await;
+    shop.ok("variant/v/change-price", on_the_web("9.00", 60)).await;
+    shop.ok("variant/v/change-price", on_the_web("8.00", 120)).await;
+    let taken_back = shop.ok("variant/v/change-price", on_the_web("1.00", 90)).await;
+    let event: serde_json::Value = serde_json::from_slice(&taken_back.events[0].data).unwrap();
+    let id = &event["schedule_id"];
+    shop.ok("variant/v/cancel-price-schedule", json!({"schedule_id": id, "reason": "no"})).await;
+    shop.clock.advance_secs(60);
+    wait_for(&shop, "variant.list_price_changed", 1).await;
+    shop.dispatcher.shutdown().await;
+    shop.clock.advance_secs(3_600);
+    let shop = Shop::at(shop.log, Options::default(), shop.clock).await;
+    wait_for(&shop, "variant.list_price_changed", 2).await;
+    let shop = shop.restarted(Options::default()).await;
+    assert_eq!(shop.dispatcher.stats().snapshot().deadlines, 0);
+    shop.clock.advance_secs(3_600);
+    shop.ok("variant/v/change-details", json!({"name": "New"})).await;
+    let amounts: Vec<_> = shop
+        .events()
+        .await
+        .iter()
+        .filter(|event| event.event_type() == "variant.list_price_changed")
+        .map(|event| data(event)["price"]["amount"]["amount"].clone())
+        .collect();
+    assert_eq!(amounts, ["9.00", "8.00"]);
+}
+
+/// The firing was written and nobody heard of it, or it was not written at all: once either way.
+#[tokio::test]
+async fn a_price_whose_firing_was_cut_off_takes_effect_once() {
+    for written in [true, false] {
+        let log = FaultyLog::new(MemoryLog::new());
+        let shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
+        shop.variant("v", "10.00").await;
+        shop.ok("variant/v/change-price", on_the_web("9.00", 60)).await;
+        let (failed, once) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let seen = failed.clone();
+        log.fail(move |_| {
+            (!once.swap(true, Ordering::SeqCst)).then(|| {
+                failed.store(true, Ordering::SeqCst);
+                (AppendError::Unavailable { reason: "cut off".into(), indeterminate: true }, written)
+            })
+        });
+        shop.clock.advance_secs(60);
+        until("the firing that fails", async || seen.load(Ordering::SeqCst)).await;
+        // The process ends before it could find out.
+        let shop = shop.restarted(Options::default()).await;
+        wait_for(&shop, "variant.list_price_changed", 1).await;
+        let shop = shop.restarted(Options::default()).await;
+        shop.clock.advance_secs(3_600);
+        shop.ok("variant/v/change-details", json!({"name": "New"})).await;
+        let count = shop.history().await.iter().filter(|line| line.ends_with("list_price_changed")).count();
+        assert_eq!(count, 1, "{written}");
+    }
 }
 
 #[tokio::test]

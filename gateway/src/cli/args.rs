@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use daybook_schemas::Timestamp;
+use daybook_schemas::{Currency, Timestamp, Token, VariantId};
 
 /// Event-sourced commerce: catalogue, stock and orders on one log, with read models that can be proved equal to it.
 #[derive(Debug, Parser)]
@@ -65,6 +65,8 @@ pub(super) enum Command {
     Log(Log),
     /// Print an aggregate's state, now or as of a time or revision
     State(State),
+    /// Print the price that a buyer gets of a variant, now or as of a time
+    Price(Price),
     /// Look after the read models
     #[command(subcommand)]
     Projections(Projections),
@@ -208,6 +210,24 @@ pub(super) struct State {
     /// As of this revision
     #[arg(long, value_name = "N")]
     pub(super) revision: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Price {
+    /// Id of the variant
+    pub(super) variant: VariantId,
+    /// As of this time, past or to come (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<Timestamp>,
+    /// In which the buyer pays; that of the variant's own price unless given
+    #[arg(long, value_name = "CODE")]
+    pub(super) currency: Option<Currency>,
+    /// Where the buyer buys
+    #[arg(long, value_name = "NAME")]
+    pub(super) channel: Option<Token>,
+    /// Which the buyer belongs to
+    #[arg(long, value_name = "NAME")]
+    pub(super) customer_group: Option<Token>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod log;
 mod operate;
+mod price;
 mod progress;
 mod serve;
 mod simulate;
@@ -68,6 +69,7 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Export(export) => bulk::export(&global, load(&global)?, export).await,
         Command::Generate(generate) => bulk::generate(generate),
         Command::Log(log) => log::run(&global, load(&global)?, log).await,
+        Command::Price(price) => price::run(&global, load(&global)?, price).await,
         Command::State(state) => log::state(&global, load(&global)?, state).await,
         Command::Projections(command) => operate::projections(&global, load(&global)?, command).await,
         Command::Reconcile(reconcile) => operate::reconcile(&global, load(&global)?, reconcile).await,

@@ -122,6 +122,8 @@ fn router(app: App) -> Router {
         .route(commands::ROUTE, post(commands::command))
         .route("/v1/commands", post(commands::batch))
         .route("/v1/variants/{id}", get(queries::catalogue::variant))
+        .route("/v1/variants/{id}/price", get(queries::catalogue::price))
+        .route("/v1/variants/{id}/prices", get(queries::catalogue::prices))
         .route("/v1/variants", get(queries::catalogue::variants))
         .route("/v1/search", get(queries::catalogue::search))
         .route("/v1/inventory/{variant_id}", get(queries::catalogue::inventory))

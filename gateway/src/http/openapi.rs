@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use daybook_aggregates::{CommandSpec, lifecycle};
 use daybook_projections::audit::query::AuditEntry;
 use daybook_projections::catalogue::VariantView;
-use daybook_projections::catalogue::query::VariantDetails;
+use daybook_projections::catalogue::query::{EffectivePrice, VariantDetails, VariantPrices};
 use daybook_projections::customers::query::CustomerReport;
 use daybook_projections::inventory::query::InventorySummary;
 use daybook_projections::masters::{
@@ -186,13 +186,34 @@ const MIN_POSITION: (&str, &str) = (
 const CURRENCY: (&str, &str) =
     ("currency", "Figures in this currency; by default the configured one, else that of most orders.");
 
+const BUYER: [(&str, &str); 4] = [
+    ("currency", "In which the buyer pays; that of the variant's own price unless given."),
+    ("channel", "Where the buyer buys: its price lists count."),
+    ("customer_group", "Which the buyer belongs to: its price lists count."),
+    ("as_of", "The time (RFC 3339); now unless given."),
+];
+
 const QUERIES: &[Query] = &[
     Query {
         path: "/v1/variants/{id}",
         tag: "catalogue",
-        summary: "A variant",
-        parameters: &[MIN_POSITION],
+        summary: "A variant; with what a buyer pays, if it is said who buys or as of when",
+        parameters: &[BUYER[0], BUYER[1], BUYER[2], BUYER[3], MIN_POSITION],
         answer: one::<VariantDetails>,
+    },
+    Query {
+        path: "/v1/variants/{id}/price",
+        tag: "catalogue",
+        summary: "The price that a buyer gets as of a time, past or to come",
+        parameters: &[BUYER[0], BUYER[1], BUYER[2], BUYER[3], MIN_POSITION],
+        answer: one::<EffectivePrice>,
+    },
+    Query {
+        path: "/v1/variants/{id}/prices",
+        tag: "catalogue",
+        summary: "A variant's own prices and those of its lists: standing, past and scheduled",
+        parameters: &[MIN_POSITION],
+        answer: one::<VariantPrices>,
     },
     Query {
         path: "/v1/variants",

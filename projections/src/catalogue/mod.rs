@@ -1,18 +1,23 @@
 //! The catalogue view: one row a variant, with everything that reading a variant needs and nothing to join.
 //!
 //! Rows are keyed by variant id; indexed by SKU, configuration hash and product group. The least and greatest price of a product
-//! group come from an index over the variants that are not archived and have a price.
+//! group come from an index over the variants that are not archived and have a price. The prices of lists have rows of their own.
 
+mod lists;
+#[cfg(test)]
+mod price_tests;
+mod prices;
 pub mod query;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use daybook_eventlog::{Position, RecordedEvent};
+use daybook_schemas::prices::{Changed, PriceList, Prices, Schedule};
 use daybook_schemas::variant::{
     AttributeRefreshed, AttributeSnapshot, Created, DetailsChanged, Event, Lifecycle, LockScope, Locked,
-    PriceChanged, PriceScheduled,
 };
-use daybook_schemas::{AnyEvent, Label, ProductId, ScheduleId, Sku, Text, Timestamp, Token, VariantId};
+use daybook_schemas::{AnyEvent, Label, ProductId, Sku, Text, Timestamp, Token, VariantId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +26,8 @@ use crate::model::{ProjectError, Projected};
 use crate::rows::{Column, IndexValue, KeyKind, Projector, Rows, StoreSpec, TableSpec, View};
 use crate::streams;
 
-/// Price changes that a view remembers; all of them are in the stream.
-pub const MAX_PRICE_HISTORY: usize = 50;
+use prices::{Course, LIST_PRICES, PAST_PRICES, course_key};
+pub use prices::{ListView, MAX_PRICE_HISTORY, PriceRecord, ScheduleView};
 
 /// The projection's name.
 pub const NAME: &str = "catalogue";
@@ -41,7 +46,7 @@ static VARIANTS: TableSpec = TableSpec {
     indexes: &[&["sku"], &["config_hash"], &["product_group"], &["priced_group", "currency", "price_micros"]],
 };
 
-static TABLES: &[&TableSpec] = &[&VARIANTS];
+static TABLES: &[&TableSpec] = &[&VARIANTS, &LIST_PRICES, &PAST_PRICES];
 
 /// A variant as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +73,9 @@ pub struct VariantView {
     pub price_history: Vec<PriceRecord>,
     /// Prices that are to take effect, by time.
     pub schedules: Vec<ScheduleView>,
+    /// Lists that have, had or will have a price of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub price_lists: Vec<PriceList>,
     pub lifecycle: Lifecycle,
     /// Whether customers may buy it.
     pub sellable: bool,
@@ -79,30 +87,6 @@ pub struct VariantView {
     #[serde(with = "crate::position_text")]
     #[schemars(with = "String")]
     pub position: Position,
-}
-
-/// A price that stood.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PriceRecord {
-    pub price: PriceView,
-    pub effective_from: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effective_to: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Text>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule_id: Option<ScheduleId>,
-}
-
-/// A price that is to take effect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ScheduleView {
-    pub schedule_id: ScheduleId,
-    pub price: PriceView,
-    pub effective_from: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effective_to: Option<Timestamp>,
-    pub reason: Text,
 }
 
 /// A governance lock. One whose time has run out locks nothing any more.
@@ -137,7 +121,7 @@ impl VariantView {
     fn new(event: &Created, recorded: &RecordedEvent) -> Self {
         let price = event.price.map(PriceView::from);
         let history = price.map(|price| PriceRecord {
-            price,
+            price: Some(price),
             effective_from: event.created_at,
             effective_to: None,
             reason: None,
@@ -160,6 +144,7 @@ impl VariantView {
             price,
             price_history: history.into_iter().collect(),
             schedules: Vec::new(),
+            price_lists: Vec::new(),
             lifecycle: Lifecycle::Draft,
             sellable: false,
             locks: Vec::new(),
@@ -170,35 +155,20 @@ impl VariantView {
         }
     }
 
-    fn change_price(&mut self, event: &PriceChanged) {
-        let price = PriceView::from(event.price);
-        self.price = Some(price);
-        if let Some(taken) = &event.schedule_id {
-            self.schedules.retain(|schedule| schedule.schedule_id != *taken);
-        }
-        if self.price_history.len() == MAX_PRICE_HISTORY {
-            self.price_history.remove(0);
-        }
-        self.price_history.push(PriceRecord {
-            price,
-            effective_from: event.effective_from,
-            effective_to: event.effective_to,
-            reason: Some(event.reason.clone()),
-            schedule_id: event.schedule_id.clone(),
-        });
+    fn course(&mut self) -> Course<'_> {
+        Course { price: &mut self.price, history: &mut self.price_history, schedules: &mut self.schedules }
     }
 
-    fn schedule_price(&mut self, event: &PriceScheduled) {
-        self.schedules.push(ScheduleView {
-            schedule_id: event.schedule_id.clone(),
-            price: event.price.into(),
-            effective_from: event.effective_from,
-            effective_to: event.effective_to,
-            reason: event.reason.clone(),
-        });
-        self.schedules.sort_by(|a, b| {
-            a.effective_from.cmp(&b.effective_from).then_with(|| a.schedule_id.cmp(&b.schedule_id))
-        });
+    /// What the row says of the variant's own price, to be asked what holds when.
+    #[must_use]
+    pub fn prices(&self) -> Prices {
+        prices::prices(self.price, &self.price_history, &self.schedules)
+    }
+
+    fn know(&mut self, list: &PriceList) {
+        if let Err(at) = self.price_lists.binary_search(list) {
+            self.price_lists.insert(at, list.clone());
+        }
     }
 
     fn change_details(&mut self, event: &DetailsChanged) {
@@ -222,6 +192,9 @@ impl VariantView {
     fn enter(&mut self, lifecycle: Lifecycle) {
         self.lifecycle = lifecycle;
         self.sellable = lifecycle.is_sellable();
+        if lifecycle == Lifecycle::Archived {
+            self.schedules.clear();
+        }
     }
 }
 
@@ -239,11 +212,12 @@ fn set(field: &mut Label, value: Option<&Label>) {
     }
 }
 
-/// Folds one event of a variant.
+/// Folds one event of a variant. `past` gets a price of its own that the row has no room for any more.
 fn fold(
     view: Option<VariantView>,
     event: &Event,
     recorded: &RecordedEvent,
+    past: &mut Option<PriceRecord>,
 ) -> Result<Option<VariantView>, ProjectError> {
     streams::follows(NAME, recorded, view.as_ref().map_or(0, |view| view.revision))?;
     if let Event::Created(created) = event {
@@ -255,11 +229,11 @@ fn fold(
     let mut view = view.ok_or_else(|| streams::nothing_there(recorded))?;
     match event {
         Event::Created(_) => {}
-        Event::PriceChanged(event) => view.change_price(event),
-        Event::PriceScheduled(event) => view.schedule_price(event),
-        Event::PriceScheduleCancelled(event) => {
-            view.schedules.retain(|schedule| schedule.schedule_id != event.schedule_id);
-        }
+        Event::PriceChanged(event) => *past = view.course().change(Changed::from(event)),
+        Event::PriceScheduled(event) => view.course().schedule(Schedule::from(event)),
+        Event::PriceScheduleCancelled(event) => view.course().cancel(&event.schedule_id),
+        Event::ListPriceChanged(event) => view.know(&event.list),
+        Event::ListPriceScheduled(event) => view.know(&event.list),
         Event::DetailsChanged(event) => view.change_details(event),
         Event::SegmentationChanged(event) => {
             view.channels.clone_from(&event.channels);
@@ -289,7 +263,7 @@ pub struct Catalogue;
 
 impl Projector for Catalogue {
     fn spec(&self) -> StoreSpec {
-        StoreSpec { name: NAME, version: 1, tables: TABLES }
+        StoreSpec { name: NAME, version: 2, tables: TABLES }
     }
 
     fn handles(&self, event_type: &str) -> bool {
@@ -301,8 +275,14 @@ impl Projector for Catalogue {
             return Ok(());
         };
         let key = streams::key(&event.recorded, "variant-")?;
-        let fold = |view| fold(view, variant, &event.recorded);
-        if event.recorded.revision == 1 { rows.fold_first(key, fold) } else { rows.fold(key, fold) }
+        let mut past = None;
+        let fold = |view| fold(view, variant, &event.recorded, &mut past);
+        if event.recorded.revision == 1 {
+            return rows.fold_first(key, fold);
+        }
+        rows.fold(key, fold)?;
+        lists::keep_past(&course_key(key, None), past, &event.recorded, rows)?;
+        lists::follow(key, variant, &event.recorded, rows)
     }
 
     fn pass_over(&self, event: &RecordedEvent, rows: &mut Rows<'_>) -> Result<(), ProjectError> {

@@ -2,10 +2,13 @@
 
 use std::ops::Bound;
 
+use daybook_schemas::prices::PriceList;
 use daybook_schemas::{Currency, Money};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::prices::{LIST_PRICES, ListView, list_key};
+pub use super::timeline::{EffectivePrice, VariantPrices, effective_price, prices};
 use super::{VARIANTS, VariantView};
 use crate::model::StoreError;
 use crate::rows::{IndexValue, ReadTransaction, Select, decode_view, get_view, select_views};
@@ -21,6 +24,14 @@ pub struct PriceRange {
     pub max: Money,
 }
 
+/// The least and the greatest price of a product group on a price list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ListPriceRange {
+    pub list: PriceList,
+    pub min: Money,
+    pub max: Money,
+}
+
 /// A variant, with the price range of its product group.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct VariantDetails {
@@ -28,6 +39,12 @@ pub struct VariantDetails {
     pub variant: VariantView,
     /// One for each currency, by code; empty if no variant of the group has a price.
     pub price_range: Vec<PriceRange>,
+    /// The same on each price list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub list_price_range: Vec<ListPriceRange>,
+    /// What the buyer that was asked for gets, at the time that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective_price: Option<EffectivePrice>,
 }
 
 /// A page of variants in order of their ids.
@@ -46,6 +63,9 @@ pub struct ProductGroup {
     /// Variants, archived ones included.
     pub variants: u64,
     pub price_range: Vec<PriceRange>,
+    /// The same on each price list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub list_price_range: Vec<ListPriceRange>,
 }
 
 /// The variant with this id.
@@ -129,12 +149,14 @@ pub fn product_group(rows: &dyn ReadTransaction, group: &str) -> Result<Option<P
         return Ok(None);
     }
     let price_range = price_range(rows, group)?;
-    Ok(Some(ProductGroup { product_group: group.to_owned(), variants, price_range }))
+    let list_price_range = list_price_range(rows, group)?;
+    Ok(Some(ProductGroup { product_group: group.to_owned(), variants, price_range, list_price_range }))
 }
 
 fn details(rows: &dyn ReadTransaction, variant: VariantView) -> Result<VariantDetails, StoreError> {
-    let price_range = price_range(rows, variant.product_group.as_str())?;
-    Ok(VariantDetails { variant, price_range })
+    let group = variant.product_group.as_str();
+    let (price_range, list_price_range) = (price_range(rows, group)?, list_price_range(rows, group)?);
+    Ok(VariantDetails { variant, price_range, list_price_range, effective_price: None })
 }
 
 /// Two steps in the index for each currency, however many variants the group has.
@@ -165,6 +187,48 @@ fn price_range(rows: &dyn ReadTransaction, group: &str) -> Result<Vec<PriceRange
         let max = price_of_first(rows, &dearest)?.unwrap_or(min);
         ranges.push(PriceRange { currency: min.currency(), min, max });
     }
+}
+
+/// Two steps in the index for each list that has a price in the group.
+fn list_price_range(rows: &dyn ReadTransaction, group: &str) -> Result<Vec<ListPriceRange>, StoreError> {
+    let mut ranges: Vec<ListPriceRange> = Vec::new();
+    loop {
+        let from = ranges.last().map_or(Bound::Unbounded, |last| {
+            Bound::Excluded(IndexValue::from(list_key(&last.list).as_str()))
+        });
+        let cheapest = Select::all(&LIST_PRICES, 1)
+            .equal("priced_group", group)
+            .between("list", from, Bound::Unbounded)
+            .order_by("list")
+            .order_by("price_micros");
+        let Some((list, min)) = list_price_of_first(rows, &cheapest)? else {
+            return Ok(ranges);
+        };
+        let key = list_key(&list);
+        if ranges.last().is_some_and(|last| list_key(&last.list) >= key) {
+            return Err(StoreError::Damaged(format!("prices of group {group} are indexed on other lists")));
+        }
+        let dearest = Select::all(&LIST_PRICES, 1)
+            .equal("priced_group", group)
+            .equal("list", key.as_str())
+            .order_by("price_micros")
+            .descending();
+        let max = list_price_of_first(rows, &dearest)?.map_or(min, |(_, max)| max);
+        ranges.push(ListPriceRange { list, min, max });
+    }
+}
+
+fn list_price_of_first(
+    rows: &dyn ReadTransaction,
+    select: &Select,
+) -> Result<Option<(PriceList, Money)>, StoreError> {
+    let Some((key, row)) = select_views::<ListView>(rows, select)?.pop() else {
+        return Ok(None);
+    };
+    let price = row.price.ok_or_else(|| {
+        StoreError::Damaged(format!("list {key} is indexed with a price that it does not have"))
+    })?;
+    Ok(Some((row.list, price.money())))
 }
 
 fn price_of_first(rows: &dyn ReadTransaction, select: &Select) -> Result<Option<Money>, StoreError> {

@@ -96,7 +96,7 @@ fn a_schedule_stands_until_it_takes_effect_or_is_cancelled_and_history_is_bounde
     }
     let view = view(&world, "v1");
     assert_eq!(view.price_history.len(), MAX_PRICE_HISTORY);
-    assert_eq!(view.price_history.last().unwrap().price, view.price.unwrap());
+    assert_eq!(view.price_history.last().unwrap().price, view.price);
     assert_eq!(view.price.unwrap().amount.to_string(), "5.59");
 }
 

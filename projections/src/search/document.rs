@@ -174,6 +174,9 @@ fn apply(listing: &mut Listing, event: &VariantEvent) -> Found {
         VariantEvent::Created(_)
         | VariantEvent::PriceScheduled(_)
         | VariantEvent::PriceScheduleCancelled(_)
+        // Search shows, filters and sorts by the variant's own price.
+        | VariantEvent::ListPriceChanged(_)
+        | VariantEvent::ListPriceScheduled(_)
         | VariantEvent::Locked(_)
         | VariantEvent::Unlocked(_)
         | VariantEvent::ReferencesBound(_) => {}

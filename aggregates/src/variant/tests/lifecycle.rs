@@ -85,6 +85,7 @@ fn any_body(name: &str) -> serde_json::Value {
     match name {
         "change-price" => json!({"price": {"amount": "1", "currency": "GBP"}, "reason": "r"}),
         "cancel-price-schedule" => json!({"schedule_id": "fresh-2", "reason": "r"}),
+        "end-price-list" => json!({"list": {"currency": "GBP", "channel": "web"}, "reason": "r"}),
         "lock" => json!({"scopes": ["price"], "reason": "r"}),
         "unlock" => json!({"reason": "r"}),
         "refresh-attribute" => json!({"value_id": "color-navy"}),
@@ -121,7 +122,9 @@ fn every_command_in_every_state_by_every_role() {
                 let expected = match permitted {
                     None => Err("invalid_transition"),
                     Some(roles) if !roles.contains(&role) => Err("forbidden"),
-                    Some(_) if *name == "cancel-price-schedule" => Err("not_found"),
+                    Some(_) if matches!(*name, "cancel-price-schedule" | "end-price-list") => {
+                        Err("not_found")
+                    }
                     Some(_) => Ok(()),
                 };
                 assert_eq!(code.map(|_| ()), expected, "{name} in {from:?} by {role:?}");
@@ -256,6 +259,7 @@ fn what_was_never_created_is_not_found() {
         let body = match *name {
             "change-price" => json!({"price": {"amount": "1", "currency": "GBP"}, "reason": "r"}),
             "cancel-price-schedule" => json!({"schedule_id": "s", "reason": "r"}),
+            "end-price-list" => json!({"list": {"currency": "GBP", "channel": "web"}, "reason": "r"}),
             "lock" => json!({"scopes": ["price"], "reason": "r"}),
             "unlock" => json!({"reason": "r"}),
             "refresh-attribute" => json!({"value_id": "color-navy"}),

@@ -183,7 +183,7 @@ fn scheduled_prices_are_bounded_and_so_is_the_memory_of_past_ones() {
     for n in 0..100_i64 {
         item.pass(1).ok("change-price", json!({"price": price(&format!("{n}")), "reason": "r"}));
     }
-    assert_eq!(existing(&item).price_history.len(), crate::variant::REMEMBERED_PRICES);
+    assert_eq!(existing(&item).prices.price_history.len(), daybook_schemas::prices::REMEMBERED_PRICES);
     for n in 0..crate::variant::MAX_SCHEDULES {
         let from = item.now.plus_secs(10 + i64::try_from(n).unwrap()).to_string();
         let change =

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::place::{Keeper, Place};
 use super::row::Row;
-use super::source::{Counting, Numbered, Source, SourceError};
+use super::source::{Numbered, Source, SourceError};
 use super::twice::Twice;
 
 /// Rows that are handed on at once.
@@ -204,8 +204,7 @@ fn read(open: &Open, place: Option<Place>, sender: &mpsc::Sender<Sent>) -> Resul
     let start = || -> Result<Source, ImportError> {
         count.store(0, Ordering::Relaxed);
         let inner = open().map_err(ImportError::Open)?;
-        Source::open(Counting { inner, count: Arc::clone(&count) })
-            .map_err(|source| ImportError::Source { row: 0, source })
+        Source::counted(inner, Arc::clone(&count)).map_err(|source| ImportError::Source { row: 0, source })
     };
     let mut source = start()?;
     let resumed = match place {

@@ -53,7 +53,12 @@ pub struct Numbered {
 impl Source {
     /// Looks at the first bytes.
     pub fn open(input: impl Read + Send + 'static) -> Result<Self, SourceError> {
-        let mut input = decompressed(input)?;
+        Self::counted(input, Arc::default())
+    }
+
+    /// Like [`Source::open`]; `used` says how many bytes of the file, as it is stored, went into rows by now.
+    pub fn counted(input: impl Read + Send + 'static, used: Arc<AtomicU64>) -> Result<Self, SourceError> {
+        let mut input = decompressed(input, used)?;
         let first = input.fill_buf()?.iter().copied().find(|byte| !byte.is_ascii_whitespace());
         let rows = if first.is_none_or(|first| first == b'{') {
             Rows::Lines { input, line: Vec::new() }
@@ -127,8 +132,11 @@ fn joined(record: &ByteRecord) -> Box<[u8]> {
     record.iter().collect::<Vec<_>>().join(b",".as_slice()).into()
 }
 
-fn decompressed(input: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
-    let mut input = BufReader::with_capacity(BUFFER, input);
+fn decompressed(
+    input: impl Read + Send + 'static,
+    used: Arc<AtomicU64>,
+) -> io::Result<Box<dyn BufRead + Send>> {
+    let mut input = Counting { inner: BufReader::with_capacity(BUFFER, input), used };
     let start = input.fill_buf()?;
     if start.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(input))));
@@ -139,17 +147,29 @@ fn decompressed(input: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead
     Ok(Box::new(input))
 }
 
-/// Passes bytes on and counts them.
-pub(super) struct Counting<R> {
-    pub(super) inner: R,
-    pub(super) count: Arc<AtomicU64>,
+/// Counts the bytes that are used. What is read ahead does not count: a small compressed file is read in one go, long before its
+/// rows are.
+struct Counting<R> {
+    inner: R,
+    used: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counting<R> {
+impl<R: BufRead> Read for Counting<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        self.count.fetch_add(n as u64, Ordering::Relaxed);
+        self.used.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Counting<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.used.fetch_add(amount as u64, Ordering::Relaxed);
+        self.inner.consume(amount);
     }
 }
 
@@ -186,6 +206,25 @@ mod tests {
             assert_eq!(ids(pack(CSV)), [a.clone(), b.clone()]);
         }
         assert!(ids(Vec::new()).is_empty());
+    }
+
+    /// A file that is read in one go is not done before its rows are.
+    #[test]
+    fn what_is_read_ahead_is_not_counted() {
+        let rows: String = (0..20_000).map(|n| format!("{{\"id\":\"{n}\",\"data\":{{}}}}\n")).collect();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(rows.as_bytes()).unwrap();
+        for packed in
+            [rows.as_bytes().to_vec(), gzip.finish().unwrap(), zstd::encode_all(rows.as_bytes(), 1).unwrap()]
+        {
+            let (used, all) = (Arc::new(AtomicU64::new(0)), packed.len() as u64);
+            assert!(rows.len() > BUFFER);
+            let mut source = Source::counted(io::Cursor::new(packed), Arc::clone(&used)).unwrap();
+            assert_eq!(source.skip(1_000).unwrap(), 1_000);
+            assert!(used.load(Ordering::Relaxed) < all, "{} of {all} bytes", used.load(Ordering::Relaxed));
+            source.skip(u64::MAX).unwrap();
+            assert_eq!(used.load(Ordering::Relaxed), all);
+        }
     }
 
     #[test]
