@@ -162,7 +162,7 @@ fn a_list_ends_now_or_later_and_can_begin_again() {
         (pays(&item, "- web -", 1_099), pays(&item, "- web -", 1_100)),
         ("9.00 GBP".into(), "12.50 GBP".into())
     );
-    item.ok("cancel-price-schedule", json!({"schedule_id": "fresh-3", "reason": "stays"}));
+    item.ok("cancel-price-schedule", json!({"schedule_id": "fresh-4", "reason": "stays"}));
     assert_eq!(pays(&item, "- web -", 1_100), "9.00 GBP");
     item.pass(10).writes("end-price-list", end(None), &["variant.list_price_changed"]);
     item.writes("end-price-list", end(None), &[]);
