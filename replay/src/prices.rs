@@ -37,7 +37,7 @@ pub async fn effective(
     })
 }
 
-/// All that the stream says of prices: the variant's own (`None`), and each list's.
+/// Everything that the stream says of one price.
 #[derive(Default)]
 struct Course {
     prices: Prices,
@@ -59,6 +59,7 @@ impl Course {
     }
 }
 
+/// The course of the variant's own price (`None`) and of each list's.
 async fn courses(
     log: &dyn EventLog,
     variant_id: &VariantId,
