@@ -1,6 +1,7 @@
 //! What is in force, and where it came from: defaults, then `daybook.toml`, then `DAYBOOK_…` in the environment, then flags.
 
 mod log;
+mod read_models;
 mod relay;
 mod search;
 mod secret;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission;
 pub use log::{KurrentServer, LogBackend, LogConfig};
+pub use read_models::{ReadModelBackend, ReadModelConfig, ReadModelServer};
 pub use relay::RelayConfig;
 pub use search::{SearchBackend, SearchConfig};
 pub use secret::{Secret, SecretUrl};
@@ -43,6 +45,7 @@ pub struct Config {
     pub search: SearchConfig,
     /// Whether and where events are published.
     pub relay: Option<RelayConfig>,
+    pub read_models: ReadModelConfig,
     /// Whether and where the KurrentDB protocol is served.
     pub kurrent_server: Option<KurrentServer>,
     /// Every setting with its value and where it came from, in the order of the configuration file.
@@ -143,6 +146,8 @@ struct File {
     #[serde(default)]
     relay: relay::RelaySection,
     #[serde(default)]
+    read_models: read_models::ReadModelSection,
+    #[serde(default)]
     kurrent_server: log::KurrentSection,
 }
 
@@ -222,6 +227,7 @@ impl Config {
             check_key(key)?;
         }
         let log = LogConfig::load(file.log, &mut pick, &env)?;
+        let read_models = ReadModelConfig::load(file.read_models, &mut pick, &env)?;
         let search = SearchConfig::load(file.search, &mut pick, &env)?;
         let relay = RelayConfig::load(file.relay, &mut pick, &env)?;
         let kurrent_server = KurrentServer::load(file.kurrent_server, flags.kurrent_listen, &mut pick, &env)?;
@@ -238,6 +244,7 @@ impl Config {
             log,
             search,
             relay,
+            read_models,
             kurrent_server,
             provenance,
         })

@@ -3,7 +3,7 @@
 //! ```text
 //! DATA/log/                 segment log, where that is the backend
 //! DATA/log.json             which log the folder belongs to
-//! DATA/projections/         one store a projection and generation, projections.json
+//! DATA/projections/         one store a projection and generation that is kept in files, projections.json
 //! DATA/snapshots/           states of long streams, disposable
 //! DATA/spread.checkpoint    how far changes of master data are carried to variants, disposable
 //! DATA/deadlines.checkpoint what the dispatcher knows of deadlines, disposable
@@ -11,6 +11,7 @@
 
 mod folder;
 pub mod log;
+mod read_models;
 mod relay;
 mod search;
 
@@ -26,13 +27,13 @@ use daybook_eventlog::segment::Transfer;
 use daybook_eventlog::{Breaker, CircuitStatus, EventLog, FileSnapshots, Leadership, LeaseOptions, Position};
 use daybook_projections::generations::Projections;
 use daybook_projections::runner::ProjectionStatus;
-use daybook_projections::standard;
 use daybook_schemas::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::config::Config;
 use log::{Log, Opening};
+use read_models::ReadModels;
 
 /// How long the projections may take to reach the head before an import gives up waiting.
 const PROJECTING: Duration = Duration::from_secs(24 * 3_600);
@@ -45,6 +46,7 @@ pub struct Node {
     log: Log,
     dispatcher: Dispatcher,
     projections: Projections,
+    read_models: ReadModels,
     clock: Arc<dyn Clock>,
     /// On a log in PostgreSQL: the lease of the one gateway that fires deadlines.
     timers: Mutex<Option<Leadership>>,
@@ -65,7 +67,8 @@ impl Node {
         let log = Log::open(config, Opening::Make).await?;
         let events = Arc::clone(log.events());
         let folder = folder::check_identity(config, &*events).await?;
-        let (registry, search) = search::add(config, folder, standard::registry())?;
+        let read_models = ReadModels::open(config, &events).await?;
+        let (registry, search) = search::add(config, folder, read_models.registry())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let timers = log.lease_store().map(|store| {
             let options = LeaseOptions::new("timers", holder());
@@ -86,13 +89,18 @@ impl Node {
         let dispatcher = Dispatcher::start(Arc::clone(&events), options, Arc::clone(&clock))
             .await
             .context("the dispatcher did not start; `daybook verify` says what is wrong with the log")?;
-        let projections =
-            Projections::open(&config.data.join("projections"), &registry, events, Handle::current())
-                .context("the read models could not be opened")?;
+        let projections = {
+            let (folder, runtime) = (config.data.join("projections"), Handle::current());
+            // Stores on a server are waited for.
+            tokio::task::spawn_blocking(move || Projections::open(&folder, &registry, events, runtime))
+                .await?
+                .context("the read models could not be opened")?
+        };
         Ok(Self {
             log,
             dispatcher,
             projections,
+            read_models,
             clock,
             timers: Mutex::new(timers),
             search,
@@ -128,7 +136,8 @@ impl Node {
         let log = self.log.circuit().map(|status| ("event_log", status));
         let search = self.search.as_ref().map(|breaker| ("search", breaker.status()));
         let relay = self.relay.get().map(|relay| ("relay", relay.circuit()));
-        log.into_iter().chain(search).chain(relay).collect()
+        let read_models = self.read_models.circuit().map(|status| ("read_models", status));
+        log.into_iter().chain(read_models).chain(search).chain(relay).collect()
     }
 
     /// Begins to publish every event, if the configuration names a server. For processes that serve: an operator's command

@@ -4,6 +4,7 @@
 //!   `kurrent`, a second Daybook that serves the KurrentDB protocol over its segment files
 //! - `DAYBOOK_TEST_SEARCH`: `embedded` (the default) or `elasticsearch`, an index at `DAYBOOK_TEST_ELASTICSEARCH_URL`
 //! - `DAYBOOK_TEST_RELAY`: unset, or `nats`, a stream at `DAYBOOK_TEST_NATS_URL`
+//! - `DAYBOOK_TEST_READ_MODELS`: `sqlite` (the default) or `postgres`, schemas of the same server as the log's
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -31,12 +32,32 @@ pub fn backend() -> Backend {
     }
 }
 
+/// Whether the environment wants the read models of tables on PostgreSQL, too.
+pub fn read_models_on_postgres() -> bool {
+    match std::env::var("DAYBOOK_TEST_READ_MODELS").unwrap_or_default().as_str() {
+        "" | "sqlite" => false,
+        "postgres" => true,
+        other => panic!("DAYBOOK_TEST_READ_MODELS={other:?}: choose sqlite or postgres"),
+    }
+}
+
+/// For tests that reach into the files of read models; says aloud that they do not run.
+pub fn read_models_are_files() -> bool {
+    if read_models_on_postgres() {
+        println!("skipped: it damages the files of read models");
+    }
+    !read_models_on_postgres()
+}
+
 type Settings = Vec<(&'static str, String)>;
 
 /// The environment that gives a Daybook on this data folder its backends.
 pub fn settings(data: &Path) -> Settings {
     let mut settings = log_settings(data);
     let needed = "the chosen backend needs its server";
+    if read_models_on_postgres() {
+        settings.extend(read_model_settings(&postgres_url().expect(needed), data));
+    }
     match std::env::var("DAYBOOK_TEST_SEARCH").unwrap_or_default().as_str() {
         "" | "embedded" => {}
         "elasticsearch" => {
@@ -111,6 +132,17 @@ pub fn postgres_settings(url: &str, owner: &Path) -> Settings {
         ("DAYBOOK_LOG_BACKEND", "postgres".into()),
         ("DAYBOOK_LOG_URL", url.to_owned()),
         ("DAYBOOK_LOG_SCHEMA", format!("e2e_{}", share_of(owner))),
+    ]
+}
+
+/// Read models in schemas that belong to the folder `owner`.
+pub fn read_model_settings(url: &str, owner: &Path) -> Vec<(&'static str, String)> {
+    vec![
+        ("DAYBOOK_READ_MODELS_BACKEND", "postgres".into()),
+        ("DAYBOOK_READ_MODELS_URL", url.to_owned()),
+        ("DAYBOOK_READ_MODELS_SCHEMA", format!("rm_{}", share_of(owner))),
+        // Many gateways of many tests share the server.
+        ("DAYBOOK_READ_MODELS_POOL", "4".into()),
     ]
 }
 

@@ -19,6 +19,7 @@ mod prices;
 mod proxy;
 mod races;
 mod read_models;
+mod read_models_shared;
 mod reconcile;
 mod relay;
 mod search_faults;

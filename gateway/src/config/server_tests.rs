@@ -66,9 +66,49 @@ fn mistakes_of_the_log_name_the_setting_and_say_what_to_do() {
 }
 
 #[test]
+fn read_models_are_in_files_or_on_a_server() {
+    assert!(matches!(load("", &[]).unwrap().read_models, ReadModelConfig::Sqlite));
+    let file =
+        "[read_models]\nbackend = 'postgres'\nurl = 'postgres://file/d'\npool = 3\nquery_timeout_ms = 250";
+    let env = [("DAYBOOK_READ_MODELS_URL", "postgres://env/d"), ("DAYBOOK_READ_MODELS_SCHEMA", "shop")];
+    let ReadModelConfig::Postgres(server) = load(file, &env).unwrap().read_models else { panic!("a server") };
+    assert_eq!((server.url.expose(), server.schema.as_str(), server.pool), ("postgres://env/d", "shop", 3));
+    assert_eq!((server.query_timeout.as_millis(), server.write_timeout.as_millis()), (250, 30_000));
+}
+
+#[test]
+fn mistakes_of_the_read_models_name_the_setting_and_say_what_to_do() {
+    for (file, words) in [
+        ("backend = 'postgres'", ["read_models.url", "postgres://USER"]),
+        ("url = 'postgres://h/d'", ["read_models.url", "set read_models.backend"]),
+        ("pool = 4", ["read_models.pool", "remove read_models.pool"]),
+        ("url_file = '/none'", ["read_models.url_file", "set read_models.backend"]),
+        ("backend = 'mysql'", ["mysql", "sqlite"]),
+        ("backend = 'postgres'\nurl = 'postgres://h/d'\npool = 0", ["read_models.pool", "1 to 1000"]),
+        (
+            "backend = 'postgres'\nurl = 'postgres://h/d'\nquery_timeout_ms = 0",
+            ["read_models.query_timeout_ms", "600000"],
+        ),
+        (
+            "backend = 'postgres'\nurl = 'postgres://h/d'\ntls_ca = '/none.pem'",
+            ["read_models.tls_ca", "/none.pem"],
+        ),
+        ("backend = 'postgres'\nurl_file = '/none'", ["read_models.url_file", "/none"]),
+        ("backend = 'postgres'\nurl = 'a://b'\nurl_file = '/none'", ["read_models.url_file", "keep one"]),
+        ("colour = 'red'", ["colour", "backend"]),
+    ] {
+        let error = error(&format!("[read_models]\n{file}"), &[]);
+        assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
+    }
+    let error = error("", &[("DAYBOOK_READ_MODELS_POOL", "4")]);
+    assert!(error.contains("read_models.pool"), "{error}");
+}
+
+#[test]
 fn secrets_are_never_printed() {
     let file = format!(
         "[log]\nbackend = 'postgres'\nurl = 'postgres://ada:{PASSWORD}@h/d'\n\
+         [read_models]\nbackend = 'postgres'\nurl = 'postgres://ada:{PASSWORD}@h/d'\n\
          [kurrent_server]\nlisten = '127.0.0.1:2113'\nuser = 'admin'\npassword = '{PASSWORD}'"
     );
     let config = load(&file, &[]).unwrap();

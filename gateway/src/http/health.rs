@@ -24,7 +24,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     // The log has said its own above.
     for (part, status) in app.node.circuits().into_iter().filter(|(part, _)| *part != "event_log") {
         if let Some(reason) = status.reason {
-            failing.push(json!({"part": format!("{part} server"), "reason": reason}));
+            failing.push(json!({"part": format!("{} server", part.replace('_', " ")), "reason": reason}));
         }
     }
     if let Some(reason) = app.node.relay_status().and_then(|status| status.reason) {

@@ -156,15 +156,22 @@ fn register_projections(registry: &mut Registry, app: &App) {
     let lag: Family<Projection, Gauge> = Family::default();
     let checkpoint: Family<Projection, Gauge> = Family::default();
     let dead: Family<Projection, Gauge> = Family::default();
+    let following: Family<Projection, Gauge> = Family::default();
     for status in app.node.projection_statuses().into_iter().chain(app.node.relay_status()) {
         let labels = Projection { projection: status.name.clone() };
         let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         lag.get_or_create(&labels).set(as_gauge(status.lag));
         checkpoint.get_or_create(&labels).set(as_gauge(status.checkpoint));
         dead.get_or_create(&labels).set(as_gauge(status.dead_letters as u64));
+        following.get_or_create(&labels).set(i64::from(status.state == "following"));
     }
     registry.register("projection_lag_events", "Events the projection is behind the head", lag);
     registry.register("projection_checkpoint", "Position the projection is current to", checkpoint);
+    registry.register(
+        "projection_following",
+        "Whether another gateway writes the read model, and this one only reads it: 1 or 0",
+        following,
+    );
     registry.register("projection_dead_letters", "Events parked for an operator", dead);
 }
 

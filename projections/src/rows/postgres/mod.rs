@@ -43,6 +43,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use daybook_eventlog::{Breaker, BreakerOptions, CircuitStatus};
 pub use options::PostgresOptions;
 
 use super::engine::{RowEngine, SqliteFiles};
@@ -67,6 +68,8 @@ struct Shared {
     options: PostgresOptions,
     /// Connections for queries, of all generations.
     queries: Pool<Connection>,
+    /// Queries are refused at once while the server does not answer.
+    circuit: Arc<Breaker>,
     ledger: Arc<PostgresLedger>,
 }
 
@@ -82,8 +85,9 @@ impl PostgresSchemas {
         ledger::prepare(&mut first, &options.schema)?;
         let opener = connector.clone();
         let queries = Pool::new(options.query_connections.max(1), move || opener.connect(Purpose::Query));
+        let circuit = Breaker::new(BreakerOptions::default());
         let ledger = Arc::new(PostgresLedger::new(connector.clone(), &options.schema));
-        Ok(Self { shared: Arc::new(Shared { connector, options, queries, ledger }) })
+        Ok(Self { shared: Arc::new(Shared { connector, options, queries, circuit, ledger }) })
     }
 
     /// Makes sure that the read models are of the log that begins with this event; a log without events has none yet. Those of another
@@ -101,6 +105,12 @@ impl PostgresSchemas {
              built anew, or drop these",
             self.shared.options.schema
         )))
+    }
+
+    /// The circuit breaker before queries.
+    #[must_use]
+    pub fn circuit(&self) -> CircuitStatus {
+        self.shared.circuit.status()
     }
 
     /// The schema of a store: what it is called, in letters that need no quotes.

@@ -67,17 +67,32 @@ pub(super) struct Reader {
 
 impl RowReader for Reader {
     fn begin(&self) -> Result<Box<dyn ReadTransaction + '_>, StoreError> {
+        let circuit = &self.shared.circuit;
+        let Some(trial) = circuit.trial() else {
+            let reason =
+                circuit.check().map_or_else(|open| open.to_string(), |()| "it is tried just now".to_owned());
+            return Err(StoreError::Unavailable(format!(
+                "the PostgreSQL server of the read models is {reason}"
+            )));
+        };
+        let begun = self.transaction();
+        match &begun {
+            Err(error) if error.is_retryable() => trial.failed(&error.to_string()),
+            // What is wrong with a schema is no fault of the server's.
+            _ => trial.succeeded(),
+        }
+        begun.map(|reading| Box::new(reading) as Box<dyn ReadTransaction + '_>)
+    }
+}
+
+impl Reader {
+    fn transaction(&self) -> Result<Reading<'_>, StoreError> {
         loop {
             let mut connection = self.shared.queries.take()?;
             match begin(&mut connection, &self.schema) {
                 Ok(checkpoint) => {
                     let connection = Mutex::new(connection);
-                    return Ok(Box::new(Reading {
-                        connection,
-                        schema: &self.schema,
-                        checkpoint,
-                        sound: true.into(),
-                    }));
+                    return Ok(Reading { connection, schema: &self.schema, checkpoint, sound: true.into() });
                 }
                 // Cut off while nobody used it, and the others most likely too.
                 Err(error) if error.is_retryable() && connection.was_used() => {
