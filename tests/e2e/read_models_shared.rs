@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::backend::{postgres_settings, postgres_url, read_model_settings};
 use crate::harness::{Server, eventually, run_on};
-use crate::postgres::Postgres;
+use crate::own_server::{Kind, OwnServer};
 use crate::workload::{Stubborn, check_log};
 
 type Settings = Vec<(&'static str, String)>;
@@ -167,7 +167,7 @@ async fn is_degraded(server: &Server) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_their_server_is_away_commands_go_on_and_afterwards_nothing_is_missing() {
-    let Some(postgres) = Postgres::start() else { return };
+    let Some(postgres) = OwnServer::start(Kind::Postgres) else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut settings = read_model_settings(&postgres.url, folder.path());
     settings.extend([
