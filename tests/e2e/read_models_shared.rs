@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use crate::backend::{postgres_settings, postgres_url, read_model_settings};
 use crate::harness::{Server, eventually, run_on};
 use crate::own_server::{Kind, OwnServer};
+use crate::proxy::{Proxy, place};
 use crate::workload::{Stubborn, check_log};
 
 type Settings = Vec<(&'static str, String)>;
 
 /// Projections whose rows both gateways share; each has a search index of its own.
-const SHARED: [&str; 7] = ["catalogue", "inventory", "orders", "audit", "sales", "products", "customers"];
+const SHARED: [&str; 8] =
+    ["catalogue", "masters", "inventory", "orders", "audit", "sales", "products", "customers"];
 
 /// The states of the shared projections at one gateway.
 async fn states(server: &Server) -> Vec<String> {
@@ -26,11 +28,11 @@ async fn states(server: &Server) -> Vec<String> {
         .collect()
 }
 
-async fn writes_all(server: &Server) -> bool {
+pub async fn writes_all(server: &Server) -> bool {
     states(server).await.iter().all(|state| state == "running" || state == "catching_up")
 }
 
-async fn follows_all(server: &Server) -> bool {
+pub async fn follows_all(server: &Server) -> bool {
     states(server).await.iter().all(|state| state == "following")
 }
 
@@ -169,7 +171,8 @@ async fn is_degraded(server: &Server) -> bool {
 async fn while_their_server_is_away_commands_go_on_and_afterwards_nothing_is_missing() {
     let Some(postgres) = OwnServer::start(Kind::Postgres) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = read_model_settings(&postgres.url, folder.path());
+    let proxy = Proxy::before(place(&postgres.url)).await;
+    let mut settings = read_model_settings(&proxy.url(&postgres.url), folder.path());
     settings.extend([
         ("DAYBOOK_READ_MODELS_CONNECT_TIMEOUT_MS", "1000".to_owned()),
         ("DAYBOOK_READ_MODELS_QUERY_TIMEOUT_MS", "1000".to_owned()),
@@ -191,11 +194,19 @@ async fn while_their_server_is_away_commands_go_on_and_afterwards_nothing_is_mis
         } else {
             postgres.resume();
         }
-        eventually("/readyz says ready", async || server.connect().await.status("/readyz").await == 200)
-            .await;
+        server.until_ready().await;
         load.wait_for_more(40).await;
     }
+    for _ in 0..5 {
+        proxy.cut();
+        load.wait_for_more(20).await;
+    }
+    proxy.refuse(true);
+    eventually("the gateway is degraded", async || is_degraded(&server).await).await;
+    proxy.refuse(false);
+    server.until_ready().await;
     let acknowledged = load.stop().await;
+    server.until_projected().await;
     server.stop();
     let log = run_on(folder.path(), &settings, &["log", "read"]);
     check_log(&log.stdout, &acknowledged);
