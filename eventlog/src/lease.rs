@@ -41,6 +41,18 @@ pub trait LeaseStore: Send + Sync + 'static {
 
     /// Gives the lease back before its time, if it is still the holder's.
     fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<(), LeaseError>>;
+
+    /// What was noted last with this lease, by whoever held it then.
+    fn noted<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, LeaseError>>;
+
+    /// Notes something for whoever holds the lease next, in place of what was noted before, if the lease is still held with this
+    /// token; whether it is.
+    fn note<'a>(
+        &'a self,
+        name: &'a str,
+        token: LeaseToken,
+        note: &'a [u8],
+    ) -> BoxFuture<'a, Result<bool, LeaseError>>;
 }
 
 /// Who competes for what.
@@ -84,6 +96,12 @@ impl Leadership {
     #[must_use]
     pub fn token(&self) -> Option<LeaseToken> {
         *self.token.borrow()
+    }
+
+    /// Follows the token.
+    #[must_use]
+    pub fn watch_token(&self) -> watch::Receiver<Option<LeaseToken>> {
+        self.token.clone()
     }
 
     /// Follows whether this process leads.
@@ -216,6 +234,19 @@ mod tests {
                 Ok(())
             }
             .boxed()
+        }
+
+        fn noted<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, LeaseError>> {
+            async { Ok(None) }.boxed()
+        }
+
+        fn note<'a>(
+            &'a self,
+            _: &'a str,
+            _: LeaseToken,
+            _: &'a [u8],
+        ) -> BoxFuture<'a, Result<bool, LeaseError>> {
+            async { Ok(false) }.boxed()
         }
     }
 

@@ -5,7 +5,7 @@
 //! DATA/log.json             which log the folder belongs to
 //! DATA/projections/         one store a projection and generation that is kept in files, projections.json
 //! DATA/snapshots/           states of long streams, disposable
-//! DATA/spread.checkpoint    how far changes of master data are carried to variants, disposable
+//! DATA/spread.checkpoint    how far changes of master data are carried to variants, disposable; on PostgreSQL beside the lease
 //! DATA/deadlines.checkpoint what the dispatcher knows of deadlines, disposable
 //! ```
 
@@ -24,12 +24,16 @@ use anyhow::Context;
 use daybook_commands::clock::{Clock, SystemClock};
 use daybook_commands::{Dispatcher, Options};
 use daybook_eventlog::segment::Transfer;
-use daybook_eventlog::{Breaker, CircuitStatus, EventLog, FileSnapshots, Leadership, LeaseOptions, Position};
+use daybook_eventlog::{
+    Breaker, CircuitStatus, EventLog, FileSnapshots, Leadership, LeaseOptions, LeaseStore, LeaseToken,
+    Position,
+};
 use daybook_projections::generations::Projections;
 use daybook_projections::runner::ProjectionStatus;
 use daybook_schemas::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use log::{Log, Opening};
@@ -48,8 +52,8 @@ pub struct Node {
     projections: Projections,
     read_models: ReadModels,
     clock: Arc<dyn Clock>,
-    /// On a log in PostgreSQL: the lease of the one gateway that fires deadlines.
-    timers: Mutex<Option<Leadership>>,
+    /// On a log in PostgreSQL: the leases of what one gateway does for all, by name.
+    leaderships: Mutex<Vec<(&'static str, Leadership)>>,
     /// Before the server that searches, where there is one.
     search: Option<Arc<Breaker>>,
     /// Set once events are published.
@@ -102,11 +106,20 @@ impl Node {
             projections,
             read_models,
             clock,
-            timers: Mutex::new(timers),
+            leaderships: Mutex::new(timers.map(|timers| ("timers", timers)).into_iter().collect()),
             search,
             relay: OnceLock::new(),
             _lock: lock,
         })
+    }
+
+    /// Competes for a lease among the gateways on this log until [`Node::close`]. `None` where they can't settle who leads.
+    pub(crate) fn compete(&self, name: &'static str) -> Option<Candidacy> {
+        let store = self.log.lease_store()?;
+        let leadership = Leadership::compete(Arc::clone(&store), LeaseOptions::new(name, holder()));
+        let candidacy = Candidacy { store, leads: leadership.watch(), token: leadership.watch_token() };
+        self.leaderships.lock().push((name, leadership));
+        Some(candidacy)
     }
 
     /// Writes a consistent copy of the log while it runs. Blocks.
@@ -160,9 +173,10 @@ impl Node {
 
     /// Whether this gateway holds each lease that gateways compete for; empty where they don't.
     pub fn leases(&self) -> Vec<(&'static str, bool)> {
-        let timers = self.timers.lock().as_ref().map(|timers| ("timers", timers.token().is_some()));
+        let held = |(name, leadership): &(&'static str, Leadership)| (*name, leadership.token().is_some());
+        let leases: Vec<_> = self.leaderships.lock().iter().map(held).collect();
         let relay = self.relay.get().and_then(relay::Relaying::leads).map(|leads| ("relay", leads));
-        timers.into_iter().chain(relay).collect()
+        leases.into_iter().chain(relay).collect()
     }
 
     /// The time by the one clock.
@@ -203,10 +217,10 @@ impl Node {
     /// Carries out what was accepted, commits what was read, closes the log. Nothing is lost.
     pub async fn close(&self) {
         self.dispatcher.shutdown().await;
-        // Another gateway takes the deadlines over at once.
-        let timers = self.timers.lock().take();
-        if let Some(timers) = timers {
-            timers.resign().await;
+        // Another gateway takes the deadlines over at once, and what else one does for all.
+        let leaderships = std::mem::take(&mut *self.leaderships.lock());
+        for (_, leadership) in leaderships {
+            leadership.resign().await;
         }
         if let Some(relay) = self.relay.get() {
             relay.stop().await;
@@ -214,6 +228,13 @@ impl Node {
         self.projections.stop().await;
         self.log.close().await;
     }
+}
+
+/// Who competes for a lease.
+pub(crate) struct Candidacy {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) token: watch::Receiver<Option<LeaseToken>>,
 }
 
 /// A name that no other process has, nor this one after a restart.

@@ -1,11 +1,11 @@
 //! Carries changes of master data to the variants that use it, while the server runs: `daybook_commands::spread` with the view of
-//! master data as the place that knows who uses what.
+//! master data as the place that knows who uses what. Of several gateways that can settle it, one does so.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use daybook_commands::spread::{Spread, SpreadOptions, Users};
-use daybook_eventlog::Position;
+use daybook_commands::spread::{FileNotes, Notes, Spread, SpreadOptions, Users};
+use daybook_eventlog::{LeaseStore, LeaseToken, Position};
 use daybook_projections::masters::{NAME, query};
 use daybook_schemas::variant::MasterKind;
 use daybook_schemas::{ValueId, VariantId};
@@ -25,10 +25,44 @@ pub(crate) fn run(
     node: Arc<Node>,
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let options =
-        SpreadOptions { checkpoint: Some(config.data.join("spread.checkpoint")), ..SpreadOptions::default() };
+    let mut options = SpreadOptions::default();
+    if let Some(candidacy) = node.compete(LEASE) {
+        options.leader = Some(candidacy.leads);
+        options.notes = Some(Arc::new(LeaseNotes { store: candidacy.store, token: candidacy.token }));
+    } else {
+        options.notes = Some(Arc::new(FileNotes(config.data.join("spread.checkpoint"))));
+    }
     let (log, dispatcher) = (Arc::clone(node.log()), node.dispatcher().clone());
     Spread::new(log, dispatcher, Arc::new(View(node)), options).run(stop)
+}
+
+/// The name of the lease.
+const LEASE: &str = "spread";
+
+/// Notes beside the lease, which only its holder writes.
+struct LeaseNotes {
+    store: Arc<dyn LeaseStore>,
+    token: watch::Receiver<Option<LeaseToken>>,
+}
+
+impl Notes for LeaseNotes {
+    fn read(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
+        async { self.store.noted(LEASE).await.map_err(|error| error.to_string()) }.boxed()
+    }
+
+    fn write(&self, note: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let token = *self.token.borrow();
+            let held = match token {
+                Some(token) => {
+                    self.store.note(LEASE, token, &note).await.map_err(|error| error.to_string())?
+                }
+                None => false,
+            };
+            if held { Ok(()) } else { Err("another gateway leads by now".to_owned()) }
+        }
+        .boxed()
+    }
 }
 
 struct View(Arc<Node>);

@@ -25,6 +25,7 @@ mod relay;
 mod search_faults;
 mod server_faults;
 mod snapshots;
+mod takeover;
 mod two_gateways;
 mod web;
 mod workload;

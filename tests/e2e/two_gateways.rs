@@ -13,9 +13,9 @@ use crate::workload::{Stubborn, check_log};
 const UNITS: usize = 60;
 const BUYERS: usize = 100;
 
-async fn leads(server: &Server) -> bool {
+pub async fn leads(server: &Server, lease: &str) -> bool {
     let answer = server.connect().await.send("GET", "/metrics", &[], &[]).await;
-    String::from_utf8_lossy(&answer.body).contains("daybook_lease_held{lease=\"timers\"} 1")
+    String::from_utf8_lossy(&answer.body).contains(&format!("daybook_lease_held{{lease=\"{lease}\"}} 1"))
 }
 
 /// Every buyer asks once; how many got a unit, and how many were refused for lack of stock.
@@ -50,7 +50,7 @@ async fn two_gateways_sell_what_there_is_and_one_takes_over_from_the_other() {
     let data = ["a", "b"].map(|name| folder.path().join(name));
     let first = Server::start_on(&data[0], &settings);
     let mut to_first = first.connect().await;
-    eventually("the first gateway leads", async || leads(&first).await).await;
+    eventually("the first gateway leads", async || leads(&first, "timers").await).await;
     let second = Server::start_on(&data[1], &settings);
     let mut to_second = second.connect().await;
 
@@ -85,7 +85,7 @@ async fn two_gateways_sell_what_there_is_and_one_takes_over_from_the_other() {
         .await;
     let killed = Instant::now();
     first.kill();
-    eventually("the second gateway leads", async || leads(&second).await).await;
+    eventually("the second gateway leads", async || leads(&second, "timers").await).await;
     println!("taken over {:.1} s after the kill", killed.elapsed().as_secs_f64());
     eventually("the hold of the dead gateway runs out", async || {
         let events = second.connect().await.get("/v1/streams/inventory-quiet").await;

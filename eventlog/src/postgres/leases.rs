@@ -22,6 +22,11 @@ const ACQUIRE: &str = "
 const RELEASE: &str =
     "UPDATE event_log_leases SET expires_at = clock_timestamp() WHERE name = $1 AND holder = $2";
 
+const NOTED: &str = "SELECT note FROM event_log_leases WHERE name = $1";
+
+const NOTE: &str =
+    "UPDATE event_log_leases SET note = $3 WHERE name = $1 AND token = $2 AND expires_at > clock_timestamp()";
+
 /// The row stays locked against a change of hands until the transaction ends.
 const HOLD: &str = "SELECT true FROM event_log_leases WHERE name = $1 AND token = $2 AND expires_at > clock_timestamp() FOR SHARE";
 
@@ -51,6 +56,30 @@ impl LeaseStore for PostgresLog {
             let asked = timeout(self.inner.reader.reply_timeout, query.execute(self.pool())).await;
             asked.map_err(failed)?.map_err(failed)?;
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn noted<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, LeaseError>> {
+        async move {
+            let query = sqlx::query_scalar(NOTED).bind(name);
+            let asked = timeout(self.inner.reader.reply_timeout, query.fetch_optional(self.pool())).await;
+            let note: Option<Option<Vec<u8>>> = asked.map_err(failed)?.map_err(failed)?;
+            Ok(note.flatten())
+        }
+        .boxed()
+    }
+
+    fn note<'a>(
+        &'a self,
+        name: &'a str,
+        token: LeaseToken,
+        note: &'a [u8],
+    ) -> BoxFuture<'a, Result<bool, LeaseError>> {
+        async move {
+            let query = sqlx::query(NOTE).bind(name).bind(to_i64(token)).bind(note);
+            let asked = timeout(self.inner.reader.reply_timeout, query.execute(self.pool())).await;
+            Ok(asked.map_err(failed)?.map_err(failed)?.rows_affected() == 1)
         }
         .boxed()
     }

@@ -10,9 +10,10 @@ use super::error::ConnectError;
 use super::options::PostgresOptions;
 
 /// Every migration, oldest first. Released ones are never edited: the database keeps their checksums.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "event log", include_str!("migrations/0001_event_log.sql")),
     (2, "leases", include_str!("migrations/0002_leases.sql")),
+    (3, "lease notes", include_str!("migrations/0003_lease_notes.sql")),
 ];
 
 /// Held by the session while it migrates; a session that fails lets go of it when its connection is dropped.

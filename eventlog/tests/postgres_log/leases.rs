@@ -28,6 +28,25 @@ async fn a_lease_has_one_holder_until_its_time_is_up() {
 }
 
 #[tokio::test]
+async fn the_next_holder_has_the_note_of_the_last_and_the_last_can_write_none() {
+    let Some(database) = Database::fresh() else { return };
+    let log = database.log().await;
+    assert_eq!(log.noted("p").await.unwrap(), None);
+    let old = log.acquire("p", "old", LONG).await.unwrap().unwrap();
+    assert_eq!(log.noted("p").await.unwrap(), None);
+    assert!(log.note("p", old, b"one").await.unwrap());
+    assert!(log.note("p", old, b"two").await.unwrap());
+    log.release("p", "old").await.unwrap();
+    assert!(!log.note("p", old, b"given back").await.unwrap());
+    let new = log.acquire("p", "new", LONG).await.unwrap().unwrap();
+    assert!(!log.note("p", old, b"too late").await.unwrap());
+    assert_eq!(log.noted("p").await.unwrap().as_deref(), Some(&b"two"[..]));
+    assert!(log.note("p", new, b"three").await.unwrap());
+    assert_eq!(log.noted("p").await.unwrap().as_deref(), Some(&b"three"[..]));
+    assert!(!log.note("other", new, b"of another lease").await.unwrap());
+}
+
+#[tokio::test]
 async fn of_many_who_ask_at_once_one_gets_it() {
     let Some(database) = Database::fresh() else { return };
     let log = database.log().await;
