@@ -1,16 +1,21 @@
 //! Reconciliation names exactly the damaged rows, repairs them, and finds nothing afterwards.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use daybook_projections::generations::ReadModelKind;
 use daybook_projections::model::RowKey;
+use daybook_projections::rows::RowEngine;
+use daybook_projections::rows::postgres::{PostgresOptions, PostgresSchemas};
 use daybook_projections::search::SearchKind;
+use daybook_projections::search::elastic::{ElasticKind, ElasticOptions};
+use daybook_projections::standard;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::backend::read_models_are_files;
+use crate::backend::{read_models_are_files, read_models_on_postgres, settings};
 use crate::harness::{DEADLINE, Server, run, run_json, sample};
 
 /// Read models in SQLite.
@@ -89,8 +94,67 @@ fn damage(file: &Path) -> Vec<(String, &'static str)> {
     expected
 }
 
-fn damage_search(place: &Path) -> Vec<(String, &'static str)> {
-    let kind = SearchKind::default();
+/// The same to a store on a server, through its writer.
+fn damage_on_server(kind: &dyn ReadModelKind, place: &Path) -> Vec<(String, &'static str)> {
+    let mut opened = kind.open(place, 1).unwrap();
+    opened.model.seize().unwrap();
+    let rows = opened.model.snapshot().unwrap();
+    let (mut expected, mut writes) = (Vec::new(), Vec::new());
+    for table in rows.tables() {
+        let found = rows.scan(table, None, 3).unwrap();
+        let [(changed, row), (deleted, _), (copied, copy)] = &found[..] else {
+            panic!("{table} has fewer than three rows")
+        };
+        let more = String::from_utf8(row.clone()).unwrap().replacen("\"doc\":{", "\"doc\":{ ", 1);
+        let positions = copied.len() == 20 && copied.bytes().all(|byte| byte.is_ascii_digit());
+        let extra = if positions { format!("{:0>20}", 999_999_999) } else { "999999999".to_owned() };
+        for (key, kind, json) in [
+            (changed.clone(), "changed", Some(more.into_bytes())),
+            (deleted.clone(), "missing", None),
+            (extra, "extra", Some(copy.clone())),
+        ] {
+            expected.push((format!("{table}/{key}"), kind));
+            writes.push((RowKey { table, key }, json));
+        }
+    }
+    drop(rows);
+    opened.model.repair(&writes).unwrap();
+    expected.sort_unstable();
+    expected
+}
+
+/// Damages every read model of tables; what must be named of each.
+fn damage_all(data: &Path) -> Vec<(&'static str, Vec<(String, &'static str)>)> {
+    let stores = data.join("projections");
+    if !read_models_on_postgres() {
+        return STORES.map(|name| (name, damage(&stores.join(format!("{name}@1.sqlite"))))).to_vec();
+    }
+    let setting = |wanted: &str| {
+        settings(data).into_iter().find(|(name, _)| *name == wanted).unwrap_or_else(|| panic!("{wanted}")).1
+    };
+    let options = PostgresOptions::new(&setting("DAYBOOK_READ_MODELS_URL"))
+        .with_schema(&setting("DAYBOOK_READ_MODELS_SCHEMA"));
+    let engine: Arc<dyn RowEngine> = Arc::new(PostgresSchemas::connect(options).unwrap());
+    let registry = standard::registry_on(&engine);
+    STORES
+        .map(|name| {
+            let place = engine.place(&stores, name, 1);
+            (name, damage_on_server(&**registry.get(name).unwrap(), &place))
+        })
+        .to_vec()
+}
+
+/// Search as the environment wants it.
+fn search_kind(data: &Path) -> Box<dyn ReadModelKind> {
+    let settings = settings(data);
+    let setting =
+        |wanted: &str| settings.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
+    let Some(url) = setting("DAYBOOK_SEARCH_URL") else { return Box::new(SearchKind::default()) };
+    let prefix = setting("DAYBOOK_SEARCH_PREFIX").unwrap();
+    Box::new(ElasticKind::new(ElasticOptions { url, prefix, ..ElasticOptions::default() }).unwrap())
+}
+
+fn damage_search(kind: &dyn ReadModelKind, place: &Path) -> Vec<(String, &'static str)> {
     let mut opened = kind.open(place, 1).unwrap();
     let rows = opened.model.snapshot().unwrap();
     let found = rows.scan("documents", None, 3).unwrap();
@@ -128,18 +192,20 @@ fn check(report: &Value, projection: &str, expected: &[(String, &'static str)]) 
 
 #[tokio::test]
 async fn every_damaged_row_is_named_and_repaired() {
-    if !read_models_are_files() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     run_json(&data, &["import", "online-retail", sample().to_str().unwrap()]);
     assert_eq!(reconcile(&data, &[], 0)["clean"], true);
 
-    let stores = data.join("projections");
-    let mut expected: Vec<(&str, Vec<(String, &'static str)>)> =
-        STORES.iter().map(|name| (*name, damage(&stores.join(format!("{name}@1.sqlite"))))).collect();
-    expected.push(("search", damage_search(&stores.join("search@1"))));
+    let damaged = data.clone();
+    // Stores on a server block the thread while it answers.
+    let expected = tokio::task::spawn_blocking(move || {
+        let mut expected = damage_all(&damaged);
+        let place = damaged.join("projections/search@1");
+        expected.push(("search", damage_search(&*search_kind(&damaged), &place)));
+        expected
+    });
+    let expected = expected.await.unwrap();
 
     let report = reconcile(&data, &[], 3);
     assert_eq!(report["clean"], false);
