@@ -190,11 +190,32 @@ fn check(report: &Value, projection: &str, expected: &[(String, &'static str)]) 
     assert_eq!(drift_of(report, projection), expected, "{projection}");
 }
 
+/// The real year has no price lists, and no variant with more prices than its row keeps.
+async fn set_many_prices(data: &Path) {
+    let server = Server::start(data);
+    let mut client = server.connect().await;
+    let page = client.get("/v1/variants?limit=3").await;
+    let ids: Vec<&str> =
+        page["variants"].as_array().unwrap().iter().map(|v| v["variant_id"].as_str().unwrap()).collect();
+    let price = |amount: u32| json!({"amount": format!("{amount}.00"), "currency": "GBP"});
+    for id in &ids {
+        let body = json!({"price": price(1), "list": {"channel": "web"}, "reason": "r"});
+        client.command(&format!("variant/{id}/change-price"), body).await;
+    }
+    for amount in 1..=60 {
+        let body = json!({"price": price(amount), "reason": "r"});
+        client.command(&format!("variant/{}/change-price", ids[0]), body).await;
+    }
+    server.until_projected().await;
+    server.stop();
+}
+
 #[tokio::test]
 async fn every_damaged_row_is_named_and_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     run_json(&data, &["import", "online-retail", sample().to_str().unwrap()]);
+    set_many_prices(&data).await;
     assert_eq!(reconcile(&data, &[], 0)["clean"], true);
 
     let damaged = data.clone();
