@@ -56,7 +56,7 @@ impl Engine {
 
     fn arm_from_memory(&mut self, stream: &StreamId) {
         if !leads(&self.options.leader) {
-            return;
+            return self.inbox.want_deadlines();
         }
         let state = self.table.get(stream).and_then(|slot| slot.state.as_ref());
         if let Some(deadline) = state.and_then(super::next_deadline) {
@@ -86,9 +86,13 @@ impl Engine {
         }
     }
 
+    /// Who does not lead keeps no timers. It asks for all of them, to be told on the day that it does lead: the follower has a
+    /// page in its book before it tells of it, so that what was heard here is among them.
     fn hear_of_deadline(&mut self, stream: &StreamId, deadline: Timestamp) {
         if leads(&self.options.leader) {
             self.timers.arm(stream, deadline);
+        } else {
+            self.inbox.want_deadlines();
         }
     }
 }

@@ -61,6 +61,26 @@ async fn whoever_leads_fires_deadlines_also_of_streams_it_never_saw() {
 }
 
 #[tokio::test]
+async fn a_standby_that_never_had_a_command_fires_what_it_heard_of_when_it_takes_over() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let (lead_a, is_a) = watch::channel(true);
+    let (lead_b, is_b) = watch::channel(false);
+    let a = node(&log, is_a, None).await;
+    let b = node(&log, is_b, Some(&a)).await;
+    for variant in ["1", "2"] {
+        a.ok(&format!("inventory/{variant}/receive"), json!({"quantity": 1})).await;
+    }
+    a.ok("inventory/1/reserve", json!({"customer_id": "c", "quantity": 1, "ttl_seconds": 10})).await;
+    until("the standby has heard of the hold", async || b.dispatcher.stats().snapshot().active_holds == 1)
+        .await;
+    lead_a.send_replace(false);
+    until("the first leads no more", async || a.dispatcher.stats().snapshot().deadlines == 0).await;
+    a.clock.advance_secs(20);
+    lead_b.send_replace(true);
+    until("the standby fires", async || expired(&b.history().await) == 1).await;
+}
+
+#[tokio::test]
 async fn holds_that_another_node_took_count_here() {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
     let (_lead, is_a) = watch::channel(true);
