@@ -225,21 +225,28 @@ impl Values {
         combinations: &[Vec<NewAttribute>],
         common: &mut MasterFacts,
     ) -> Result<Self, Halt> {
-        let mut types = HashMap::new();
-        let mut found = HashMap::new();
+        let mut distinct = Vec::new();
+        let mut seen = HashSet::new();
         for attribute in combinations.iter().flatten() {
-            let key = key(attribute);
-            if found.contains_key(&key) {
-                continue;
+            if seen.insert(key(attribute)) {
+                distinct.push(attribute);
             }
+        }
+        let mut types = HashMap::new();
+        for attribute in &distinct {
             if !types.contains_key(&attribute.kind) {
                 let of = facts::type_in_force(workspace, &attribute.kind, &mut common.limits)?;
                 types.insert(attribute.kind.clone(), of);
             }
-            let of = &types[&attribute.kind];
+        }
+        // Looked at one by one, each would be waited for before the next, and everything before it decided again.
+        let all: Vec<_> = distinct.iter().map(|attribute| (*attribute, &types[&attribute.kind])).collect();
+        facts::require_values(workspace, &all)?;
+        let mut found = HashMap::new();
+        for (attribute, of) in all {
             let mut limits = Vec::new();
             let looked = facts::look_up(workspace, attribute, of, &mut limits)?;
-            found.insert(key, (looked, limits));
+            found.insert(key(attribute), (looked, limits));
         }
         Ok(Self { found })
     }

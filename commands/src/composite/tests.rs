@@ -5,6 +5,7 @@ use std::time::Duration;
 use daybook_aggregates::{Role, Roles};
 use daybook_eventlog::StreamId;
 use daybook_schemas::{Timestamp, Token};
+use hashbrown::HashMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -22,6 +23,10 @@ struct World {
     now: Timestamp,
     sequential: bool,
     commands: u128,
+    /// Streams that are in the log and not in memory.
+    cold: HashMap<StreamId, StreamState>,
+    /// How often decisions waited for streams.
+    waits: usize,
 }
 
 /// `stream type` of every event, or the refusal.
@@ -35,6 +40,8 @@ impl World {
             now: Timestamp::from_secs(1_000_000),
             sequential: false,
             commands: 0,
+            cold: HashMap::new(),
+            waits: 0,
         };
         for (path, body) in commands {
             world.when(path, body).unwrap_or_else(|error| panic!("{path}: {error:?}"));
@@ -81,14 +88,25 @@ impl World {
                 Err(Halt::Refused(error)) => return Err(error),
                 Err(Halt::Fence(stream)) => panic!("nothing is in flight, but {stream} was to be durable"),
                 Err(Halt::Wait) => {
+                    self.waits += 1;
                     for missing in scratch.missing {
-                        let state = StreamState::initial(missing.as_str()).unwrap();
+                        let absent = || StreamState::initial(missing.as_str()).unwrap();
+                        let state = self.cold.remove(&missing).unwrap_or_else(absent);
                         self.table.put(&missing, state, 0);
                     }
                     continue;
                 }
             }
             return Ok(self.keep(scratch));
+        }
+    }
+
+    /// Has the streams of these names read anew. Their revisions, which nothing here looks at, are forgotten.
+    fn cool(&mut self, streams: impl IntoIterator<Item = String>) {
+        for name in streams {
+            let stream = StreamId::new(name).unwrap();
+            let state = self.table.forget(&stream).unwrap();
+            self.cold.insert(stream, state);
         }
     }
 
@@ -105,6 +123,38 @@ impl World {
         }
         events
     }
+}
+
+#[test]
+fn all_values_of_a_matrix_are_waited_for_together() {
+    let mut world = World::given(&[]);
+    for (id, data_type) in [("color", "color"), ("fabric", "text")] {
+        let body = json!({"name": id, "data_type": data_type});
+        world.when(&format!("attribute_type/{id}/create"), &body).unwrap();
+        world.when(&format!("attribute_type/{id}/activate"), &json!({})).unwrap();
+    }
+    world.waits = 0;
+    let values = |kind: &str| (0..20).map(|n| json!({"value": format!("{kind} {n}")})).collect::<Vec<_>>();
+    let body = json!({
+        "name": "Tee", "brand": "Acme", "category": "Shirts",
+        "options": [{"type": "color", "values": values("c")}, {"type": "fabric", "values": values("f")}],
+    });
+    let refused = world.when("product/tee/generate-variants", &body).unwrap_err();
+    assert_eq!(refused.code(), "unprocessable", "{refused:?}");
+    assert!(world.waits <= 4, "waited {} times", world.waits);
+}
+
+#[test]
+fn all_children_of_a_category_are_waited_for_together() {
+    let mut world = World::given(&[("category/top/create", json!({"name": "Top"}))]);
+    for n in 0..50 {
+        let body = json!({"name": format!("Child {n}"), "parent_id": "top"});
+        world.when(&format!("category/c{n}/create"), &body).unwrap();
+    }
+    world.cool((0..50).map(|n| format!("category-c{n}")));
+    world.waits = 0;
+    world.when("category/top/archive", &json!({})).unwrap_err();
+    assert_eq!(world.waits, 1);
 }
 
 fn code(outcome: Outcome) -> &'static str {

@@ -158,15 +158,10 @@ fn restrict(limits: &mut Vec<Limit>, source: String, channels: &[Token], regions
     }
 }
 
-/// The record that an attribute means. Where it may be used joins the limits.
-pub(crate) fn look_up(
-    workspace: &mut Workspace<'_>,
-    attribute: &NewAttribute,
-    of: &TypeInForce,
-    limits: &mut Vec<Limit>,
-) -> Result<Looked, Halt> {
-    let (kind, strict) = match of {
-        TypeInForce::Dead(lifecycle) => return Ok(Looked::DeadType(*lifecycle)),
+/// Where the record is that an attribute may mean, and whether there must be one. The lifecycle: of a type that is dead.
+fn place_of(attribute: &NewAttribute, of: &TypeInForce) -> Result<(MasterKind, bool), Lifecycle> {
+    Ok(match of {
+        TypeInForce::Dead(lifecycle) => return Err(*lifecycle),
         TypeInForce::Active(DataType::Color) => (MasterKind::Color, true),
         TypeInForce::Active(DataType::Size) => (MasterKind::Size, true),
         TypeInForce::Active(DataType::Text | DataType::Number | DataType::Boolean) => {
@@ -177,6 +172,43 @@ pub(crate) fn look_up(
             "size" => (MasterKind::Size, false),
             _ => (MasterKind::AttributeValue, false),
         },
+    })
+}
+
+/// Has all that [`look_up`] will look at for these attributes read at once: first the claims, then the records that they name.
+pub(crate) fn require_values(
+    workspace: &mut Workspace<'_>,
+    attributes: &[(&NewAttribute, &TypeInForce)],
+) -> Result<(), Halt> {
+    let wanted = |(attribute, of): &(&NewAttribute, &TypeInForce)| match place_of(attribute, of) {
+        Ok((kind, strict)) if strict || attribute.value_id.is_some() => Some(kind),
+        Ok(_) | Err(_) => None,
+    };
+    let by_text = attributes.iter().filter(|(attribute, _)| attribute.value_id.is_none());
+    let claims: Vec<_> = by_text.filter_map(|of| value_claim(wanted(of)?, of.0)).collect();
+    workspace.require(&claims)?;
+    let mut records = Vec::new();
+    for of in attributes {
+        let Some(kind) = wanted(of) else { continue };
+        let id = match &of.0.value_id {
+            Some(id) => Some(id.clone()),
+            None => by_value(workspace, kind, of.0)?,
+        };
+        records.extend(id.map(|id| stream_of(kind, &id)));
+    }
+    workspace.require(&records)
+}
+
+/// The record that an attribute means. Where it may be used joins the limits.
+pub(crate) fn look_up(
+    workspace: &mut Workspace<'_>,
+    attribute: &NewAttribute,
+    of: &TypeInForce,
+    limits: &mut Vec<Limit>,
+) -> Result<Looked, Halt> {
+    let (kind, strict) = match place_of(attribute, of) {
+        Ok(place) => place,
+        Err(dead) => return Ok(Looked::DeadType(dead)),
     };
     let id = match &attribute.value_id {
         Some(id) => Some(id.clone()),
@@ -194,23 +226,28 @@ pub(crate) fn look_up(
     })
 }
 
-/// The id that a value as text stands for: by what is unique about it, else as it would be derived.
-fn by_value(
-    workspace: &mut Workspace<'_>,
-    kind: MasterKind,
-    attribute: &NewAttribute,
-) -> Result<Option<ValueId>, Halt> {
-    let claim = match kind {
+/// The claim on a value as text, where its kind has one.
+fn value_claim(kind: MasterKind, attribute: &NewAttribute) -> Option<StreamId> {
+    match kind {
         MasterKind::Color => {
-            Slug::of_name(attribute.value.as_str()).ok().map(|slug| stream::claim(What::Color, slug.as_str()))
+            let slug = Slug::of_name(attribute.value.as_str()).ok()?;
+            Some(stream::claim(What::Color, slug.as_str()))
         }
         MasterKind::AttributeValue => {
             let key = attribute_value::claim_key(&attribute.kind, &attribute.value);
             Some(claims::folded_stream(What::AttributeValue, &key))
         }
         MasterKind::Size => None,
-    };
-    if let Some(claim) = claim
+    }
+}
+
+/// The id that a value as text stands for: by what is unique about it, else as it would be derived.
+fn by_value(
+    workspace: &mut Workspace<'_>,
+    kind: MasterKind,
+    attribute: &NewAttribute,
+) -> Result<Option<ValueId>, Halt> {
+    if let Some(claim) = value_claim(kind, attribute)
         && let Some(owner) = workspace.peek::<Claim>(&claim)?.owner.clone()
     {
         return Ok(ValueId::new(owner.as_str()).ok());

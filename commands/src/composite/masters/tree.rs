@@ -191,8 +191,10 @@ fn govern_facts(workspace: &mut Workspace<'_>, main: &StreamId, action: &mut Gov
         }
     } else if let Govern::Archive(step) = action {
         step.broken.clear();
-        for child in &children {
-            let state = workspace.peek::<Category>(&stream_of(child))?.existing();
+        let streams: Vec<_> = children.iter().map(stream_of).collect();
+        workspace.require(&streams)?;
+        for (child, stream) in children.iter().zip(&streams) {
+            let state = workspace.peek::<Category>(stream)?.existing();
             match state.map(|category| category.governed.lifecycle) {
                 None | Some(Lifecycle::Archived) => {}
                 Some(left) => step.broken.push(BrokenRule {
