@@ -1,7 +1,7 @@
 //! The creation of a variant: its configuration, its SKU.
 
 use daybook_schemas::configuration;
-use daybook_schemas::variant::{AttributeSnapshot, Created, Event, Lifecycle, Price};
+use daybook_schemas::variant::{AttributeSnapshot, Created, Event, Lifecycle, Price, ReferencesBound};
 use daybook_schemas::{Invalid, Label, ProductId, Sku, Token, ValueId, VariantId};
 use sha2::{Digest, Sha256};
 
@@ -178,7 +178,9 @@ impl Variant {
                 let bound = create.references.as_deref().cloned().map(Event::from);
                 Ok(std::iter::once(created.into()).chain(bound).chain(steps).collect())
             }
-            Self::Existing(existing) if repeats(existing, &created) => Ok(Vec::new()),
+            Self::Existing(existing) if repeats(existing, &created, create.references.as_deref()) => {
+                Ok(Vec::new())
+            }
             Self::Existing(_) => Err(Rejection::Exists),
         }
     }
@@ -197,19 +199,39 @@ impl Variant {
 }
 
 /// A repeat of the command that created the variant: the same configuration, and everything else as it stands.
-fn repeats(existing: &Existing, created: &Created) -> bool {
+fn repeats(existing: &Existing, created: &Created, bound: Option<&ReferencesBound>) -> bool {
     existing.config_hash == created.config_hash
         && existing.sku == created.sku
         && existing.product_id == created.product_id
         && existing.product_group == created.product_group
         && existing.name == created.name
         && existing.brand == created.brand
-        && existing.category == created.category
+        && same_category(existing, created, bound)
         && existing.description == created.description
-        && existing.attributes == created.attributes
+        && same_attributes(existing, created, bound)
         && existing.channels == created.channels
         && existing.regions == created.regions
         && existing.prices.price == created.price
+}
+
+/// What master data is called changes without the variant, or reaches it later: where both are bound, the id counts.
+fn same_category(existing: &Existing, created: &Created, bound: Option<&ReferencesBound>) -> bool {
+    match (&existing.references.category_id, bound.and_then(|bound| bound.category_id.as_ref())) {
+        (Some(before), Some(now)) => before == now,
+        _ => existing.category == created.category,
+    }
+}
+
+/// As with the category.
+fn same_attributes(existing: &Existing, created: &Created, bound: Option<&ReferencesBound>) -> bool {
+    let has =
+        |references: &ReferencesBound, id: &ValueId| references.values.iter().any(|own| own.value_id == *id);
+    let by_id = |id: &ValueId| has(&existing.references, id) && bound.is_some_and(|bound| has(bound, id));
+    existing.attributes.len() == created.attributes.len()
+        && existing.attributes.iter().zip(&created.attributes).all(|(before, now)| {
+            before == now
+                || (before.kind == now.kind && before.value_id == now.value_id && by_id(&now.value_id))
+        })
 }
 
 fn variant_id(create: &Create, command: &Command) -> VariantId {

@@ -8,7 +8,7 @@ use daybook_aggregates::claim::{Action as ClaimAction, Claim, What};
 use daybook_aggregates::sequence::{Action as SequenceAction, Sequence};
 use daybook_aggregates::variant::masters::resolve;
 use daybook_aggregates::variant::sku::{self, SkuPlan};
-use daybook_aggregates::variant::{self, Create, Variant, configuration};
+use daybook_aggregates::variant::{self, Create, SkuStrategy, Variant, configuration};
 use daybook_aggregates::{Command, Kind, Refusal};
 use daybook_eventlog::StreamId;
 use daybook_schemas::claim::{Event as ClaimEvent, Released, Taken};
@@ -148,7 +148,9 @@ pub(super) fn may_have_become(create: &Create, has: &Sku) -> Option<Sku> {
         }
         candidate = sku::longer(create, &sku);
     }
-    None
+    // What a template takes from master data may have had another name when the SKU was made.
+    let named_by_masters = matches!(create.sku, SkuStrategy::Template { .. }) && create.references.is_some();
+    named_by_masters.then(|| has.clone())
 }
 
 /// Whether the owner may have the SKU.

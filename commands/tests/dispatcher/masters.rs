@@ -325,3 +325,44 @@ async fn a_change_of_master_data_is_taken_over_once() {
         "inline text has no master"
     );
 }
+
+#[tokio::test]
+async fn a_repeated_creation_finds_its_variant_whatever_the_master_data_is_called_by_now() {
+    let shop = Shop::open().await;
+    color(&shop, "navy", "Navy", "#000080").await;
+    shop.ok("category/shirts/create", json!({"name": "Shirts"})).await;
+    shop.ok("category/shirts/activate", json!({})).await;
+    let of = |sku: Value, variant: &str| {
+        let mut body = shirt("navy", "size-m");
+        body["sku"] = sku;
+        body["product_id"] = variant.into();
+        body
+    };
+    let bodies = [
+        ("v1", of(json!({"strategy": "auto"}), "v1")),
+        ("v2", of(json!({"strategy": "template", "template": "T-{color}-{size}"}), "v2")),
+        ("v3", of(json!({"strategy": "manual", "value": "V3"}), "v3")),
+    ];
+    for (id, body) in &bodies {
+        shop.ok(&format!("variant/{id}/create"), body.clone()).await;
+    }
+    let repeats = async |when: &str| {
+        for (id, body) in &bodies {
+            let reply = shop.ok(&format!("variant/{id}/create"), body.clone()).await;
+            assert!(reply.events.is_empty(), "{id} {when}");
+        }
+    };
+    shop.ok("color/navy/change", json!({"name": "Midnight", "hex": "#000070"})).await;
+    shop.ok("category/shirts/change", json!({"name": "Tops"})).await;
+    repeats("before the change is carried on").await;
+    shop.ok("variant/v1/refresh-attribute", json!({"value_id": "navy"})).await;
+    repeats("after it").await;
+    // Another value is another configuration, and another text that is bound to nothing is no repeat.
+    color(&shop, "red", "Red", "#ff0000").await;
+    let mut other = bodies[0].1.clone();
+    other["attributes"][0] = json!({"type": "color", "value": "Red", "value_id": "red"});
+    shop.no("variant/v1/create", other).await;
+    let mut other = bodies[0].1.clone();
+    other["attributes"][1]["display"] = "medium".into();
+    assert_eq!(shop.no("variant/v1/create", other).await, "duplicate_variant");
+}
