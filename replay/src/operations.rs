@@ -5,11 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use daybook_commands::clock::{Clock, SystemClock};
 use daybook_eventlog::{
-    Append, AppendError, EventLog, Expected, NewEvent, Position, ReadError, StreamAppend, StreamId,
+    Append, AppendError, EventLog, Expected, NewEvent, Position, ReadError, Revision, StreamAppend, StreamId,
 };
 use daybook_schemas::operations::{Event, ImportCompleted};
 use daybook_schemas::{Actor, CommandId, Metadata};
 use uuid::Uuid;
+
+/// Events read at once when a stream is searched.
+const PAGE: Revision = 1_000;
 
 /// Why an operation could not be put on record.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +41,10 @@ pub async fn record(
         actor: Actor::system(),
     };
     for _ in 0..8 {
+        // The revision first: what comes into the stream during the search is a conflict afterwards.
         let revision = log.stream_revision(&stream).await?;
-        if let Some(last) = log.read_stream(&stream, revision.max(1), 1).await?.pop()
-            && last.event_id == event_id
-        {
-            return Ok(last.position);
+        if let Some(position) = find(log.as_ref(), &stream, revision, event_id).await? {
+            return Ok(position);
         }
         let append = Append {
             streams: vec![StreamAppend {
@@ -67,6 +69,26 @@ pub async fn record(
     Err(AppendError::Overloaded.into())
 }
 
+/// The position of an event in a stream, if it is there: from the newest events back, as most repetitions follow at once.
+async fn find(
+    log: &dyn EventLog,
+    stream: &StreamId,
+    revision: Revision,
+    event_id: Uuid,
+) -> Result<Option<Position>, ReadError> {
+    let mut after = revision;
+    while after > 0 {
+        let end = after;
+        after = end.saturating_sub(PAGE);
+        let events =
+            log.read_stream(stream, after + 1, usize::try_from(end - after).unwrap_or(usize::MAX)).await?;
+        if let Some(found) = events.iter().find(|event| event.event_id == event_id) {
+            return Ok(Some(found.position));
+        }
+    }
+    Ok(None)
+}
+
 /// Puts the report of an import on record, once for each file.
 pub async fn record_import(
     log: &Arc<dyn EventLog>,
@@ -84,4 +106,25 @@ pub async fn record_import(
     let name = format!("import-{source}");
     let event = ImportCompleted { source, file_sha256: file_sha256.clone(), report: stored };
     record(log, &name, &file_sha256, &event.into()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_eventlog::MemoryLog;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_cause_is_one_event_however_much_lies_between() {
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+        let import = async |hash: &str| record_import(&log, "variants", hash, &"report").await.unwrap();
+        let (a, b) = (import("a").await, import("b").await);
+        assert_eq!((import("a").await, import("b").await), (a, b));
+        for n in 0..PAGE + 10 {
+            import(&n.to_string()).await;
+        }
+        assert_eq!(import("a").await, a, "also beyond the first page");
+        let stream = StreamId::new("operations-import-variants").unwrap();
+        assert_eq!(log.stream_revision(&stream).await.unwrap(), PAGE + 12);
+    }
 }
