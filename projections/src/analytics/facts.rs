@@ -103,6 +103,8 @@ pub(crate) enum Movement {
 /// Money given back.
 pub(crate) struct Refund {
     pub(crate) at: Timestamp,
+    /// Of a credit without an order.
+    pub(crate) credit_id: Option<SmolStr>,
     pub(crate) customer_id: Option<CustomerId>,
     pub(crate) country: SmolStr,
     pub(crate) payment_method: SmolStr,
@@ -221,6 +223,7 @@ fn refunded(facts: &OrderFacts, event: &Refunded) -> Result<Refund, ProjectError
     });
     Ok(Refund {
         at: event.refunded_at,
+        credit_id: None,
         customer_id: facts.customer_id.clone(),
         country: facts.country.clone(),
         payment_method: facts.payment_method.clone(),
@@ -232,6 +235,7 @@ fn refunded(facts: &OrderFacts, event: &Refunded) -> Result<Refund, ProjectError
 fn credited(event: &Issued) -> Refund {
     Refund {
         at: event.issued_at,
+        credit_id: Some(event.credit_id.as_str().into()),
         customer_id: event.customer_id.clone(),
         country: event.country.as_ref().map_or(UNKNOWN, Label::as_str).into(),
         payment_method: UNKNOWN.into(),

@@ -6,16 +6,21 @@
 //! for the country, category, payment method, product and customer of what they give back; a credit has no payment
 //! method, which shows as `unknown`, as does a missing country. Bad-debt adjustments count nowhere.
 //!
+//! Rows do not depend on how a log orders the events of different streams: sums don't care, and `names` says which name wins.
+//!
 //! Figures are kept by currency and never added across currencies. Periods are `all`, years, months and days in UTC.
 
 mod facts;
 mod figures;
+pub(crate) mod names;
 mod parts;
 pub(crate) mod period;
 
 pub use facts::{FactLine, OrderFacts};
 pub(crate) use facts::{Movement, ORDER_FACTS, Refund, handles, movement, pass_over};
 pub use figures::Figures;
+pub(crate) use names::NAMES;
+pub use names::NameRow;
 pub(crate) use parts::group;
 pub use period::{Period, PeriodError};
 pub(crate) use period::{newcomers, presence};

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `order_facts` | order id | what later events of the order need |
 //! | `products` | variant id/currency | all time and each year |
+//! | `names` | variant id | what it is called |
 //! | `product_months` | variant id/currency/month | the month and each of its days |
 //! | `product_buyers` | variant id/currency/customer id | what a customer bought of it, day by day |
 //!
@@ -16,13 +17,13 @@ pub mod query;
 mod tests;
 
 use daybook_eventlog::RecordedEvent;
-use daybook_schemas::{Currency, CustomerId, Label, Money, Sku};
+use daybook_schemas::{Currency, CustomerId, Money};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::amounts::micros;
 use crate::analytics::period::periods_of;
-use crate::analytics::{self, Figures, Movement, ORDER_FACTS, OrderFacts, Refund, group};
+use crate::analytics::{self, Figures, Movement, NAMES, ORDER_FACTS, OrderFacts, Refund, group, names};
 use crate::model::{ProjectError, Projected};
 use crate::rows::{Column, IndexValue, KeyKind, Projector, Rows, StoreSpec, TableSpec, View};
 
@@ -37,7 +38,7 @@ static BUYERS: TableSpec = TableSpec {
     columns: &[Column::text("product"), Column::integer("rank"), Column::text("last_day")],
     indexes: &[&["product", "rank"], &["product", "last_day"]],
 };
-static TABLES: &[&TableSpec] = &[&ORDER_FACTS, &PRODUCTS, &MONTHS, &BUYERS];
+static TABLES: &[&TableSpec] = &[&ORDER_FACTS, &PRODUCTS, &MONTHS, &NAMES, &BUYERS];
 
 /// The figures of one period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,11 +49,9 @@ pub struct PeriodFigures {
     pub unique_customers: i64,
 }
 
-/// A variant over all time, and year by year. SKU and name are those of the latest order.
+/// A variant over all time, and year by year.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProductRow {
-    pub sku: Sku,
-    pub name: Label,
     pub all: PeriodFigures,
     /// Years in which something counted, in order.
     pub years: Vec<PeriodFigures>,
@@ -114,7 +113,7 @@ pub struct Products;
 
 impl Projector for Products {
     fn spec(&self) -> StoreSpec {
-        StoreSpec { name: NAME, version: 1, tables: TABLES }
+        StoreSpec { name: NAME, version: 2, tables: TABLES }
     }
 
     fn handles(&self, event_type: &str) -> bool {
@@ -122,10 +121,11 @@ impl Projector for Products {
     }
 
     fn project(&self, event: &Projected, rows: &mut Rows<'_>) -> Result<(), ProjectError> {
-        match analytics::movement(NAME, event, rows)? {
-            Some(Movement::Order { facts, sign, .. }) => order(&facts, sign, rows),
-            Some(Movement::Refund(event)) => refund(&event, rows),
-            None => Ok(()),
+        let Some(movement) = analytics::movement(NAME, event, rows)? else { return Ok(()) };
+        names::note(&movement, rows)?;
+        match movement {
+            Movement::Order { facts, sign, .. } => order(&facts, sign, rows),
+            Movement::Refund(event) => refund(&event, rows),
         }
     }
 
@@ -139,8 +139,7 @@ fn order(facts: &OrderFacts, sign: i64, rows: &mut Rows<'_>) -> Result<(), Proje
     let day = facts.placed_at.date();
     for part in group(&facts.lines, |line| &line.variant_id) {
         let gross = part.gross()?;
-        let line = part.first;
-        let product = format_smolstr!("{}/{currency}", line.variant_id);
+        let product = format_smolstr!("{}/{currency}", part.first.variant_id);
         let newcomers = match &facts.customer_id {
             Some(customer) => {
                 let bought = BuyerDay {
@@ -153,8 +152,7 @@ fn order(facts: &OrderFacts, sign: i64, rows: &mut Rows<'_>) -> Result<(), Proje
             }
             None => [0; 4],
         };
-        let known = Known { sku: &line.sku, name: &line.name, latest: sign > 0 };
-        change(&product, &known, currency, &day, rows, newcomers, &|figures| {
+        change(&product, currency, &day, rows, newcomers, &|figures| {
             figures.order(gross, part.quantity, sign)
         })?;
     }
@@ -166,8 +164,7 @@ fn refund(event: &Refund, rows: &mut Rows<'_>) -> Result<(), ProjectError> {
     let day = event.at.date();
     for part in &event.of {
         let product = format_smolstr!("{}/{currency}", part.variant_id);
-        let known = Known { sku: &part.sku, name: &part.name, latest: false };
-        change(&product, &known, currency, &day, rows, [0; 4], &|figures| figures.refund(part.amount))?;
+        change(&product, currency, &day, rows, [0; 4], &|figures| figures.refund(part.amount))?;
         if let Some(customer) = &event.customer_id {
             rows.fold(&buyer_key(&product, customer), |row: Option<BuyerRow>| {
                 let mut row = row.unwrap_or_else(|| BuyerRow::new(&product, customer, currency));
@@ -179,20 +176,11 @@ fn refund(event: &Refund, rows: &mut Rows<'_>) -> Result<(), ProjectError> {
     Ok(())
 }
 
-/// What an event says of the variant itself.
-struct Known<'a> {
-    sku: &'a Sku,
-    name: &'a Label,
-    /// Whether that replaces what is known.
-    latest: bool,
-}
-
 type Change<'a> = &'a dyn Fn(&mut Figures) -> Result<(), ProjectError>;
 
 /// Changes the figures of a variant in all four periods of the day.
 fn change(
     product: &SmolStr,
-    known: &Known<'_>,
     currency: Currency,
     day: &str,
     rows: &mut Rows<'_>,
@@ -201,16 +189,8 @@ fn change(
 ) -> Result<(), ProjectError> {
     let [all, year, month, _] = periods_of(day);
     rows.fold(product, |row: Option<ProductRow>| {
-        let mut row = row.unwrap_or_else(|| ProductRow {
-            sku: known.sku.clone(),
-            name: known.name.clone(),
-            all: PeriodFigures::zero(all, currency),
-            years: Vec::new(),
-        });
-        if known.latest {
-            row.sku.clone_from(known.sku);
-            row.name.clone_from(known.name);
-        }
+        let mut row =
+            row.unwrap_or_else(|| ProductRow { all: PeriodFigures::zero(all, currency), years: Vec::new() });
         row.all.change(newcomers[0], change)?;
         change_in(&mut row.years, year, currency, newcomers[1], change)?;
         Ok(Some(row).filter(|row| !row.years.is_empty()))

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{BUYERS, BuyerRow, MONTHS, MonthRow, PRODUCTS, PeriodFigures, ProductRow};
+use crate::analytics::names::name_of;
 use crate::analytics::{Figures, Period};
 use crate::model::StoreError;
 use crate::rows::{ReadTransaction, Select, select_views};
@@ -70,10 +71,11 @@ pub fn report(
     let months = months(rows, &product, period)?;
     let total = total(&row, &months, period, currency);
     let days = months.iter().flat_map(|month| &month.days).filter(|day| period.contains(&day.period));
+    let (sku, name) = name_of(rows, variant_id)?;
     Ok(Some(ProductReport {
         variant_id: variant_id.to_owned(),
-        sku: row.sku.to_string(),
-        name: row.name.to_string(),
+        sku,
+        name,
         period: period.to_string(),
         currency,
         gross_revenue: total.figures.gross_revenue,

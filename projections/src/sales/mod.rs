@@ -7,6 +7,7 @@
 //! | `periods` | period/currency | the totals, unique customers included |
 //! | `shares` | period/currency/dimension/value | the part of one country, category or payment method |
 //! | `earners` | period/currency/variant id | the part of one variant, ranked by gross revenue |
+//! | `names` | variant id | what it is called |
 //! | `buyers` | customer id/currency | the days on which a customer ordered: who is unique in which period |
 
 pub mod query;
@@ -14,13 +15,13 @@ pub mod query;
 mod tests;
 
 use daybook_eventlog::RecordedEvent;
-use daybook_schemas::{Currency, CustomerId, Label, Sku, VariantId};
+use daybook_schemas::{Currency, CustomerId, VariantId};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::amounts::micros;
 use crate::analytics::period::periods_of;
-use crate::analytics::{self, Figures, Movement, ORDER_FACTS, OrderFacts, Refund, group};
+use crate::analytics::{self, Figures, Movement, NAMES, ORDER_FACTS, OrderFacts, Refund, group, names};
 use crate::model::{ProjectError, Projected};
 use crate::rows::{Column, IndexValue, KeyKind, Projector, Rows, StoreSpec, TableSpec, View};
 
@@ -37,7 +38,7 @@ static EARNERS: TableSpec = TableSpec {
     indexes: &[&["period", "rank"]],
 };
 
-static TABLES: &[&TableSpec] = &[&ORDER_FACTS, &PERIODS, &SHARES, &EARNERS, &BUYERS];
+static TABLES: &[&TableSpec] = &[&ORDER_FACTS, &PERIODS, &SHARES, &EARNERS, &NAMES, &BUYERS];
 
 /// The totals of a period in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,14 +54,12 @@ pub struct ShareRow {
     pub figures: Figures,
 }
 
-/// The part of one variant. Name and SKU are those of the latest order.
+/// The part of one variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarnerRow {
     /// period/currency.
     pub period: SmolStr,
     pub variant_id: VariantId,
-    pub sku: Sku,
-    pub name: Label,
     pub figures: Figures,
 }
 
@@ -119,7 +118,7 @@ pub struct Sales;
 
 impl Projector for Sales {
     fn spec(&self) -> StoreSpec {
-        StoreSpec { name: NAME, version: 1, tables: TABLES }
+        StoreSpec { name: NAME, version: 2, tables: TABLES }
     }
 
     fn handles(&self, event_type: &str) -> bool {
@@ -127,10 +126,11 @@ impl Projector for Sales {
     }
 
     fn project(&self, event: &Projected, rows: &mut Rows<'_>) -> Result<(), ProjectError> {
-        match analytics::movement(NAME, event, rows)? {
-            Some(Movement::Order { facts, sign, .. }) => order(&facts, sign, rows),
-            Some(Movement::Refund(event)) => refund(&event, rows),
-            None => Ok(()),
+        let Some(movement) = analytics::movement(NAME, event, rows)? else { return Ok(()) };
+        names::note(&movement, rows)?;
+        match movement {
+            Movement::Order { facts, sign, .. } => order(&facts, sign, rows),
+            Movement::Refund(event) => refund(&event, rows),
         }
     }
 
@@ -165,10 +165,8 @@ fn order(facts: &OrderFacts, sign: i64, rows: &mut Rows<'_>) -> Result<(), Proje
             share(Dimension::Category, part.first.category.as_str(), part.gross()?, part.quantity)?;
         }
         for part in &variants {
-            let line = part.first;
-            let known = (&line.variant_id, &line.sku, &line.name);
             let gross = part.gross()?;
-            change_earner(&prefix, known, currency, rows, |figures| {
+            change_earner(&prefix, &part.first.variant_id, currency, rows, |figures| {
                 figures.order(gross, part.quantity, sign)
             })?;
         }
@@ -191,8 +189,8 @@ fn refund(event: &Refund, rows: &mut Rows<'_>) -> Result<(), ProjectError> {
             share(Dimension::Category, part.category.as_str(), part.amount)?;
         }
         for part in &event.of {
-            let known = (&part.variant_id, &part.sku, &part.name);
-            change_earner(&prefix, known, currency, rows, |figures| figures.refund(part.amount))?;
+            let change = |figures: &mut Figures| figures.refund(part.amount);
+            change_earner(&prefix, &part.variant_id, currency, rows, change)?;
         }
     }
     Ok(())
@@ -231,7 +229,7 @@ fn change_share(
 
 fn change_earner(
     prefix: &SmolStr,
-    (variant_id, sku, name): (&VariantId, &Sku, &Label),
+    variant_id: &VariantId,
     currency: Currency,
     rows: &mut Rows<'_>,
     change: impl FnOnce(&mut Figures) -> Result<(), ProjectError>,
@@ -241,16 +239,9 @@ fn change_earner(
         let mut row = row.unwrap_or_else(|| EarnerRow {
             period: prefix.clone(),
             variant_id: variant_id.clone(),
-            sku: sku.clone(),
-            name: name.clone(),
             figures: Figures::zero(currency),
         });
-        let orders = row.figures.orders;
         change(&mut row.figures)?;
-        if row.figures.orders > orders {
-            row.sku.clone_from(sku);
-            row.name.clone_from(name);
-        }
         Ok(Some(row).filter(|row| !row.figures.is_zero()))
     })
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Dimension, EARNERS, EarnerRow, PERIODS, PeriodRow, SHARES, ShareRow};
+use crate::analytics::names::name_of;
 use crate::analytics::{FALLBACK_CURRENCY, Figures, Period};
 use crate::model::StoreError;
 use crate::rows::{ReadTransaction, Select, get_view, select_views};
@@ -69,7 +70,7 @@ pub struct PaymentMethodShare {
     pub quantity: i64,
 }
 
-/// A variant's part.
+/// A variant's part. SKU and name are those of the order of it that was placed last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TopProduct {
     pub variant_id: String,
@@ -167,7 +168,7 @@ fn shares(rows: &dyn ReadTransaction, key: &str, dimension: Dimension) -> Result
 fn top_products(rows: &dyn ReadTransaction, key: &str, limit: usize) -> Result<Vec<TopProduct>, StoreError> {
     let select = Select::all(&EARNERS, limit).equal("period", key).order_by("rank");
     let found = select_views::<EarnerRow>(rows, &select)?;
-    Ok(found.into_iter().map(|(_, row)| TopProduct::from(row)).collect())
+    found.into_iter().map(|(_, row)| TopProduct::new(rows, row)).collect()
 }
 
 fn daily(
@@ -231,17 +232,18 @@ impl From<ShareRow> for PaymentMethodShare {
     }
 }
 
-impl From<EarnerRow> for TopProduct {
-    fn from(row: EarnerRow) -> Self {
+impl TopProduct {
+    fn new(rows: &dyn ReadTransaction, row: EarnerRow) -> Result<Self, StoreError> {
         let Figures { gross_revenue, refunds, orders, quantity } = row.figures;
-        Self {
+        let (sku, name) = name_of(rows, row.variant_id.as_str())?;
+        Ok(Self {
             variant_id: row.variant_id.to_string(),
-            sku: row.sku.to_string(),
-            name: row.name.to_string(),
+            sku,
+            name,
             gross_revenue,
             refunds,
             quantity,
             orders,
-        }
+        })
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn placed(
         .zip(1..)
         .map(|((variant, category, quantity, pence), line_id)| {
             json!({
-                "line_id": line_id, "variant_id": variant, "sku": format!("SKU-{variant}"), "name": format!("Thing {variant}"),
+                "line_id": line_id, "variant_id": variant, "sku": format!("SKU-{variant}"), "name": format!("Thing {variant} of {id}"),
                 "category": category, "attributes": [], "quantity": quantity, "unit_price": money(*pence),
                 "total": money(quantity * pence), "stocked": true,
             })
@@ -95,7 +95,7 @@ pub(crate) fn credited(
     at: &str,
 ) -> credit::Event {
     let mut data = json!({
-        "credit_id": id, "variant_id": variant, "sku": format!("SKU-{variant}"), "name": format!("Thing {variant}"),
+        "credit_id": id, "variant_id": variant, "sku": format!("SKU-{variant}"), "name": format!("Thing {variant} of {id}"),
         "category": "Credits", "quantity": 2, "amount": money(pence), "country": "France", "issued_at": at,
     });
     if let Some(customer) = customer {
