@@ -1,4 +1,4 @@
-//! Daybook: a server of its own, and its own load tool in a process of its own.
+//! Daybook: servers of its own, and its own load tool in processes of their own.
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,50 +28,84 @@ requests = 1000000000
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(300);
 
 pub(crate) struct Daybook {
+    name: &'static str,
     program: String,
-    server: Child,
-    url: String,
+    gateways: Vec<Gateway>,
     folder: PathBuf,
 }
 
+struct Gateway {
+    server: Child,
+    url: String,
+}
+
 impl Daybook {
-    pub(crate) fn start(program: &str) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("daybook-peers-{}", std::process::id()));
+    /// So many gateways, on files of their own or on one log in PostgreSQL.
+    pub(crate) fn start(
+        program: &str,
+        name: &'static str,
+        postgres: Option<&str>,
+        gateways: u32,
+    ) -> anyhow::Result<Self> {
+        let schema = format!("gateways_{gateways}_{}", std::process::id());
+        let kind = if postgres.is_some() { &schema } else { "files" };
+        let folder = std::env::temp_dir().join(format!("daybook-peers-{}-{kind}", std::process::id()));
         std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
+        let log = postgres.map(|url| format!("[log]\nbackend = 'postgres'\nurl = '{url}'\nschema = '{schema}'\n"));
         let file = folder.join("daybook.toml");
-        std::fs::write(&file, CONFIGURATION)?;
-        let mut server = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-            .arg(&file)
-            .arg("--data")
-            .arg(folder.join("data"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().context("standard output")?).read_line(&mut line)?;
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_default().to_owned();
-        let daybook = Self { program: program.to_owned(), server, url, folder };
-        if daybook.url.is_empty() {
-            bail!("the server did not start; it said {line:?}");
+        std::fs::write(&file, format!("{CONFIGURATION}{}", log.unwrap_or_default()))?;
+        let mut daybook = Self { name, program: program.to_owned(), gateways: Vec::new(), folder };
+        for number in 0..gateways {
+            daybook.add(number)?;
         }
         Ok(daybook)
     }
 
-    async fn load(&self, settings: Settings, items: u64) -> anyhow::Result<f64> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["load", "--format", "json", "--warm-up", "0.5", "--server", &self.url])
-            .args(["--connections", &CLIENTS.to_string(), "--variants", &items.to_string()])
-            .args(["--duration", &settings.seconds.to_string()])
-            .stderr(Stdio::inherit());
-        let output = tokio::task::spawn_blocking(move || command.output()).await??;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let address = self.url.trim_start_matches("http://").to_owned();
-        let lag = tokio::task::spawn_blocking(move || catch_up(&address)).await??;
-        eprintln!("the read models were up to date {:.1} s after the load", lag.as_secs_f64());
-        report["accepted_per_second"].as_f64().context("a rate in the report")
+    fn add(&mut self, number: u32) -> anyhow::Result<()> {
+        let mut server = Command::new(&self.program)
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(self.folder.join("daybook.toml"))
+            .arg("--data")
+            .arg(self.folder.join(format!("data-{number}")))
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program))?;
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().context("standard output")?).read_line(&mut line)?;
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_default().to_owned();
+        let started = !url.is_empty();
+        // Also where it did not start: whoever drops this ends it.
+        self.gateways.push(Gateway { server, url });
+        ensure!(started, "the server did not start; it said {line:?}");
+        Ok(())
+    }
+
+    /// The sum over all gateways, each with its share of the clients, all asking for the same items.
+    async fn load(&self, settings: Settings, items: u64, round: u64) -> anyhow::Result<f64> {
+        let clients = CLIENTS / u32::try_from(self.gateways.len())?;
+        let loads = self.gateways.iter().map(|gateway| {
+            let mut command = Command::new(&self.program);
+            command
+                .args(["load", "--format", "json", "--warm-up", "0.5", "--server", &gateway.url])
+                .args(["--connections", &clients.to_string(), "--variants", &items.to_string()])
+                .args(["--duration", &settings.seconds.to_string(), "--run", &format!("{items}-{round}")])
+                .stderr(Stdio::inherit());
+            tokio::task::spawn_blocking(move || command.output())
+        });
+        let mut sum = 0.0;
+        // They run beside each other from the first on.
+        for load in loads.collect::<Vec<_>>() {
+            let output = load.await??;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+            sum += report["accepted_per_second"].as_f64().context("a rate in the report")?;
+        }
+        for gateway in &self.gateways {
+            let address = gateway.url.trim_start_matches("http://").to_owned();
+            let lag = tokio::task::spawn_blocking(move || catch_up(&address)).await??;
+            eprintln!("the read models were up to date {:.1} s after the load", lag.as_secs_f64());
+        }
+        Ok(sum)
     }
 }
 
@@ -96,23 +130,25 @@ fn catch_up(address: &str) -> anyhow::Result<Duration> {
 
 impl Contender for Daybook {
     fn name(&self) -> &'static str {
-        "Daybook, over HTTP"
+        self.name
     }
 
     fn round(
         &mut self,
         settings: Settings,
         items: u64,
-        _: u64,
+        round: u64,
     ) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
-        Box::pin(self.load(settings, items))
+        Box::pin(self.load(settings, items, round))
     }
 }
 
 impl Drop for Daybook {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        for gateway in &mut self.gateways {
+            let _ = gateway.server.kill();
+            let _ = gateway.server.wait();
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

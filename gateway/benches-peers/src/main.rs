@@ -1,9 +1,10 @@
-//! Durable reservations of one unit, 64 clients at once, on one hot item and over 10,000 items: Daybook over HTTP, complete, and
-//! what shops use today through its own client, in one run on one machine.
+//! Durable reservations of one unit, 64 clients at once, on one hot item and over 10,000 items: Daybook over HTTP, complete, on its
+//! own log and on PostgreSQL; its engine in process on PostgreSQL; and what shops use today through its own client, in one run on one machine.
 //!
 //! `tests/bench-peers` builds everything, starts private servers and runs this. By hand: `DAYBOOK_BIN` (the binary),
 //! `DAYBOOK_TEST_POSTGRES_URL`, `DAYBOOK_TEST_REDIS_URL`, then `cargo run --release`. `BENCH_SECONDS` (default 5) and `BENCH_ROUNDS`
-//! (default 3) set the length. The contenders take turns within a round, so that whatever else the machine does meets
+//! (default 3) set the length; `BENCH_ONLY`, a part of a name, leaves out whoever has no such part (several, separated by commas).
+//! The contenders take turns within a round, so that whatever else the machine does meets
 //! all of them; figures are medians over the rounds.
 //!
 //! What is compared, and what not: Daybook's reply means an event on disk (`fdatasync`), checked limits, an idempotency record
@@ -11,6 +12,7 @@
 //! they are the *least* that such a shop does.
 
 mod daybook;
+mod engine;
 mod measure;
 mod redis_script;
 mod rows;
@@ -22,6 +24,10 @@ use std::pin::Pin;
 use anyhow::Context;
 
 use measure::{CLIENTS, Settings};
+
+/// As in the product, for all that runs in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Items that the even load is spread over.
 pub(crate) const ITEMS: u64 = 10_000;
@@ -59,14 +65,24 @@ async fn main() -> anyhow::Result<()> {
     let rounds = number("BENCH_ROUNDS", 3);
     let postgres = setting("DAYBOOK_TEST_POSTGRES_URL")?;
     let redis = setting("DAYBOOK_TEST_REDIS_URL")?;
+    let program = setting("DAYBOOK_BIN")?;
+    let daybook = |name, log, gateways| daybook::Daybook::start(&program, name, log, gateways);
     let mut contenders: Vec<Box<dyn Contender>> = vec![
-        Box::new(daybook::Daybook::start(&setting("DAYBOOK_BIN")?)?),
+        Box::new(daybook("Daybook, over HTTP", None, 1)?),
+        Box::new(daybook("Daybook on PostgreSQL, over HTTP", Some(&postgres), 1)?),
+        Box::new(daybook("two gateways on one PostgreSQL, over HTTP", Some(&postgres), 2)?),
+        Box::new(engine::Engines::connect(&postgres, "Daybook's engine on PostgreSQL, in process", 1).await?),
+        Box::new(engine::Engines::connect(&postgres, "two engines on one PostgreSQL, in process", 2).await?),
         Box::new(stock::Stock::connect(&postgres).await?),
         Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, CLIENTS).await?),
         Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, 8).await?),
         Box::new(rows::Rows::connect(&postgres, rows::Way::Lock, CLIENTS).await?),
         Box::new(redis_script::RedisScript::connect(&redis).await?),
     ];
+    if let Ok(only) = std::env::var("BENCH_ONLY") {
+        contenders.retain(|contender| only.split(',').any(|part| contender.name().contains(part)));
+        anyhow::ensure!(!contenders.is_empty(), "BENCH_ONLY={only:?} leaves nobody");
+    }
     conditions(&postgres, &redis, settings, rounds).await?;
     let mut table: Vec<[Vec<f64>; 2]> = contenders.iter().map(|_| Default::default()).collect();
     for round in 0..rounds {
@@ -80,15 +96,19 @@ async fn main() -> anyhow::Result<()> {
     }
     let medians: Vec<[f64; 2]> = table.into_iter().map(|row| row.map(median)).collect();
     println!(
-        "| reservations/s | one hot item | Daybook is | 10,000 items | Daybook is |\n|---|---|---|---|---|"
+        "| reservations/s | one hot item | first is | times stock | 10,000 items | first is | times stock |\n|---|---|---|---|---|---|---|"
     );
+    let stock = contenders.iter().position(|contender| contender.name() == stock::NAME);
+    let [stock_hot, stock_even] = stock.map_or([f64::NAN; 2], |at| medians[at]);
     for (contender, [hot, even]) in contenders.iter().zip(&medians) {
         let [our_hot, our_even] = medians[0];
         println!(
-            "| {} | {hot:.0} | {:.1} times | {even:.0} | {:.1} times |",
+            "| {} | {hot:.0} | {:.1} times | {:.1} | {even:.0} | {:.1} times | {:.1} |",
             contender.name(),
             our_hot / hot,
-            our_even / even
+            hot / stock_hot,
+            our_even / even,
+            even / stock_even
         );
     }
     Ok(())

@@ -14,6 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::measure::{CLIENTS, Dice, Reserve, Settings, measure};
 use crate::{Contender, UNITS};
 
+pub(crate) const NAME: &str = "stock cqrs-es with postgres-es";
+
 /// The fields of Daybook's own event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Event {
@@ -123,7 +125,7 @@ impl Reserve for Client {
 
 impl Contender for Stock {
     fn name(&self) -> &'static str {
-        "stock cqrs-es with postgres-es"
+        NAME
     }
 
     fn round(

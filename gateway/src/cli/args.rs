@@ -366,4 +366,7 @@ pub(super) struct Load {
     /// Seconds measured
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
     pub(super) duration: f64,
+    /// Loads of one name ask for the same variants, on several gateways for instance; a name of its own unless given
+    #[arg(long, value_name = "NAME")]
+    pub(super) run: Option<String>,
 }

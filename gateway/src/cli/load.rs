@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, load: Load) -> anyhow::Result<Outcome> 
         pace: load.rate.map_or(Pace::Closed, Pace::Open),
         warm_up: seconds("--warm-up", load.warm_up)?,
         duration: seconds("--duration", load.duration)?,
-        run: format!("{:x}", std::process::id()),
+        run: load.run.unwrap_or_else(|| format!("{:x}", std::process::id())),
     };
     ensure!(!plan.duration.is_zero(), "--duration is above 0");
     generate::prepare(&plan).await?;
