@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{DEADLINE, Server, binary, run, run_json};
 
@@ -187,4 +187,79 @@ fn what_is_refused_is_told_and_the_rest_goes_in() {
     let piped: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((count(&piped, "rows"), count(&piped, "unchanged")), (1, 1), "{piped}");
     assert!(!errors.exists(), "no row was refused");
+}
+
+/// What an import may change of a variant's view: when and in how many events it came to be here.
+fn lasting(mut view: Value) -> Value {
+    let fields = view.as_object_mut().unwrap();
+    for field in ["revision", "position", "updated_at"] {
+        fields.remove(field).unwrap_or_else(|| panic!("a view has {field}"));
+    }
+    for lock in fields["locks"].as_array_mut().unwrap() {
+        lock.as_object_mut().unwrap().remove("locked_at").unwrap();
+    }
+    view
+}
+
+#[tokio::test]
+async fn past_and_waiting_prices_lists_and_locks_come_out_and_go_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy, file) =
+        (folder.path().join("data"), folder.path().join("copy"), folder.path().join("out.ndjson"));
+    let server = Server::start(&data);
+    let mut client = server.connect().await;
+    let price = |amount: u32| json!({"amount": format!("{amount}.00"), "currency": "GBP"});
+    let far = "2099-01-01T00:00:00Z";
+    for (id, first) in [("plain", json!(price(10))), ("lamp", json!(price(10))), ("late", Value::Null)] {
+        let body =
+            json!({"product_id": id, "name": "Lamp", "brand": "Acme", "category": "lamps", "price": first});
+        client.command(&format!("variant/{id}/create"), body).await;
+    }
+    // More than a row of the catalogue keeps.
+    for amount in 1..=120 {
+        let list = if amount % 2 == 0 { json!({"channel": "web"}) } else { Value::Null };
+        let body = json!({"price": price(amount), "list": list, "reason": format!("step {amount}")});
+        client.command("variant/lamp/change-price", body).await;
+    }
+    for body in [
+        json!({"price": price(300), "effective_to": far, "reason": "sale"}),
+        json!({"price": price(301), "list": {"customer_group": "trade"}, "effective_to": far, "reason": "sale"}),
+        json!({"price": price(302), "effective_from": far, "reason": "later"}),
+        json!({"price": price(303), "list": {"channel": "web"}, "effective_from": far, "reason": "later"}),
+    ] {
+        client.command("variant/lamp/change-price", body).await;
+    }
+    let end = json!({"list": {"currency": "GBP", "channel": "web"}, "reason": "over"});
+    client.command("variant/lamp/end-price-list", end).await;
+    client.command("variant/late/change-price", json!({"price": price(9), "reason": "at last"})).await;
+    client.command("variant/lamp/submit", json!({})).await;
+    let reply = client
+        .command(
+            "variant/lamp/lock",
+            json!({"scopes": ["price", "details"], "reason": "audit", "until": far}),
+        )
+        .await;
+    let position = reply["position"].as_str().unwrap();
+    let mut views = Vec::new();
+    for path in ["lamp", "late", "plain"] {
+        let view = client.get(&format!("/v1/variants/{path}?min_position={position}")).await;
+        views.push((path, view, client.get(&format!("/v1/variants/{path}/prices")).await));
+    }
+    server.stop();
+
+    let rows = export(&data, &file);
+    assert_eq!(rows["plain"]["data"].get("history"), None);
+    assert_eq!(rows["lamp"]["data"]["history"]["prices"].as_array().unwrap().len(), 62);
+    let report = run_json(&copy, &["import", "variants", path(&file)]);
+    assert_eq!((count(&report, "created"), count(&report, "refused")), (3, 0), "{report}");
+    let again = run_json(&copy, &["import", "variants", path(&file)]);
+    assert_eq!(count(&again, "unchanged"), 3, "{again}");
+    assert!(export(&copy, &folder.path().join("second.ndjson")) == rows, "the copy is not the original");
+    let server = Server::start(&copy);
+    let mut client = server.connect().await;
+    for (path, view, prices) in views {
+        assert_eq!(lasting(client.get(&format!("/v1/variants/{path}")).await), lasting(view));
+        assert_eq!(client.get(&format!("/v1/variants/{path}/prices")).await, prices);
+    }
+    server.stop();
 }

@@ -9,6 +9,7 @@ use daybook_schemas::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::History;
 use super::masters::{Limit, ValueFacts};
 use crate::actions::actions;
 use crate::lifecycle::BrokenRule;
@@ -161,6 +162,9 @@ pub struct Create {
     /// way, each with its roles and rules.
     #[serde(default)]
     pub lifecycle: Option<Lifecycle>,
+    /// Past and waiting prices, lists and the lock, for a variant that comes from elsewhere.
+    #[serde(default)]
+    pub history: Option<Box<History>>,
     /// A fact: the id in the route; the command's fresh id unless given.
     #[serde(skip)]
     pub variant_id: Option<VariantId>,

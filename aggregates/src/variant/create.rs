@@ -2,7 +2,7 @@
 
 use daybook_schemas::configuration;
 use daybook_schemas::variant::{AttributeSnapshot, Created, Event, Lifecycle, Price, ReferencesBound};
-use daybook_schemas::{Invalid, Label, ProductId, Sku, Token, ValueId, VariantId};
+use daybook_schemas::{Invalid, Label, ProductId, Sku, Timestamp, Token, ValueId, VariantId};
 use sha2::{Digest, Sha256};
 
 use super::sku::{self, SkuPlan};
@@ -85,7 +85,7 @@ pub fn derived_id(product_id: &ProductId, hash: &str) -> VariantId {
 
 /// Everything that speaks against a creation and shows without a look at anything else: roles, price, segments, and the state asked for.
 #[must_use]
-pub fn objections(create: &Create, roles: Roles) -> Vec<Rejection> {
+pub fn objections(create: &Create, now: Timestamp, roles: Roles) -> Vec<Rejection> {
     let price = create.price.as_ref().map(checked).transpose();
     let priced = create.price.is_some();
     let wanted = create.lifecycle.unwrap_or(Lifecycle::Draft);
@@ -95,6 +95,7 @@ pub fn objections(create: &Create, roles: Roles) -> Vec<Rejection> {
         segments(&create.regions).err(),
         price.err(),
         rise(wanted, priced, roles).err(),
+        create.history.as_ref().and_then(|history| history.check(create, now, roles).err()),
     ]
     .into_iter()
     .flatten()
@@ -153,6 +154,15 @@ impl Variant {
                 Self::Absent => return Err(Rejection::SkuNeedsSequence(name.to_string())),
             },
         };
+        let created_at = create.created_at.map_or(command.now, |given| given.min(command.now));
+        let price = create.price.as_ref().map(checked).transpose()?;
+        let mut told = Vec::new();
+        let mut first_price = price;
+        if let Some(history) = &create.history {
+            history.check(create, command.now, command.roles)?;
+            first_price = history.first_price(created_at)?;
+            told = history.events(created_at)?;
+        }
         let pairs = attributes.iter().map(|a| (a.kind.as_str(), a.value.as_str()));
         let created = Created {
             variant_id: variant_id(create, command),
@@ -168,17 +178,19 @@ impl Variant {
             attributes,
             channels: segments(&create.channels)?,
             regions: segments(&create.regions)?,
-            price: create.price.as_ref().map(checked).transpose()?,
-            created_at: create.created_at.map_or(command.now, |given| given.min(command.now)),
+            price: first_price,
+            created_at,
         };
         match self {
             Self::Absent => {
                 let wanted = create.lifecycle.unwrap_or(Lifecycle::Draft);
-                let steps = rise(wanted, created.price.is_some(), command.roles)?;
+                let steps = rise(wanted, price.is_some(), command.roles)?;
                 let bound = create.references.as_deref().cloned().map(Event::from);
-                Ok(std::iter::once(created.into()).chain(bound).chain(steps).collect())
+                Ok(std::iter::once(created.into()).chain(bound).chain(told).chain(steps).collect())
             }
-            Self::Existing(existing) if repeats(existing, &created, create.references.as_deref()) => {
+            Self::Existing(existing)
+                if repeats(existing, &created, price, create.references.as_deref()) =>
+            {
                 Ok(Vec::new())
             }
             Self::Existing(_) => Err(Rejection::Exists),
@@ -199,7 +211,12 @@ impl Variant {
 }
 
 /// A repeat of the command that created the variant: the same configuration, and everything else as it stands.
-fn repeats(existing: &Existing, created: &Created, bound: Option<&ReferencesBound>) -> bool {
+fn repeats(
+    existing: &Existing,
+    created: &Created,
+    price: Option<Price>,
+    bound: Option<&ReferencesBound>,
+) -> bool {
     existing.config_hash == created.config_hash
         && existing.sku == created.sku
         && existing.product_id == created.product_id
@@ -211,7 +228,7 @@ fn repeats(existing: &Existing, created: &Created, bound: Option<&ReferencesBoun
         && same_attributes(existing, created, bound)
         && existing.channels == created.channels
         && existing.regions == created.regions
-        && existing.prices.price == created.price
+        && existing.prices.price == price
 }
 
 /// What master data is called changes without the variant, or reaches it later: where both are bound, the id counts.

@@ -22,6 +22,7 @@
 mod command;
 mod create;
 mod decide;
+mod history;
 mod lifecycle;
 pub mod masters;
 mod prices;
@@ -38,6 +39,7 @@ pub use command::{
 };
 pub use create::{configuration, derived_id, objections, value_id};
 pub use daybook_schemas::variant::Event;
+pub use history::{History, MAX_PAST_PRICES, PastList, PastLock, PastPrice, WaitingPrice};
 pub use lifecycle::{LIFECYCLE, StepName, TRANSITIONS};
 pub use prices::ListPrices;
 pub use rejection::Rejection;

@@ -47,6 +47,8 @@ pub enum Rejection {
     NoSuchPriceList(PriceList),
     #[error("what everybody pays in {0} is the variant's own price: leave the list out")]
     OwnPriceIsNoList(Currency),
+    #[error("only operators bring a history along")]
+    HistoryIsForOperators,
     #[error("at most {MAX_PRICE_LISTS} price lists")]
     TooManyPriceLists,
     #[error("at most {MAX_SCHEDULES} prices wait for their time")]
@@ -114,6 +116,7 @@ impl Reject for Rejection {
             Self::Lifecycle(refused) => refused.code(),
             // The first reason decides; every reason has its own code in `errors`.
             Self::Several(reasons) => reasons.first().map_or("unprocessable", Reject::code),
+            Self::HistoryIsForOperators => "forbidden",
             Self::StockLeft { .. } => "stock_left",
             Self::Combination { .. } => "combination_not_allowed",
             Self::Locked { .. } => "locked",

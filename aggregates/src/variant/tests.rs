@@ -1,6 +1,7 @@
 //! Given / when / then for every rule of variants.
 
 mod creation;
+mod history;
 mod lifecycle;
 mod masters;
 mod price_lists;

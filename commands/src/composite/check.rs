@@ -30,7 +30,9 @@ pub(crate) fn decide(
     }
     let mut reasons = Reasons::default();
     let about = owner.as_str();
-    for rejection in told.into_iter().chain(objections(&create, workspace.context.roles)) {
+    for rejection in
+        told.into_iter().chain(objections(&create, workspace.context.now, workspace.context.roles))
+    {
         reasons.add(Refusal::from(rejection), about);
     }
     // Without a configuration there is neither its owner nor an automatic SKU, and why there is none is told already.

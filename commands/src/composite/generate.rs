@@ -204,6 +204,7 @@ fn base(product_id: &ProductId, body: &GenerateVariants) -> Create {
         description: body.description.clone(),
         created_at: None,
         lifecycle: None,
+        history: None,
         variant_id: None,
         resolved_sku: None,
         references: None,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::prices::{LIST_PRICES, ListView, list_key};
-pub use super::timeline::{EffectivePrice, VariantPrices, effective_price, prices};
+pub use super::timeline::{EffectivePrice, VariantPrices, effective_price, prices, with_all_past};
 use super::{VARIANTS, VariantView};
 use crate::model::StoreError;
 use crate::rows::{IndexValue, ReadTransaction, Select, decode_view, get_view, select_views};

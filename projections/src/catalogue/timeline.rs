@@ -88,6 +88,56 @@ pub fn effective_price(
     }))
 }
 
+/// Every price that a variant ever had, oldest first: its own, and those of each list; see [`VariantPrices`] for the rest.
+pub fn with_all_past(rows: &dyn ReadTransaction, variant: &VariantView) -> Result<VariantPrices, StoreError> {
+    let id = variant.variant_id.as_str();
+    let whole = |list: Option<&PriceList>, latest: &[PriceRecord]| -> Result<Vec<PriceRecord>, StoreError> {
+        let mut all = past(rows, &course_key(id, list), latest)?;
+        all.extend_from_slice(latest);
+        Ok(all)
+    };
+    let mut lists = lists(rows, variant)?;
+    for row in &mut lists {
+        row.price_history = whole(Some(&row.list), &row.price_history)?;
+    }
+    Ok(VariantPrices {
+        variant_id: variant.variant_id.clone(),
+        price: variant.price,
+        price_history: whole(None, &variant.price_history)?,
+        schedules: variant.schedules.clone(),
+        lists,
+    })
+}
+
+/// What the row of a course, whose latest prices are given, has no room for.
+fn past(
+    rows: &dyn ReadTransaction,
+    course: &str,
+    latest: &[PriceRecord],
+) -> Result<Vec<PriceRecord>, StoreError> {
+    const PAGE: usize = 1_000;
+    let mut all = Vec::new();
+    if latest.len() < MAX_PRICE_HISTORY {
+        return Ok(all);
+    }
+    let mut after = None;
+    loop {
+        let select = Select::all(&PAST_PRICES, PAGE)
+            .equal("course", course)
+            .order_by("from_micros")
+            .after(after.take());
+        let page = select_views::<PastPrice>(rows, &select)?;
+        let full = page.len() == PAGE;
+        after = page
+            .last()
+            .map(|(key, row)| vec![row.record.effective_from.as_micros().into(), key.as_str().into()]);
+        all.extend(page.into_iter().map(|(_, row)| row.record));
+        if !full {
+            return Ok(all);
+        }
+    }
+}
+
 fn lists(rows: &dyn ReadTransaction, variant: &VariantView) -> Result<Vec<ListView>, StoreError> {
     let find = |list| get_view::<ListView>(rows, &course_key(variant.variant_id.as_str(), Some(list)));
     variant.price_lists.iter().filter_map(|list| find(list).transpose()).collect()
