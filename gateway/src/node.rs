@@ -14,6 +14,7 @@ pub mod log;
 mod read_models;
 mod relay;
 mod search;
+mod settling;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -70,9 +71,9 @@ impl Node {
         let lock = if shared { Some(folder::Lock::take(&config.data)?) } else { None };
         let log = Log::open(config, Opening::Make).await?;
         let events = Arc::clone(log.events());
-        let folder = folder::check_identity(config, &*events).await?;
+        let belonging = folder::Belonging::check(config, &*events).await?;
         let read_models = ReadModels::open(config, &events).await?;
-        let (registry, search) = search::add(config, folder, read_models.registry())?;
+        let (registry, search) = search::add(config, belonging.name().to_owned(), read_models.registry())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let timers = log.lease_store().map(|store| {
             let options = LeaseOptions::new("timers", holder());
@@ -93,6 +94,7 @@ impl Node {
         let dispatcher = Dispatcher::start(Arc::clone(&events), options, Arc::clone(&clock))
             .await
             .context("the dispatcher did not start; `daybook verify` says what is wrong with the log")?;
+        let events = settling::SettlingLog::before(events, belonging);
         let projections = {
             let (folder, runtime) = (config.data.join("projections"), Handle::current());
             // Stores on a server are waited for.

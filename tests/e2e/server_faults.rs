@@ -114,6 +114,10 @@ async fn a_gateway_without_its_database_says_what_to_do() {
     assert!(!text.contains("hunter2"), "{text}");
     let head = run_on(folder.path(), &settings, &["log", "head"]);
     assert_eq!(head.status.code(), Some(1));
+    // What the first start left does not make the folder somebody else's.
+    let again = start(&settings);
+    let text = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.code() == Some(1) && text.contains("Check host and port"), "{text}");
 }
 
 #[tokio::test]
