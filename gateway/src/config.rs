@@ -169,7 +169,7 @@ impl Config {
         Self::load_with(flags, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
-    fn load_with(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+    pub(crate) fn load_with(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let named = flags.config.clone().or_else(|| env("DAYBOOK_CONFIG").map(PathBuf::from));
         let (file, path) = read_file(named.as_deref())?;
         let from_file = format!("file {}", path.display());
@@ -304,14 +304,31 @@ fn read_file(named: Option<&Path>) -> anyhow::Result<(File, PathBuf)> {
     let path = named.map_or_else(|| PathBuf::from("daybook.toml"), Path::to_path_buf);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let file =
-                toml::from_str(&text).with_context(|| format!("configuration file {}", path.display()))?;
-            Ok((file, path))
+            let file = toml::from_str(&text).map_err(|error| mistake(&text, &error));
+            Ok((file.with_context(|| format!("configuration file {}", path.display()))?, path))
         }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok((File::default(), path))
         }
         Err(error) => Err(error).with_context(|| format!("configuration file {}", path.display())),
+    }
+}
+
+/// Line and setting of a mistake. The parser's own text quotes the line, and the line may hold a password.
+fn mistake(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let message = secret::without_urls(error.message());
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return anyhow::anyhow!(message);
+    };
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let setting = line.split_once('=').map(|(name, _)| name.trim()).filter(|name| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        !name.is_empty() && name.bytes().all(plain)
+    });
+    match setting {
+        Some(setting) => anyhow::anyhow!("line {}, {setting}: {message}", number + 1),
+        None => anyhow::anyhow!("line {}: {message}", number + 1),
     }
 }
 

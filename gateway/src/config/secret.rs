@@ -24,19 +24,17 @@ impl SecretUrl {
         &self.0
     }
 
-    /// Without what may be secret. In doubt it hides too much: whatever stands before the last `@` but a user's name,
-    /// and every parameter whose name speaks of a secret.
+    /// Without what may be secret. Passwords may hold any of the characters that divide a URL, written down as they are, so in doubt
+    /// it hides too much: whatever stands before the last `@`, but a user's plain name before a colon (without a password it is
+    /// a token), all of it where that `@` may be part of a parameter, and every parameter whose name speaks of a secret.
     #[must_use]
     pub fn redacted(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else { return HIDDEN.to_owned() };
         let (user, rest) = match rest.rsplit_once('@') {
-            Some((user, rest)) => (Some(user), rest),
-            None => (None, rest),
+            Some((before, _)) if before.contains(['?', '#']) => return format!("{scheme}://{HIDDEN}"),
+            Some((before, rest)) => (redacted_user(before), rest),
+            None => (String::new(), rest),
         };
-        let user = user.map_or_else(String::new, |user| match user.split_once(':') {
-            Some((name, _)) => format!("{name}:{HIDDEN}@"),
-            None => format!("{user}@"),
-        });
         let Some((place, query)) = rest.split_once('?') else { return format!("{scheme}://{user}{rest}") };
         let parameters: Vec<_> = query.split('&').map(redacted_parameter).collect();
         format!("{scheme}://{user}{place}?{}", parameters.join("&"))
@@ -56,13 +54,38 @@ impl SecretUrl {
     }
 }
 
+fn redacted_user(user: &str) -> String {
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    match user.split_once(':') {
+        Some((name, _)) if plain(name) => format!("{name}:{HIDDEN}@"),
+        _ => format!("{HIDDEN}@"),
+    }
+}
+
 fn redacted_parameter(pair: &str) -> String {
-    let Some((name, _)) = pair.split_once('=') else { return pair.to_owned() };
+    const SECRETS: [&str; 9] = ["pass", "pwd", "secret", "token", "user", "auth", "cred", "key", "%"];
+    let Some((name, _)) = pair.split_once('=') else { return HIDDEN.to_owned() };
     let lower = name.to_ascii_lowercase();
-    if ["pass", "pwd", "secret", "token", "user"].iter().any(|word| lower.contains(word)) {
+    if SECRETS.iter().any(|word| lower.contains(word)) {
         return format!("{name}={HIDDEN}");
     }
     pair.to_owned()
+}
+
+/// A message of somebody else, without any URL that it quotes.
+pub(super) fn without_urls(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find("://") {
+        let begin = rest[..at].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |before| before + 1);
+        shown.push_str(&rest[..begin]);
+        shown.push_str(HIDDEN);
+        // A password may hold blanks: only a quotation mark ends it for sure.
+        let end = rest[at..].find(['"', '\'', '`', '\n']).map_or(rest.len(), |length| at + length);
+        rest = &rest[end..];
+    }
+    shown.push_str(rest);
+    shown
 }
 
 fn percent_encoded(text: &str) -> String {
@@ -148,6 +171,13 @@ mod tests {
             "esdb://admin:hunter2@a:1,b:2?tls=true&defaultUserPassword=hunter2",
             "hunter2",
             "ada:hunter2@db",
+            "nats://hunter2@h:4222",
+            "nats://hun:ter2/x@h:4222",
+            "postgres://ada:hunter2@db/shop?application_name=a@b",
+            "postgres://db/shop?password=hunter2&application_name=a@b",
+            "postgres://db/shop?application_name=a&password=h@unter2",
+            "postgres://db:5432/shop?p%61ssword=hunter2&a=b",
+            "nats://h:4222?hunter2",
         ] {
             let url = SecretUrl::new(url);
             for shown in [url.to_string(), format!("{url:?}"), serde_json::to_string(&url).unwrap()] {
@@ -160,6 +190,16 @@ mod tests {
         );
         assert_eq!(SecretUrl::new("esdb://a:1?tls=false").redacted(), "esdb://a:1?tls=false");
         assert_eq!(format!("{:?}", Secret("hunter2".into())), "***");
+    }
+
+    #[test]
+    fn a_message_quotes_no_url() {
+        assert_eq!(without_urls("unknown field `urll`"), "unknown field `urll`");
+        assert_eq!(
+            without_urls("invalid type: string \"nats://hun ter2@h\", expected `a`; or 'esdb://x' either"),
+            "invalid type: string \"***\", expected `a`; or '***' either"
+        );
+        assert_eq!(without_urls("postgres://ada:hunter2@db"), "***");
     }
 
     #[test]

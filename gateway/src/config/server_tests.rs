@@ -117,6 +117,17 @@ fn secrets_are_never_printed() {
     // Nor by an error about something else.
     let wrong = error(&format!("{file}\n[limits]\nbody_bytes = -1"), &[]);
     assert!(wrong.contains("body_bytes"), "{wrong}");
+    // Nor by one about the very line.
+    for (line, word) in [
+        (format!("urll = 'postgres://ada:{PASSWORD}@h/d'"), "line 3, urll"),
+        (format!("pool = 'postgres://ada:{PASSWORD}@h/d'"), "line 3, pool"),
+        (format!("backend = 'postgres://ada:{PASSWORD}@h/d'"), "line 3, backend"),
+        (format!("url = 'postgres://ada:{PASSWORD}@h/d"), "line 3"),
+        (format!("url = 'postgres://ada:{PASSWORD}@h/d' x"), "line 3"),
+    ] {
+        let wrong = error(&format!("[log]\n\n{line}\n"), &[]);
+        assert!(wrong.contains(word) && !wrong.contains(PASSWORD), "{wrong}");
+    }
 }
 
 #[test]
