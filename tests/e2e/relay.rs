@@ -1,5 +1,7 @@
 //! Events on NATS JetStream: the server dies, freezes and is cut off under load; commands go on, and every event arrives in order.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,4 +180,43 @@ async fn of_two_gateways_one_relays_and_the_other_takes_over() {
     check_log(&log.stdout, &acknowledged);
     let prefix = relay_prefix(folder.path());
     tokio::task::spawn_blocking(move || check_relayed(&nats, prefix, &log.stdout)).await.unwrap();
+}
+
+/// Publishes over the server's text protocol, and waits until the stream has it.
+fn publish(url: &str, subject: &str, payload: &str) {
+    let mut socket = TcpStream::connect(url.trim_start_matches("nats://")).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let length = payload.len();
+    write!(
+        socket,
+        "CONNECT {{\"verbose\":false}}\r\nSUB stored 1\r\nPUB {subject} stored {length}\r\n{payload}\r\n"
+    )
+    .unwrap();
+    let stored =
+        BufReader::new(socket).lines().map(Result::unwrap).any(|line| line.starts_with("MSG stored"));
+    assert!(stored);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_can_not_start_says_why_and_starts_when_it_can() {
+    let Some(nats) = server_url(Kind::Nats) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = relay_settings(&nats, folder.path());
+    let mark = format!("{}-relay", relay_prefix(folder.path()));
+    let server = Server::start_on(folder.path(), &settings);
+    server.connect().await.command("inventory/v/receive", serde_json::json!({"quantity": 1})).await;
+    server.until_projected().await;
+    server.stop();
+    publish(&nats, &mark, "no mark");
+    let server = Server::start_on(folder.path(), &settings);
+    eventually("/readyz names the relay and what is wrong", async || {
+        let answer = server.connect().await.send("GET", "/readyz", &[], &[]).await;
+        answer.status == 503 && String::from_utf8_lossy(&answer.body).contains("mark on NATS is not readable")
+    })
+    .await;
+    assert_eq!(server.connect().await.get("/v1/projections").await["relay"]["state"], "retrying");
+    publish(&nats, &mark, "{\"position\":\"0\",\"sequence\":0}");
+    server.until_ready().await;
+    server.until_projected().await;
+    server.stop();
 }

@@ -15,8 +15,11 @@ pub(super) use without_nats::Relaying;
 
 #[cfg(feature = "nats")]
 mod with_nats {
+    use std::time::Duration;
+
     use anyhow::Context;
-    use daybook_projections::relay::{Connection, NatsOptions, Relay};
+    use daybook_eventlog::Position;
+    use daybook_projections::relay::{Connection, NatsOptions, Relay, publisher};
     use daybook_projections::runner::ProjectionHandle;
     use parking_lot::Mutex;
     use tokio::runtime::Handle;
@@ -25,10 +28,25 @@ mod with_nats {
 
     use super::*;
 
+    /// How long a relay that did not start is left alone.
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    /// What there is of the relay in this process.
+    #[derive(Default)]
+    enum State {
+        /// Another gateway publishes, or it is just being begun.
+        #[default]
+        Idle,
+        Running(Arc<ProjectionHandle>),
+        /// It is this gateway's turn, and the relay did not start.
+        Failed(String),
+    }
+
     /// A relay at work, or ready to be.
     pub(in crate::node) struct Relaying {
         connection: Connection,
-        running: Arc<Mutex<Option<Arc<ProjectionHandle>>>>,
+        state: Arc<Mutex<State>>,
+        head: watch::Receiver<Position>,
         leadership: Mutex<Option<Leadership>>,
         following: Mutex<Option<JoinHandle<()>>>,
     }
@@ -53,21 +71,41 @@ mod with_nats {
                 ..NatsOptions::default()
             };
             let connection = Connection::new(&options).with_context(about)?;
-            let running = Arc::new(Mutex::new(None));
+            let state = Arc::new(Mutex::new(State::Idle));
+            let head = log.watch_head();
             // Who has nobody to compete with leads for good; the sender may go.
             let leads = leadership.as_ref().map_or_else(|| watch::channel(true).1, Leadership::watch);
-            let following = tokio::spawn(follow(connection.clone(), log, leads, Arc::clone(&running)));
+            let following = tokio::spawn(follow(connection.clone(), log, leads, Arc::clone(&state)));
             Ok(Self {
                 connection,
-                running,
+                state,
+                head,
                 leadership: Mutex::new(leadership),
                 following: Mutex::new(Some(following)),
             })
         }
 
-        /// How far it is; `None` while another gateway does it.
+        /// How far it is; `None` while another gateway does it. Of one that did not start nothing is known but why.
         pub(in crate::node) fn status(&self) -> Option<ProjectionStatus> {
-            self.running.lock().as_ref().map(|handle| handle.status())
+            match &*self.state.lock() {
+                State::Idle => None,
+                State::Running(handle) => Some(handle.status()),
+                State::Failed(reason) => {
+                    let head = *self.head.borrow();
+                    Some(ProjectionStatus {
+                        name: publisher::NAME.to_owned(),
+                        generation: 0,
+                        checkpoint: 0,
+                        head,
+                        lag: head,
+                        state: "retrying",
+                        reason: Some(reason.clone()),
+                        dead_letters: 0,
+                        retries: 0,
+                        events: 0,
+                    })
+                }
+            }
         }
 
         pub(in crate::node) fn circuit(&self) -> CircuitStatus {
@@ -85,9 +123,9 @@ mod with_nats {
                 // Ended by us: what it says of that is no news.
                 let _ = following.await;
             }
-            let running = self.running.lock().take();
-            if let Some(running) = running {
-                running.stop().await;
+            let state = std::mem::take(&mut *self.state.lock());
+            if let State::Running(handle) = state {
+                handle.stop().await;
             }
             let leadership = self.leadership.lock().take();
             if let Some(leadership) = leadership {
@@ -96,29 +134,42 @@ mod with_nats {
         }
     }
 
-    /// Publishes while this gateway leads.
+    /// Publishes while this gateway leads. What keeps the relay from starting may be mended at any time (a stream that belongs to
+    /// somebody else, a subject that overlaps), so it is tried again for as long as it is this gateway's turn.
     async fn follow(
         connection: Connection,
         log: Arc<dyn EventLog>,
         mut leads: watch::Receiver<bool>,
-        running: Arc<Mutex<Option<Arc<ProjectionHandle>>>>,
+        state: Arc<Mutex<State>>,
     ) {
         loop {
             let lead = *leads.borrow_and_update();
-            let handle = running.lock().clone();
-            match handle {
-                None if lead => match start(&connection, &log).await {
-                    Ok(handle) => *running.lock() = Some(handle),
-                    Err(error) => tracing::error!(%error, "the relay does not start"),
-                },
-                Some(handle) if !lead => {
-                    running.lock().take();
+            let running = matches!(&*state.lock(), State::Running(_));
+            if lead && !running {
+                let started = start(&connection, &log).await;
+                *state.lock() = match started {
+                    Ok(handle) => State::Running(handle),
+                    Err(error) => {
+                        let reason = format!("{error:#}");
+                        tracing::error!(reason, "the relay does not start; trying again");
+                        State::Failed(reason)
+                    }
+                };
+            } else if !lead {
+                let before = std::mem::take(&mut *state.lock());
+                if let State::Running(handle) = before {
                     handle.stop().await;
                 }
-                _ => {}
             }
-            if leads.changed().await.is_err() {
-                return;
+            let failed = matches!(&*state.lock(), State::Failed(_));
+            tokio::select! {
+                changed = leads.changed() => match changed {
+                    Ok(()) => {}
+                    // Who leads for good has nobody to hear from.
+                    Err(_) if failed => tokio::time::sleep(PAUSE).await,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep(PAUSE), if failed => {}
             }
         }
     }
