@@ -11,9 +11,9 @@ use daybook_schemas::{AnyEvent, OrderId, ReservationId, ScheduleId, Timestamp};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Mark;
 use crate::error::StartError;
 use crate::holds::{HoldIndex, HoldKey};
+use crate::mark::Mark;
 use crate::timers::Timers;
 
 /// Events a page, and their bytes.
@@ -23,7 +23,7 @@ const PAGE_BYTES: usize = 8 << 20;
 type Map<V> = HashMap<StreamId, V, foldhash::fast::RandomState>;
 
 /// The types that matter.
-pub(crate) static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter {
+static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter {
     types: [
         "inventory.reserved",
         "inventory.confirmed",

@@ -18,19 +18,13 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::book::{Book, FILTER, OpenHold};
+use crate::book::{Book, OpenHold};
+use crate::mark::Mark;
 
 /// A new one for every change of what the file holds.
 const FORMAT: u32 = 1;
 /// So many events behind, the file is written before its time.
 const FAR_BEHIND: u64 = 1_000_000;
-
-/// The last event that a book has taken in: what ties it to its log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) position: Position,
-    pub(crate) event_id: Uuid,
-}
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -79,8 +73,7 @@ async fn belongs(book: &Book, log: &dyn EventLog) -> Result<bool, ReadError> {
     if book.position > log.head().await?.position {
         return Ok(false);
     }
-    let page = log.read_all(mark.position.saturating_sub(1), &FILTER, 1, 1).await?;
-    Ok(page.events.first().is_some_and(|e| e.position == mark.position && e.event_id == mark.event_id))
+    mark.is_in(log).await
 }
 
 fn decode(bytes: &[u8]) -> Option<Book> {

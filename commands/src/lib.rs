@@ -9,6 +9,7 @@
 //! - [`workspace`]: what one decision reads and writes; [`state`]: the state of any stream; [`encode`]: into the log
 //! - [`holds`], [`timers`]: holds by customer, deadlines; [`book`], [`checkpoint`]: both from the log at the start, and between runs
 //! - [`spread`]: the process manager that carries changes of master data to the variants that use it
+//! - [`mark`]: what ties notes on disk to their log
 //! - [`sequential`]: for logs that write one stream at a time
 //! - [`follow`]: what other writers on the same log do
 //! - [`idempotency`], [`ids`], [`clock`]: keys, identifiers, time
@@ -29,6 +30,7 @@ mod follow;
 mod holds;
 mod idempotency;
 mod ids;
+pub mod mark;
 mod op;
 mod options;
 mod request;

@@ -263,3 +263,19 @@ async fn past_and_waiting_prices_lists_and_locks_come_out_and_go_in() {
     }
     server.stop();
 }
+
+#[test]
+fn an_import_does_not_empty_its_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("rows.ndjson"), folder.path().join("data"));
+    generate(&file, 3);
+    let before = std::fs::read(&file).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for errors in [&file, &link] {
+        let output = run(&data, &["import", "variants", path(&file), "--errors", path(errors)]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains("--errors"), "{text}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+}

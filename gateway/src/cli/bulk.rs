@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -61,8 +63,18 @@ pub(super) async fn import(
             Some(std::fs::metadata(file).with_context(|| format!("cannot open {}", file.display()))?.len())
         }
     };
-    let input = input(config, file, standard_input)?;
+    // It is emptied before the first row is read.
+    if !standard_input && is_same_file(file, &errors_file) {
+        bail!("--errors names the file that is to be imported; name another one for the refused rows");
+    }
     let node = Node::open(config).await?;
+    let input = match input(config, file, standard_input, &node) {
+        Ok(input) => input,
+        Err(error) => {
+            node.close().await;
+            return Err(error);
+        }
+    };
     let began = Instant::now();
     let mut progress = Progress::new(if dry_run { "Checking" } else { "Importing" }, "rows");
     let options = Options { dry_run, ..Options::default() };
@@ -105,17 +117,24 @@ async fn settle(
     Ok((report, seconds, began.elapsed().as_secs_f64()))
 }
 
-fn input(config: &Config, file: &Path, standard_input: bool) -> anyhow::Result<Input> {
+/// Whether two names, links among them, are of one file.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+fn input(config: &Config, file: &Path, standard_input: bool, node: &Node) -> anyhow::Result<Input> {
+    let log = Arc::clone(node.log());
     if standard_input {
         let open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::stdin())) };
-        return Ok(Input { open: Box::new(open), place: None });
+        return Ok(Input { open: Box::new(open), place: None, log });
     }
     let path = std::path::absolute(file).with_context(|| format!("the path of {}", file.display()))?;
     // One place a file: the name only has to differ between files, the place itself says whether it fits.
     let name = hex(&Sha256::digest(path.as_os_str().as_encoded_bytes())[..8]);
     let place = config.data.join("imports").join(format!("{name}.json"));
     let open = move || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(File::open(&path)?)) };
-    Ok(Input { open: Box::new(open), place: Some(place) })
+    Ok(Input { open: Box::new(open), place: Some(place), log })
 }
 
 fn print(global: &Global, imported: &Imported<'_>) -> anyhow::Result<()> {

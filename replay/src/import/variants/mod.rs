@@ -16,6 +16,8 @@ mod place;
 pub mod row;
 pub mod run;
 pub mod source;
+#[cfg(test)]
+mod tests;
 mod twice;
 
 pub use run::{Advance, Errors, ImportError, Input, Options, Report, import};

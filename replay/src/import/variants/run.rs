@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use daybook_aggregates::RefusalItem;
 use daybook_commands::{Answer, CommandError, Dispatcher, ErrorKind, Principal, Reply, Request};
+use daybook_eventlog::{EventLog, ReadError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -22,8 +23,12 @@ use super::twice::Twice;
 const BATCH: usize = 512;
 /// Between two attempts to find room for a row.
 const PAUSE: Duration = Duration::from_millis(1);
+/// The same in bytes, of rows and commands.
+const BATCH_BYTES: usize = 1 << 20;
 /// Batches read ahead.
 const AHEAD: usize = 8;
+/// Bytes of rows and commands under way at once.
+const IN_FLIGHT_BYTES: usize = 64 << 20;
 
 /// How to run.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +56,8 @@ pub struct Input {
     pub open: Open,
     /// Where the place is kept; `None` for what can be read only once.
     pub place: Option<PathBuf>,
+    /// The log that the rows go to.
+    pub log: Arc<dyn EventLog>,
 }
 
 /// How far it is.
@@ -93,6 +100,8 @@ pub enum ImportError {
     Errors(#[source] io::Error),
     #[error("the place could not be noted")]
     Place(#[source] io::Error),
+    #[error("the place of an earlier run could not be compared with the log")]
+    Log(#[from] ReadError),
 }
 
 /// The file of refused rows, made with the first of them.
@@ -119,7 +128,9 @@ struct RefusedRow<'a> {
 impl Errors {
     /// Refused rows go to this file, a JSON object a line.
     #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
+    pub fn new(path: PathBuf) -> Self {
+        // Named for sure in a place; where the working folder is gone there is none that could be named.
+        let path = std::path::absolute(&path).unwrap_or(path);
         Self { path, file: None, bytes: 0 }
     }
 
@@ -170,8 +181,13 @@ pub async fn import(
     errors: &mut Errors,
     mut progress: impl FnMut(Advance) + Send,
 ) -> Result<Report, ImportError> {
-    let keeper = Keeper::new(input.place.filter(|_| !options.dry_run));
-    let place = keeper.load();
+    if options.dry_run {
+        Keeper::new(input.place.clone(), Arc::clone(&input.log))
+            .give_up(&errors.path)
+            .map_err(ImportError::Place)?;
+    }
+    let keeper = Keeper::new(input.place.filter(|_| !options.dry_run), input.log);
+    let place = keeper.load(&errors.path).await?;
     let (sender, mut batches) = mpsc::channel(AHEAD);
     let (open, found) = (input.open, place.clone());
     let reader = tokio::task::spawn_blocking(move || read(&open, found, &sender));
@@ -182,6 +198,7 @@ pub async fn import(
         errors,
         keeper,
         in_flight: VecDeque::new(),
+        bytes: 0,
         ends: VecDeque::new(),
         report: Report { dry_run: options.dry_run, ..Report::default() },
         twice: Twice::default(),
@@ -224,10 +241,12 @@ fn read(open: &Open, place: Option<Place>, sender: &mpsc::Sender<Sent>) -> Resul
     let mut last = 0;
     loop {
         let mut rows = Vec::with_capacity(BATCH);
-        while rows.len() < BATCH {
+        let mut bytes = 0;
+        while rows.len() < BATCH && bytes < BATCH_BYTES {
             match source.read().map_err(|source| ImportError::Source { row: last, source })? {
                 Some(row) => {
                     last = row.number;
+                    bytes += row.bytes();
                     rows.push(row);
                 }
                 None => break,
@@ -271,6 +290,8 @@ struct Run<'a> {
     errors: &'a mut Errors,
     keeper: Keeper,
     in_flight: VecDeque<InFlight>,
+    /// Of the rows in flight.
+    bytes: usize,
     ends: VecDeque<End>,
     report: Report,
     twice: Twice,
@@ -309,7 +330,7 @@ impl Run<'_> {
     async fn take(&mut self, batch: Batch) -> Result<(), ImportError> {
         let last = batch.rows.last().map_or(0, |row| row.number);
         for Numbered { number, row, raw } in batch.rows {
-            while self.in_flight.len() >= self.options.in_flight.max(1) {
+            while self.in_flight.len() >= self.options.in_flight.max(1) || self.bytes >= IN_FLIGHT_BYTES {
                 self.settle_oldest().await?;
             }
             match row {
@@ -325,11 +346,12 @@ impl Run<'_> {
         }
         self.ends.push_back(End { row: last, hash: batch.hash, bytes: batch.bytes });
         // The last row may have been one that was never sent.
-        if self.in_flight.is_empty() { self.done(last) } else { Ok(()) }
+        if self.in_flight.is_empty() { self.done(last).await } else { Ok(()) }
     }
 
     fn send(&mut self, number: u64, row: Row, raw: Box<[u8]>) {
         let answer = self.dispatch(&row);
+        self.bytes += raw.len() + row.body.len();
         self.in_flight.push_back(InFlight { number, row, raw, answer });
     }
 
@@ -341,6 +363,7 @@ impl Run<'_> {
 
     async fn settle_oldest(&mut self) -> Result<(), ImportError> {
         let Some(InFlight { number, row, raw, answer }) = self.in_flight.pop_front() else { return Ok(()) };
+        self.bytes -= raw.len() + row.body.len();
         let mut result = answer.await;
         // The rows after it took the room; they leave it as they are done, whether or not anybody listens.
         while matches!(result, Err(CommandError::Overloaded)) {
@@ -363,7 +386,7 @@ impl Run<'_> {
             }
             Err(source) => return Err(ImportError::Command { row: number, source }),
         }
-        self.done(number)
+        self.done(number).await
     }
 
     fn accept(&mut self, row: &Row, reply: &Reply) {
@@ -397,15 +420,25 @@ impl Run<'_> {
     }
 
     /// All rows up to this one are done: at the end of a batch, tells how far it is, and keeps the place now and then.
-    fn done(&mut self, row: u64) -> Result<(), ImportError> {
+    async fn done(&mut self, row: u64) -> Result<(), ImportError> {
         let Some(end) = self.ends.pop_front_if(|end| end.row == row) else { return Ok(()) };
         (self.progress)(Advance { rows: row, bytes: end.bytes });
         if self.noted.elapsed() < self.options.note_every {
             return Ok(());
         }
         self.noted = Instant::now();
+        let mark = match self.keeper.mark().await {
+            Ok(Some(mark)) => mark,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "the place could not be noted; trying again later");
+                return Ok(());
+            }
+        };
         self.errors.flush().map_err(ImportError::Errors)?;
-        let (hash, error_bytes, report) = (end.hash, self.errors.bytes, self.report.clone());
-        self.keeper.save(&Place { rows: row, hash, error_bytes, report }).map_err(ImportError::Place)
+        let (errors, error_bytes) = (self.errors.path.clone(), self.errors.bytes);
+        let (hash, report) = (end.hash, self.report.clone());
+        let place = Place { rows: row, hash, mark, errors, error_bytes, report };
+        self.keeper.save(&place).map_err(ImportError::Place)
     }
 }

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::row::{Columns, Row};
 
 const BUFFER: usize = 1 << 18;
-/// Longest line, in bytes: more is no variant.
-const MAX_LINE: u64 = 1 << 20;
+/// Longest row, in bytes: more is no variant.
+const MAX_ROW: u64 = 1 << 20;
 
 /// Why a file can't be read on.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub struct Source {
 
 enum Rows {
     Lines { input: Box<dyn BufRead + Send>, line: Vec<u8> },
-    Csv { reader: Box<csv::Reader<Box<dyn BufRead + Send>>>, columns: Columns, record: ByteRecord },
+    Csv { reader: Box<csv::Reader<Bounded>>, left: Arc<AtomicU64>, columns: Columns, record: ByteRecord },
 }
 
 /// A row that was read, whether or not it can be understood.
@@ -48,6 +48,13 @@ pub struct Numbered {
     pub row: Result<Row, String>,
     /// As it stands in the file; a CSV row with commas between its cells.
     pub raw: Box<[u8]>,
+}
+
+impl Numbered {
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.raw.len() + self.row.as_ref().map_or(0, |row| row.body.len())
+    }
 }
 
 impl Source {
@@ -63,9 +70,15 @@ impl Source {
         let rows = if first.is_none_or(|first| first == b'{') {
             Rows::Lines { input, line: Vec::new() }
         } else {
+            let left = Arc::new(AtomicU64::new(MAX_ROW));
+            let input = Bounded { inner: input, left: Arc::clone(&left) };
             let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
-            let columns = Columns::of_header(reader.byte_headers()?).map_err(SourceError::Header)?;
-            Rows::Csv { reader: Box::new(reader), columns, record: ByteRecord::new() }
+            let header = reader.byte_headers().map_err(|error| match left.load(Ordering::Relaxed) {
+                0 => SourceError::Header("it is longer than a megabyte".to_owned()),
+                _ => error.into(),
+            })?;
+            let columns = Columns::of_header(header).map_err(SourceError::Header)?;
+            Rows::Csv { reader: Box::new(reader), left, columns, record: ByteRecord::new() }
         };
         Ok(Self { rows, number: 0, hash: Sha256::new() })
     }
@@ -99,10 +112,10 @@ impl Source {
         match &mut self.rows {
             Rows::Lines { input, line } => loop {
                 line.clear();
-                if input.by_ref().take(MAX_LINE + 1).read_until(b'\n', line)? == 0 {
+                if input.by_ref().take(MAX_ROW + 1).read_until(b'\n', line)? == 0 {
                     return Ok(false);
                 }
-                if line.len() as u64 > MAX_LINE {
+                if line.len() as u64 > MAX_ROW {
                     return Err(SourceError::TooLong(self.number + 1));
                 }
                 line.truncate(line.trim_ascii_end().len());
@@ -112,9 +125,15 @@ impl Source {
                     break;
                 }
             },
-            Rows::Csv { reader, record, .. } => {
-                if !reader.read_byte_record(record)? {
-                    return Ok(false);
+            Rows::Csv { reader, left, record, .. } => {
+                left.store(MAX_ROW, Ordering::Relaxed);
+                match reader.read_byte_record(record) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(false),
+                    Err(_) if left.load(Ordering::Relaxed) == 0 => {
+                        return Err(SourceError::TooLong(self.number + 1));
+                    }
+                    Err(error) => return Err(error.into()),
                 }
                 for cell in record.iter() {
                     self.hash.update((cell.len() as u64).to_le_bytes());
@@ -145,6 +164,25 @@ fn decompressed(
         return Ok(Box::new(BufReader::with_capacity(BUFFER, zstd::Decoder::with_buffer(input)?)));
     }
     Ok(Box::new(input))
+}
+
+/// Passes on so many bytes and fails after them: a quotation mark that nothing closes would make one row of the whole rest.
+struct Bounded {
+    inner: Box<dyn BufRead + Send>,
+    left: Arc<AtomicU64>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(io::Error::other("the row is too long"));
+        }
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = self.inner.read(&mut buffer[..most])?;
+        self.left.store(left - n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
 }
 
 /// Counts the bytes that are used. What is read ahead does not count: a small compressed file is read in one go, long before its
@@ -246,5 +284,23 @@ mod tests {
         let endless = io::Cursor::new(b"{".to_vec()).chain(io::repeat(b'x'));
         let mut source = Source::open(endless).unwrap();
         assert!(matches!(source.read(), Err(SourceError::TooLong(1))));
+    }
+
+    #[test]
+    fn a_cell_without_end_is_not_read_to_its_end() {
+        let header = "id,product_id,name,brand,category\n";
+        let open = |start: &str| {
+            let start = io::Cursor::new(format!("{header}{start}").into_bytes());
+            Source::open(start.chain(io::repeat(b'x')))
+        };
+        let mut source = open("a,p,N,B,C\nb,p,\"").unwrap();
+        assert!(source.read().unwrap().is_some());
+        assert!(matches!(source.read(), Err(SourceError::TooLong(2))));
+        let endless = io::Cursor::new(b"id,\"".to_vec()).chain(io::repeat(b'x'));
+        assert!(matches!(Source::open(endless), Err(SourceError::Header(_))));
+        // Long rows, which together are more than one may be.
+        let long = format!("a,p,{},B,C\n", "n".repeat(900_000));
+        let rows = ids(format!("{header}{}", long.repeat(4)).into_bytes());
+        assert_eq!(rows.len(), 4);
     }
 }
