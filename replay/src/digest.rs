@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::reconcile::{CATCH_UP, all_or_named};
+use crate::paused::reach;
+use crate::reconcile::all_or_named;
 
 const PAGE: usize = 1_024;
 
@@ -35,7 +36,7 @@ pub enum Scope {
 /// The digests of read models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The head when it began: every read model is shown as of this position or a later one.
+    /// The head when it began: every read model is shown as of this position or a later one, a paused one where it stands.
     pub position: Position,
     pub scope: Scope,
     pub projections: Vec<ProjectionDigest>,
@@ -76,7 +77,8 @@ pub enum DigestError {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// Digests of the named projections (all, if none is named), once they have what the log holds now. Memory: a page of rows.
+/// Digests of the named projections (all, if none is named), once they have what the log holds now; of a paused one where it stands.
+/// Memory: a page of rows.
 pub async fn digest(
     projections: &Projections,
     names: &[String],
@@ -87,7 +89,7 @@ pub async fn digest(
     let mut digests = Vec::with_capacity(names.len());
     for name in names {
         let live = projections.live(&name)?;
-        live.handle.wait_for(position, CATCH_UP).await?;
+        reach(&live.handle, position).await?;
         let rows = live.handle.with_model(|model| model.snapshot()).await??;
         let position = rows.checkpoint();
         let tables = tokio::task::spawn_blocking(move || digest_rows(&*rows, scope)).await??;

@@ -12,7 +12,6 @@
 //! | `duplicate_configuration`, `duplicate_sku` | two variants have one, and neither is archived (SKU: whether or not) | – |
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use daybook_commands::{CommandError, Dispatcher, Principal, Request};
 use daybook_eventlog::{Position, ReadError};
@@ -27,12 +26,12 @@ use daybook_schemas::configuration;
 use daybook_schemas::variant::Lifecycle;
 use serde::{Deserialize, Serialize};
 
+use crate::paused::{Reached, reach};
+
 /// Variants a page.
 const PAGE: usize = 1_000;
 /// Findings listed of each look; the others are counted.
 const LISTED: usize = 1_000;
-/// How long a read model may take to reach the head.
-const CATCH_UP: Duration = Duration::from_secs(24 * 3_600);
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +43,9 @@ pub struct Integrity {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: u64,
     pub repaired: u64,
+    /// Why nothing was looked at, if that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -106,7 +108,8 @@ pub enum IntegrityError {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// Looks at all of the catalogue and the master data, and puts right what can be, if asked to.
+/// Looks at all of the catalogue and the master data, and puts right what can be, if asked to. Where one of the two is paused they are
+/// not of one time, and nothing is looked at.
 pub async fn check(
     projections: &Projections,
     dispatcher: &Dispatcher,
@@ -146,8 +149,15 @@ async fn recount(dispatcher: &Dispatcher, finding: &Finding) -> Result<bool, Int
 
 async fn look(projections: &Projections) -> Result<Integrity, IntegrityError> {
     let head = projections.log().head().await?.position;
-    let masters = reader(projections, masters::NAME, head).await?;
-    let catalogue = reader(projections, catalogue::NAME, head).await?;
+    let (masters, catalogue) = match (
+        reader(projections, masters::NAME, head).await?,
+        reader(projections, catalogue::NAME, head).await?,
+    ) {
+        (Ok(masters), Ok(catalogue)) => (masters, catalogue),
+        (Err(reason), _) | (_, Err(reason)) => {
+            return Ok(Integrity { skipped: Some(reason), ..Integrity::default() });
+        }
+    };
     let looked = tokio::task::spawn_blocking(move || {
         let mut found = Integrity::default();
         users(&*masters.begin()?, &mut found)?;
@@ -159,14 +169,17 @@ async fn look(projections: &Projections) -> Result<Integrity, IntegrityError> {
     looked.await?
 }
 
+/// The rows of a read model, or why they can't be looked at.
 async fn reader(
     projections: &Projections,
     name: &'static str,
     head: Position,
-) -> Result<Arc<dyn RowReader>, IntegrityError> {
+) -> Result<Result<Arc<dyn RowReader>, String>, IntegrityError> {
     let live = projections.live(name)?;
-    live.handle.wait_for(head, CATCH_UP).await?;
-    live.queries.rows().ok_or(IntegrityError::NoRows(name))
+    if let Reached::Paused(position) = reach(&live.handle, head).await? {
+        return Ok(Err(format!("the read model {name} is paused at position {position}")));
+    }
+    live.queries.rows().map(Ok).ok_or(IntegrityError::NoRows(name))
 }
 
 impl Integrity {

@@ -130,6 +130,10 @@ fn print_reconcile(report: &reconcile::Report) -> anyhow::Result<()> {
 }
 
 fn print_integrity(integrity: &Integrity) -> anyhow::Result<()> {
+    if let Some(reason) = &integrity.skipped {
+        print_line(format_args!("references were not looked at: {reason}"))?;
+        return Ok(());
+    }
     let verdict = match integrity.findings.len() as u64 + integrity.more {
         0 => "clean".to_owned(),
         found => format!("{found} findings, {} repaired", integrity.repaired),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use daybook_eventlog::Position;
 use serde::Serialize;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, mpsc, oneshot, watch};
 
 use super::RunnerError;
 use super::engine::{Engine, StepError};
@@ -70,6 +70,7 @@ pub(super) struct Shared {
     events: AtomicU64,
     waiters: AtomicUsize,
     waiter: Notify,
+    turn: Mutex<()>,
 }
 
 impl Shared {
@@ -90,6 +91,7 @@ impl Shared {
             events: AtomicU64::new(0),
             waiters: AtomicUsize::new(0),
             waiter: Notify::new(),
+            turn: Mutex::new(()),
         }
     }
 
@@ -288,6 +290,12 @@ impl ProjectionHandle {
             }))
         })
         .await
+    }
+
+    /// Waits until nobody else does work that the projection is paused for. Whoever pauses it for work of its own, and has it go on
+    /// afterwards, holds this meanwhile; an operator's pause needs none.
+    pub async fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.shared.turn.lock().await
     }
 
     /// Stops reading; returns when nothing is uncommitted. No other process goes on with it either, as long as the store can be

@@ -12,23 +12,20 @@ mod diff;
 mod shadow;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use daybook_eventlog::{Position, ReadError};
 use daybook_projections::generations::{Generation, GenerationError, Projections};
 use daybook_projections::model::{RowAccess, RowKey, StoreError};
-use daybook_projections::runner::{RunnerError, RunnerState};
+use daybook_projections::runner::RunnerError;
 use daybook_schemas::operations::{DriftKind, Event, ProjectionRepaired, RepairedRow};
 use serde::{Deserialize, Serialize};
 
 use crate::operations;
-use crate::paused::while_paused;
+use crate::paused::{Reached, reach, while_paused};
 pub use diff::Difference;
 use diff::Differences;
 use shadow::Shadow;
 
-/// How long a live projection may take to reach the head before it is compared.
-pub(crate) const CATCH_UP: Duration = Duration::from_secs(24 * 3_600);
 /// Rows named in one event of a repair.
 const ROWS_PER_EVENT: usize = 500;
 
@@ -160,11 +157,10 @@ pub(crate) async fn compare(
     progress: Progress<'_>,
 ) -> Result<(Shadow, Position, Differences), ReconcileError> {
     // One that an operator has paused will not reach the head: it is compared where it stands.
-    let head = match generation.handle.state() {
-        RunnerState::Paused => head.min(generation.handle.checkpoint()),
-        _ => head,
+    let head = match reach(&generation.handle, head).await? {
+        Reached::Wanted => head,
+        Reached::Paused(position) => position,
     };
-    generation.handle.wait_for(head, CATCH_UP).await?;
     // Most of the replay happens before the snapshot is taken, so that the store holds it for a short time only.
     let shadow = Shadow::open(projections, generation.handle.name())?.advance(head, progress).await?;
     let (shadow, live) = match snapshot(generation).await? {
@@ -213,8 +209,15 @@ async fn repair_paused(
         for (key, _) in keys {
             rows.push((key.clone(), expected.get(key)?));
         }
-        live.handle.with_model(move |model| model.repair(&rows)).await??;
         let name = live.handle.name();
+        let repaired = live.handle.with_model(move |model| {
+            // Rows of this position must not overwrite what came after it.
+            (model.checkpoint() == position).then(|| model.repair(&rows))
+        });
+        repaired.await?.ok_or_else(|| RunnerError::Unavailable {
+            name: name.to_owned(),
+            reason: "it was made to go on while it was being repaired; reconcile it again".to_owned(),
+        })??;
         let event = Event::ProjectionRepaired(ProjectionRepaired {
             projection: name.to_owned(),
             generation: live.number,
@@ -227,4 +230,41 @@ async fn repair_paused(
     drop(expected);
     shadow.remove()?;
     Ok(keys.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paused::tests::Shop;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn rows_of_one_position_are_not_written_over_those_of_a_later_one() {
+        let shop = Shop::open().await;
+        let position = shop.receive("v").await;
+        let live = shop.projections.live("inventory").unwrap();
+        live.handle.wait_for(position, std::time::Duration::from_secs(60)).await.unwrap();
+        let (shadow, _, _) = compare(&shop.projections, &live, position, &mut |_, _, _| {}).await.unwrap();
+        let keys = {
+            let rows = shadow.snapshot().unwrap();
+            let first = |table| Some((table, rows.scan(table, None, 1).unwrap().pop()?.0));
+            let (table, key) = rows.tables().into_iter().find_map(first).unwrap();
+            vec![(RowKey { table, key }, DriftKind::Changed)]
+        };
+        // Somebody has it go on while the shadow catches up, for which there is more to do by then.
+        shop.receive("v").await;
+        let later = shop.projections.log().head().await.unwrap().position;
+        live.handle.wait_for(later, std::time::Duration::from_secs(60)).await.unwrap();
+        let mut progress = |_: &str, _: u64, _: u64| {
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| {
+                runtime.block_on(async {
+                    let position = shop.receive("v").await;
+                    live.handle.wait_for(position, std::time::Duration::from_secs(60)).await.unwrap();
+                });
+            });
+        };
+        let repaired = repair_paused(&shop.projections, &live, shadow, keys, &mut progress).await;
+        let error = repaired.unwrap_err().to_string();
+        assert!(error.contains("while it was being repaired"), "{error}");
+    }
 }
