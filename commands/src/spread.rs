@@ -7,8 +7,14 @@
 //! Where several gateways are on one log and can settle who leads, one of them does it, and whoever leads after it goes on from its
 //! last note. Where they can't, each does it: what one has done leaves the others nothing to write.
 //!
+//! A variant that can't be told for good is named in the server's own log and does not hold up the others; a value that fails for now
+//! goes behind the others.
+//!
 //! Which variants use a value is asked of a read model through [`Users`], waited for until it has the change: every variant that was
 //! created before the change is in it then, and one that is created later copies the changed value anyway.
+
+mod note;
+mod queue;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,10 +26,11 @@ use daybook_schemas::variant::MasterKind;
 use daybook_schemas::{ValueId, VariantId};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::note::Note;
+use self::queue::{Pending, Queue};
 use crate::dispatcher::Dispatcher;
 use crate::error::{CommandError, ErrorKind};
 use crate::request::{Principal, Request};
@@ -31,6 +38,8 @@ use crate::request::{Principal, Request};
 /// Events a page of the log, and their bytes.
 const PAGE_EVENTS: usize = 1_000;
 const PAGE_BYTES: usize = 4 << 20;
+/// Least time between two notes.
+const BETWEEN_NOTES: Duration = Duration::from_secs(1);
 /// Positions after which the place in the log is noted even if nothing changed.
 const WORTH_NOTING: Position = 100_000;
 /// The pause after an error; what was to be done is done then.
@@ -101,23 +110,14 @@ impl Default for SpreadOptions {
     }
 }
 
-/// A value that changed, and how far its variants know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Pending {
-    kind: MasterKind,
-    value_id: ValueId,
-    /// The position of the change.
-    position: Position,
-    /// The last variant that knows.
-    after: Option<VariantId>,
-}
-
 /// How far it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Default)]
 struct Progress {
     /// The log is read up to here.
     position: Position,
-    pending: Vec<Pending>,
+    queue: Queue,
+    /// Whether the last note says less.
+    dirty: bool,
 }
 
 /// The process manager.
@@ -129,8 +129,9 @@ pub struct Spread {
     filter: Filter,
     /// `None` until the last note was read, again after every time that another may have led.
     progress: Option<Progress>,
-    /// The position that the last note has.
+    /// The position that the last note has, and when it was written.
     noted: Position,
+    noted_at: Instant,
 }
 
 impl Spread {
@@ -149,7 +150,7 @@ impl Spread {
             })
             .collect();
         let filter = Filter { types, stream_prefixes: Vec::new() };
-        Self { log, dispatcher, users, options, filter, noted: 0, progress: None }
+        Self { log, dispatcher, users, options, filter, noted: 0, noted_at: Instant::now(), progress: None }
     }
 
     /// Works until `stop` turns true.
@@ -168,18 +169,18 @@ impl Spread {
                 continue;
             }
             head.borrow_and_update();
-            let wait = match self.turn().await {
+            let (wait, news) = match self.turn().await {
                 Ok(true) => continue,
-                Ok(false) => None,
+                Ok(false) => (self.until_note(), true),
                 Err(reason) => {
                     tracing::warn!(reason, "a change of master data could not be carried on; trying again");
-                    Some(PAUSE)
+                    (Some(PAUSE), false)
                 }
             };
             tokio::select! {
                 changed = stop.changed() => if changed.is_err() { return },
                 changed = leader.changed() => if changed.is_err() { return },
-                changed = head.changed(), if wait.is_none() => if changed.is_err() { return },
+                changed = head.changed(), if news => if changed.is_err() { return },
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
@@ -187,69 +188,103 @@ impl Spread {
 
     /// One page of the log, or one batch of variants. Gives whether there is more to do. What fails is done again.
     async fn turn(&mut self) -> Result<bool, String> {
-        let before = match &self.progress {
-            Some(progress) => progress.clone(),
+        let mut progress = match self.progress.take() {
+            Some(progress) => progress,
             None => self.recall().await?,
         };
-        let mut now = before.clone();
+        let done = self.advance(&mut progress).await;
+        self.progress = Some(progress);
+        if self.until_note().is_some_and(|wait| wait.is_zero()) {
+            self.save().await?;
+        }
+        done
+    }
+
+    async fn advance(&self, progress: &mut Progress) -> Result<bool, String> {
         let page = self
             .log
-            .read_all(before.position, &self.filter, PAGE_EVENTS, PAGE_BYTES)
+            .read_all(progress.position, &self.filter, PAGE_EVENTS, PAGE_BYTES)
             .await
             .map_err(|error| error.to_string())?;
-        page.events.iter().for_each(|event| now.note(event));
-        now.position = page.scanned_to;
-        if page.at_head && !now.pending.is_empty() {
-            self.carry(&mut now).await?;
-        }
+        page.events.iter().for_each(|event| progress.hear(event));
+        progress.position = page.scanned_to;
         // A position that moved a little is not worth a write: reading on from before costs nothing but time.
-        if now.pending != before.pending || now.position >= self.noted + WORTH_NOTING {
-            self.save(&now).await?;
-            self.noted = now.position;
+        progress.dirty |= progress.position >= self.noted + WORTH_NOTING;
+        if page.at_head {
+            self.carry(progress).await?;
         }
-        let more = !page.at_head || !now.pending.is_empty();
-        self.progress = Some(now);
-        Ok(more)
+        Ok(!page.at_head || !progress.queue.is_empty())
     }
 
     /// What was noted last. What can't be understood is as good as nothing.
     async fn recall(&mut self) -> Result<Progress, String> {
-        let note = match &self.options.notes {
+        let text = match &self.options.notes {
             Some(notes) => notes.read().await?,
             None => None,
         };
-        let progress: Progress = note.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let note = match text {
+            Some(text) => Note::parse(&text, self.log.as_ref()).await.map_err(|error| error.to_string())?,
+            None => None,
+        };
+        let mut progress = Progress::default();
+        if let Some(note) = note {
+            progress.position = note.position;
+            note.pending.into_iter().for_each(|pending| progress.queue.put(pending));
+        }
         self.noted = progress.position;
         Ok(progress)
     }
 
-    async fn save(&self, progress: &Progress) -> Result<(), String> {
-        let Some(notes) = &self.options.notes else { return Ok(()) };
-        notes.write(serde_json::to_vec(progress).expect("plain data serializes")).await
+    /// How long until a note is due; `None`: the last one says it all.
+    fn until_note(&self) -> Option<Duration> {
+        let dirty = self.progress.as_ref().is_some_and(|progress| progress.dirty);
+        let due = self.noted_at + BETWEEN_NOTES;
+        dirty.then(|| due.saturating_duration_since(Instant::now()))
+    }
+
+    async fn save(&mut self) -> Result<(), String> {
+        let Some(progress) = &mut self.progress else { return Ok(()) };
+        if let Some(notes) = &self.options.notes {
+            let note = Note::new(self.log.as_ref(), progress.position, &progress.queue).await;
+            if let Some(note) = note.map_err(|error| error.to_string())? {
+                notes.write(serde_json::to_vec(&note).expect("plain data serializes")).await?;
+            }
+        }
+        progress.dirty = false;
+        (self.noted, self.noted_at) = (progress.position, Instant::now());
+        Ok(())
     }
 
     /// Tells the next variants of the first value.
     async fn carry(&self, progress: &mut Progress) -> Result<(), String> {
+        let Some(first) = progress.queue.first().cloned() else { return Ok(()) };
+        let told = self.tell(&first).await;
+        match &told {
+            Ok(Some(last)) => progress.queue.advance(last.clone()),
+            Ok(None) => progress.queue.finish(),
+            Err(_) => progress.queue.rotate(),
+        }
+        progress.dirty = true;
+        told.map(|_| ())
+    }
+
+    /// Gives the last variant that was told; `None`: all were.
+    async fn tell(&self, first: &Pending) -> Result<Option<VariantId>, String> {
         let began = Instant::now();
-        let first = progress.pending[0].clone();
         let after = first.after.as_ref().map(VariantId::as_str);
         let variants =
             self.users.page(first.kind, &first.value_id, after, self.options.batch, first.position).await?;
-        let Some(last) = variants.last().cloned() else {
-            progress.pending.remove(0);
-            return Ok(());
-        };
         let answers = variants.iter().map(|variant| self.refresh(variant, &first.value_id));
         for answer in join_all(answers).await {
             answer?;
         }
-        progress.pending[0].after = Some(last);
         let fair = Duration::from_secs(1) * u32::try_from(variants.len()).unwrap_or(u32::MAX)
             / self.options.rate.max(1);
         tokio::time::sleep_until(began + fair).await;
-        Ok(())
+        Ok(variants.into_iter().next_back())
     }
 
+    /// Only what another try may mend is an error.
     async fn refresh(&self, variant: &VariantId, value_id: &ValueId) -> Result<(), String> {
         let body = serde_json::json!({ "value_id": value_id }).to_string();
         let request = Request::new(
@@ -263,14 +298,19 @@ impl Spread {
             Ok(_) => Ok(()),
             // An archived variant stays as it was.
             Err(CommandError::Refused(_)) => Ok(()),
-            Err(error) if matches!(error.kind(), ErrorKind::Unknown) => Ok(()),
-            Err(error) => Err(error.to_string()),
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Conflict) => {
+                Err(error.to_string())
+            }
+            Err(error) => {
+                tracing::error!(%variant, value = %value_id, code = error.code(), %error, "a variant can't be told of a change of master data");
+                Ok(())
+            }
         }
     }
 }
 
 impl Progress {
-    fn note(&mut self, event: &RecordedEvent) {
+    fn hear(&mut self, event: &RecordedEvent) {
         let Some((kind, id)) = event.stream().split_once('-') else { return };
         let kind = match kind {
             "size" => MasterKind::Size,
@@ -279,8 +319,7 @@ impl Progress {
             _ => return,
         };
         let Ok(value_id) = ValueId::new(id) else { return };
-        // Another change of a value that is under way: its variants have to know that one too.
-        self.pending.retain(|other| other.kind != kind || other.value_id != value_id);
-        self.pending.push(Pending { kind, value_id, position: event.position, after: None });
+        self.queue.put(Pending { kind, value_id, position: event.position, after: None });
+        self.dirty = true;
     }
 }

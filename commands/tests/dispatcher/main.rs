@@ -17,6 +17,7 @@ mod nodes;
 mod orders;
 mod races;
 mod sequential;
+mod spread;
 mod support;
 mod timers;
 mod variants;
