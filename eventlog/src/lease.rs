@@ -8,9 +8,11 @@
 //!              another acquires ──▶ held, token 8
 //! ```
 //!
-//! Two things make it safe. A holder counts its time from *before* it asked, by its own steady clock, so that it stops believing
-//! before the store gives the lease away. And whoever may stall between believing and writing hands its token in with the
-//! write: a store that has seen a newer token, or gave the lease away, refuses (see `PostgresLog::hold_lease`).
+//! A holder counts its time from *before* it asked, by its own steady clock, so that it stops believing before the store gives the
+//! lease away. But it may stall between believing and writing, and no lease can prevent that: **the work that a lease shares out
+//! must be harmless when two do it**. Each has a fence of its own where it writes: deadlines and changes of master data the
+//! expected revision of the stream, the relay the expected sequence of the stream on the server, a note beside the lease
+//! ([`LeaseStore::note`]) the token.
 
 use std::sync::Arc;
 use std::time::Duration;

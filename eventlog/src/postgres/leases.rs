@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::{Error, PgConnection};
 use tokio::time::timeout;
 
 use super::PostgresLog;
@@ -26,9 +25,6 @@ const NOTED: &str = "SELECT note FROM event_log_leases WHERE name = $1";
 
 const NOTE: &str =
     "UPDATE event_log_leases SET note = $3 WHERE name = $1 AND token = $2 AND expires_at > clock_timestamp()";
-
-/// The row stays locked against a change of hands until the transaction ends.
-const HOLD: &str = "SELECT true FROM event_log_leases WHERE name = $1 AND token = $2 AND expires_at > clock_timestamp() FOR SHARE";
 
 fn failed(error: impl std::fmt::Display) -> LeaseError {
     LeaseError(error.to_string())
@@ -82,22 +78,5 @@ impl LeaseStore for PostgresLog {
             Ok(asked.map_err(failed)?.map_err(failed)?.rows_affected() == 1)
         }
         .boxed()
-    }
-}
-
-impl PostgresLog {
-    /// Makes sure, within the transaction of this connection, that the lease is held with this token, and that nobody else can
-    /// take it before the transaction ends. A leader that stalled and wakes up gets `false`, and must write nothing.
-    ///
-    /// # Errors
-    /// If the server can't be asked.
-    pub async fn hold_lease(
-        transaction: &mut PgConnection,
-        name: &str,
-        token: LeaseToken,
-    ) -> Result<bool, Error> {
-        let held: Option<bool> =
-            sqlx::query_scalar(HOLD).bind(name).bind(to_i64(token)).fetch_optional(transaction).await?;
-        Ok(held.is_some())
     }
 }
