@@ -8,11 +8,12 @@
 //! - `text`: words of a query to terms of the index (exact, synonym, prefix, typo)
 //! - `segment`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
 //! - `elastic` (feature `elastic`): the same on Elasticsearch
-//! - [`query`]: the search itself; `highlight`: why a hit was found
+//! - [`query`]: the search itself; [`answer`]: what it gives; `highlight`: why a hit was found
 //!
 //! Not here: no rules about what may be sold, no writing but through the runner, no HTTP.
 
 pub mod analysis;
+pub mod answer;
 mod cache;
 mod count;
 pub mod cursor;
@@ -39,10 +40,11 @@ mod top;
 mod tests;
 
 pub use analysis::Synonyms;
+pub use answer::{FacetValue, SearchHit, SearchResponse};
 pub use document::{Counter, Listing, SearchDocument};
 pub use index::{NAME, SearchModel};
 pub use kind::SearchKind;
-pub use query::{FacetValue, SearchHit, SearchReader, SearchResponse};
+pub use query::SearchReader;
 pub use request::{Collection, FacetSelection, SearchError, SearchRequest, Sort};
 
 /// How a search index is opened.

@@ -1,36 +1,29 @@
 //! The search itself: resolve, choose a driver, evaluate segment by segment, put the parts together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use daybook_eventlog::Position;
-use daybook_schemas::variant::{AttributeSnapshot, Lifecycle};
-use daybook_schemas::{Label, ProductId, Sku, Timestamp, VariantId};
-use schemars::JsonSchema;
-use serde::Serialize;
 use tantivy::query::{EnableScoring, Weight};
 use tantivy::{DocAddress, Executor, IndexReader};
 
 use super::SearchOptions;
 use super::analysis::Synonyms;
+use super::answer::{SearchHit, SearchResponse, nothing};
 use super::cache::{Cache, CacheKey, Cached};
 use super::count::{Counts, Pass, Source, Wanted, count};
 use super::cursor::{Cursor, fingerprint};
 use super::document::SearchDocument;
 use super::facets::{self, Totals};
 use super::filter::{Group, groups};
-use super::highlight::highlights;
 use super::request::{DEFAULT_LIMIT, SearchError, SearchRequest, Sort};
 use super::schema::Fields;
 use super::segment::{Dimension, SegmentView, View, Vocabularies};
 use super::store::{parse, row_text, store_error};
 use super::text::{Statistics, TextQuery, ViewDictionary, resolve};
 use super::top::{Best, Candidate, by_column, by_score, key_score};
-use crate::amounts::PriceView;
 use crate::model::StoreError;
-
-pub use super::facets::FacetValue;
 
 /// Results that took looking at fewer documents than this are not worth keeping.
 const CACHED_FROM_DOCUMENTS: u64 = 2_048;
@@ -38,49 +31,6 @@ const CACHED_FROM_DOCUMENTS: u64 = 2_048;
 const PARALLEL_FROM_DOCUMENTS: u64 = 30_000;
 /// Candidates kept of a first page, so that it stays whole when some of them are deleted.
 const KEPT_CANDIDATES: usize = 128;
-
-/// One variant that was found.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct SearchHit {
-    pub variant_id: VariantId,
-    pub product_id: ProductId,
-    pub product_group: Label,
-    pub sku: Sku,
-    pub name: Label,
-    pub brand: Label,
-    pub category: Label,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub price: Option<PriceView>,
-    pub discount_percent: u8,
-    pub attributes: Vec<AttributeSnapshot>,
-    pub in_stock: bool,
-    pub lifecycle: Lifecycle,
-    pub popularity: u64,
-    pub created_at: Timestamp,
-    /// How well the words fit; only when sorted by relevance, comparable within one search only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f32>,
-    /// HTML of the fields that hold a word that was searched for, finds in `<em>`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub highlights: BTreeMap<&'static str, String>,
-}
-
-/// What a search found.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct SearchResponse {
-    /// Variants that fit, exactly.
-    pub total: u64,
-    pub hits: Vec<SearchHit>,
-    /// By facet (`brand`, `attr.color` …): values with counts, the most frequent first; prices in ascending order. A group's
-    /// own selection does not narrow its counts.
-    pub facets: BTreeMap<String, Vec<FacetValue>>,
-    /// Where the next page starts; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-    /// The log position that the answer is current to.
-    #[serde(skip)]
-    pub position: Position,
-}
 
 /// What writer and readers share.
 pub(super) struct Shared {
@@ -228,18 +178,6 @@ impl Engine for Shared {
             cursor,
             position: state.position,
         })
-    }
-}
-
-/// The answer when a word is nowhere in the index.
-pub(super) fn nothing(request: &SearchRequest, position: Position) -> SearchResponse {
-    let totals = Totals::default();
-    SearchResponse {
-        total: 0,
-        hits: Vec::new(),
-        facets: facets::lists(request, &totals, &Vocabularies::default()),
-        cursor: None,
-        position,
     }
 }
 
@@ -501,39 +439,5 @@ impl Run<'_> {
         let scored = self.text.is_some() && self.request.effective_sort() == Sort::Relevance;
         let score = scored.then(|| key_score(candidate.key));
         SearchHit::of(row, score, self.text.map(|text| &text.terms))
-    }
-}
-
-impl SearchHit {
-    /// The hit that a row is, with the finds of `terms` marked.
-    pub(super) fn of(
-        row: SearchDocument,
-        score: Option<f32>,
-        terms: Option<&HashSet<String>>,
-    ) -> Result<Self, StoreError> {
-        let Some(listing) = row.listing else {
-            return Err(StoreError::Damaged(format!(
-                "search finds {}, which has no listing",
-                row.variant_id
-            )));
-        };
-        Ok(Self {
-            highlights: terms.map(|terms| highlights(&listing, terms)).unwrap_or_default(),
-            score,
-            variant_id: row.variant_id,
-            product_id: listing.product_id,
-            product_group: listing.product_group,
-            sku: listing.sku,
-            name: listing.name,
-            brand: listing.brand,
-            category: listing.category,
-            price: listing.price,
-            discount_percent: listing.discount_percent,
-            attributes: listing.attributes,
-            in_stock: row.in_stock,
-            lifecycle: listing.lifecycle,
-            popularity: row.popularity,
-            created_at: listing.created_at,
-        })
     }
 }

@@ -11,11 +11,12 @@ use daybook_eventlog::Position;
 use serde_json::{Map, Value, json};
 
 use super::super::analysis::{Synonyms, fold_value};
+use super::super::answer::{SearchHit, SearchResponse, nothing};
 use super::super::count::BUCKETS;
 use super::super::cursor::Cursor;
 use super::super::facets::{self, Totals};
 use super::super::filter::price_range;
-use super::super::query::{Engine, SearchHit, SearchResponse, nothing};
+use super::super::query::Engine;
 use super::super::request::{DEFAULT_FACET_LIMIT, DEFAULT_LIMIT, Facet, SearchError, SearchRequest, Sort};
 use super::super::schema::{EVERYWHERE, SEPARATOR, attribute_value, decimal_rank};
 use super::super::segment::{Dimension, Vocabularies};
