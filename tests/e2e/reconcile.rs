@@ -132,8 +132,8 @@ fn damage_all(data: &Path) -> Vec<(&'static str, Vec<(String, &'static str)>)> {
     let setting = |wanted: &str| {
         settings(data).into_iter().find(|(name, _)| *name == wanted).unwrap_or_else(|| panic!("{wanted}")).1
     };
-    let options = PostgresOptions::new(&setting("DAYBOOK_READ_MODELS_URL"))
-        .with_schema(&setting("DAYBOOK_READ_MODELS_SCHEMA"));
+    let options = PostgresOptions::new(setting("DAYBOOK_READ_MODELS_URL"))
+        .with_schema(setting("DAYBOOK_READ_MODELS_SCHEMA"));
     let engine: Arc<dyn RowEngine> = Arc::new(PostgresSchemas::connect(options).unwrap());
     let registry = standard::registry_on(&engine);
     STORES

@@ -188,9 +188,7 @@ impl Variant {
                 let bound = create.references.as_deref().cloned().map(Event::from);
                 Ok(std::iter::once(created.into()).chain(bound).chain(told).chain(steps).collect())
             }
-            Self::Existing(existing)
-                if repeats(existing, &created, price, create.references.as_deref()) =>
-            {
+            Self::Existing(existing) if repeats(existing, &created, price, create.references.as_deref()) => {
                 Ok(Vec::new())
             }
             Self::Existing(_) => Err(Rejection::Exists),
