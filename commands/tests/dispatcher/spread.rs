@@ -72,7 +72,7 @@ async fn a_variant_that_can_not_be_told_does_not_hold_up_the_others() {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
     let damaged = NewEvent {
         event_id: Uuid::from_u128(1),
-        event_type: "variant.created".into(),
+        event_type: "variant.created",
         version: 1,
         recorded_at: 0,
         data: Bytes::from_static(b"{}"),
