@@ -51,7 +51,8 @@ impl Daybook {
         let kind = if postgres.is_some() { &schema } else { "files" };
         let folder = std::env::temp_dir().join(format!("daybook-peers-{}-{kind}", std::process::id()));
         std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
-        let log = postgres.map(|url| format!("[log]\nbackend = 'postgres'\nurl = '{url}'\nschema = '{schema}'\n"));
+        let log =
+            postgres.map(|url| format!("[log]\nbackend = 'postgres'\nurl = '{url}'\nschema = '{schema}'\n"));
         let file = folder.join("daybook.toml");
         std::fs::write(&file, format!("{CONFIGURATION}{}", log.unwrap_or_default()))?;
         let mut daybook = Self { name, program: program.to_owned(), gateways: Vec::new(), folder };

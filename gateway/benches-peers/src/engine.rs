@@ -42,7 +42,13 @@ impl Engines {
         let first = self.dispatchers.first().context("at least one engine")?;
         let received = (0..ITEMS).map(|item| {
             let body = format!(r#"{{"quantity":{UNITS}}}"#);
-            first.dispatch(Request::new("inventory", format!("v{item}"), "receive", body, self.principal.clone()))
+            first.dispatch(Request::new(
+                "inventory",
+                format!("v{item}"),
+                "receive",
+                body,
+                self.principal.clone(),
+            ))
         });
         futures::future::try_join_all(received).await?;
         Ok(())

@@ -235,3 +235,28 @@ pub fn address_of(url: &str) -> anyhow::Result<SocketAddr> {
         .next()
         .ok_or_else(|| anyhow::anyhow!("server {url:?} has no address"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::whole_success;
+
+    #[test]
+    fn only_a_whole_success_of_known_length_is_passed_over() {
+        let answer =
+            b"HTTP/1.1 201 Created\r\ncontent-length: 12\r\netag: \"1\"\r\n\r\n{\"a\": true}\nHTTP/1.1";
+        let whole = answer.len() - b"HTTP/1.1".len();
+        for length in 0..=answer.len() {
+            let expected = (length >= whole).then_some(whole);
+            assert_eq!(whole_success(&answer[..length]), expected, "{length} bytes");
+        }
+        // Left to the careful parser.
+        for other in [
+            &b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nx: y\r\n\r\n\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+        ] {
+            assert_eq!(whole_success(other), None);
+        }
+    }
+}
