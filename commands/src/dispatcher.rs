@@ -121,7 +121,12 @@ impl Dispatcher {
         let engine = Engine {
             table: Table::new(options.cache_bytes),
             refusals: RememberedRefusals::new(options.remembered_refusals, options.remember_refusals_for),
-            commits: Commits::new(options.max_groups_in_flight, options.max_group_appends, head.position),
+            commits: Commits::new(
+                options.max_groups_in_flight,
+                options.max_group_commands,
+                options.shared_log && !sequential,
+                head.position,
+            ),
             log,
             clock: clock.clone(),
             inbox: inbox.clone(),
@@ -221,6 +226,8 @@ impl Dispatcher {
             reply,
             void_record: None,
             attempt: 0,
+            alone: false,
+            doubts: Vec::new(),
             places: SmallVec::new(),
         }))
     }

@@ -273,6 +273,8 @@ pub(crate) fn deadline_task(main: &StreamId, seq: u64, now: Timestamp) -> Option
         reply: None,
         void_record: None,
         attempt: 0,
+        alone: false,
+        doubts: Vec::new(),
         places: SmallVec::new(),
     }))
 }

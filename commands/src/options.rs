@@ -14,10 +14,10 @@ pub struct Options {
     pub max_outstanding: usize,
     /// Most bytes of their bodies.
     pub max_outstanding_bytes: usize,
-    /// Most groups of appends whose commit is under way at once. While they are, deciding goes on.
+    /// Most groups of appends whose commit is under way at once. While they are, deciding goes on. On a shared log it is one.
     pub max_groups_in_flight: usize,
-    /// Most appends a group, once as many groups are in flight as may be.
-    pub max_group_appends: usize,
+    /// Most commands a group, once as many groups are in flight as may be.
+    pub max_group_commands: usize,
     /// About how many bytes of state are kept in memory. A command that needs more than half of it at once can starve.
     pub cache_bytes: usize,
     /// Threads that read streams into memory.
@@ -39,7 +39,7 @@ pub struct Options {
     /// Events of a stream between two snapshots, at least.
     pub snapshot_every: u64,
     /// Whether others write to the same log. Must be set if anyone does. Their events are followed, so that decisions see
-    /// them without a conflict, and commands on one stream wait for each other's commits: see ADR 0021.
+    /// them without a conflict, and commands on one stream share appends instead of building on those in flight: see ADR 0021.
     pub shared_log: bool,
     /// On a shared log: whether this node is the one that fires deadlines. Others know them, and take over when this turns
     /// true. `None`: it does always; if several do, the revisions that their appends expect let one of them win.
@@ -54,7 +54,7 @@ impl Default for Options {
             max_outstanding: 131_072,
             max_outstanding_bytes: 256 << 20,
             max_groups_in_flight: 4,
-            max_group_appends: 8_192,
+            max_group_commands: 8_192,
             cache_bytes: 1 << 30,
             loaders: 4,
             max_attempts: 10,

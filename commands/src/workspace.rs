@@ -30,6 +30,8 @@ pub(crate) enum Halt {
     Wait,
     /// What was read of the stream must be durable before anything is built on it.
     Fence(StreamId),
+    /// Another writer has the next turn at the stream.
+    Rest(StreamId),
     /// No.
     Refused(CommandError),
 }
@@ -61,7 +63,8 @@ pub(crate) struct Context {
     /// Whether the log writes one stream at a time, so that an earlier attempt may have left traces.
     pub(crate) sequential: bool,
     /// Whether others write to the log as well. Then nothing is built on what is in flight: if that fails because
-    /// another writer was first, what was built on it could find the very revision it expects, on other events.
+    /// another writer was first, what was built on it could find the very revision it expects, on other events. What is not
+    /// handed over yet can be joined.
     pub(crate) shared: bool,
     /// How long a claim without its variant stands.
     pub(crate) claim_timeout: Duration,
@@ -125,6 +128,8 @@ pub(crate) struct Workspace<'a> {
     pub(crate) context: Context,
     task: TaskId,
     durable: GroupNo,
+    /// On a shared log: the group whose streams may be written to, though they are not durable; 0: none.
+    joinable: GroupNo,
     follow_up: bool,
 }
 
@@ -137,6 +142,7 @@ impl<'a> Workspace<'a> {
         context: Context,
         task: TaskId,
         durable: GroupNo,
+        joinable: GroupNo,
     ) -> Self {
         scratch.touched.clear();
         scratch.missing.clear();
@@ -144,7 +150,7 @@ impl<'a> Workspace<'a> {
         scratch.changes.clear();
         scratch.touched_places.clear();
         scratch.write_places.clear();
-        Self { table, holds, encoder, scratch, context, task, durable, follow_up: false }
+        Self { table, holds, encoder, scratch, context, task, durable, joinable, follow_up: false }
     }
 
     /// Makes sure that streams are in memory and that no older command is before this one there. Ask for all that is
@@ -153,22 +159,27 @@ impl<'a> Workspace<'a> {
         &mut self,
         streams: impl IntoIterator<Item = &'s StreamId>,
     ) -> Result<(), Halt> {
-        let mut in_flight = None;
+        let (mut in_flight, mut resting) = (None, None);
         for stream in streams {
             match self.table.get(stream) {
                 Some(slot) if slot.state.is_some() && !slot.is_behind(self.task) => {
-                    if self.context.shared && slot.pending > self.durable {
+                    let undurable = slot.pending > self.durable;
+                    if self.context.shared && undurable && slot.pending != self.joinable {
                         in_flight.get_or_insert_with(|| stream.clone());
+                    }
+                    if slot.rest_until.is_some() {
+                        resting.get_or_insert_with(|| stream.clone());
                     }
                     self.scratch.touched.push(stream.clone());
                 }
                 _ => self.scratch.missing.push(stream.clone()),
             }
         }
-        match in_flight {
+        match (in_flight, resting) {
             _ if !self.scratch.missing.is_empty() => Err(Halt::Wait),
-            Some(stream) => Err(Halt::Fence(stream)),
-            None => Ok(()),
+            (Some(stream), _) => Err(Halt::Fence(stream)),
+            (None, Some(stream)) => Err(Halt::Rest(stream)),
+            (None, None) => Ok(()),
         }
     }
 

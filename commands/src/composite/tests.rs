@@ -82,12 +82,12 @@ impl World {
                 metadata: bytes::Bytes::new(),
             };
             let mut workspace =
-                Workspace::new(&mut self.table, &self.holds, &mut scratch, encoder, context, 1, 0);
+                Workspace::new(&mut self.table, &self.holds, &mut scratch, encoder, context, 1, 0, 0);
             match op.decide(&mut workspace, &main) {
                 Ok(()) => workspace.finish(),
                 Err(Halt::Refused(error)) => return Err(error),
                 Err(Halt::Fence(stream)) => panic!("nothing is in flight, but {stream} was to be durable"),
-                Err(Halt::Wait) => {
+                Err(Halt::Wait | Halt::Rest(_)) => {
                     self.waits += 1;
                     for missing in scratch.missing {
                         let absent = || StreamState::initial(missing.as_str()).unwrap();

@@ -1,13 +1,13 @@
 //! One command: decide, and what follows from the outcome.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daybook_eventlog::{Append, Expected, Revision, StreamAppend, StreamId};
 use daybook_schemas::idempotency::{self, Recorded};
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::commit::Item;
+use super::group::Item;
 use super::load::Job;
 use super::table::GroupNo;
 use super::task::{Task, Trace};
@@ -16,6 +16,9 @@ use crate::error::CommandError;
 use crate::idempotency::RememberedRefusals;
 use crate::request::{Reply, ReplyEvent};
 use crate::workspace::{Context, Halt, Workspace};
+
+/// How often a command that leaves the turn to another writer looks whether that has had it.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// How a decision came out.
 enum Verdict {
@@ -35,6 +38,9 @@ impl Engine {
             let error = CommandError::Stopped(reason.clone());
             return self.fail(task, error);
         }
+        if let Some((trace, reply)) = self.settle_doubt(&mut task) {
+            return self.probe(task, trace, reply);
+        }
         match self.decide(&mut task) {
             Verdict::Write { before } => self.accept(task, before),
             Verdict::Nothing { revision, after } => self.accept_unchanged(task, revision, after),
@@ -49,6 +55,20 @@ impl Engine {
                 self.halted(task, halt);
             }
         }
+    }
+
+    /// An attempt of unknown outcome whose place in its stream is taken by now: by itself, or by another for ever. As long as
+    /// it is free, the next attempt writes the same events there, and the log knows them again.
+    fn settle_doubt(&self, task: &mut Task) -> Option<(Trace, Reply)> {
+        let durable = self.commits.durable();
+        let is_taken = |(trace, _): &(Trace, Reply)| {
+            let slot = self.table.get(&trace.stream);
+            slot.is_some_and(|slot| {
+                slot.state.is_some() && slot.pending <= durable && slot.revision >= trace.revision
+            })
+        };
+        let at = task.doubts.iter().position(is_taken)?;
+        Some(task.doubts.swap_remove(at))
     }
 
     fn decide(&mut self, task: &mut Task) -> Verdict {
@@ -68,9 +88,10 @@ impl Engine {
             claim_timeout: self.options.claim_timeout,
         };
         let durable = self.commits.durable();
+        let joinable = if task.alone { 0 } else { self.commits.joinable() };
         let (holds, scratch) = (&self.holds, &mut self.scratch);
         let mut workspace =
-            Workspace::new(&mut self.table, holds, scratch, encoder, context, task.seq, durable);
+            Workspace::new(&mut self.table, holds, scratch, encoder, context, task.seq, durable, joinable);
         match decide_in(&mut workspace, task, &self.refusals) {
             Ok(Some(record)) => Verdict::Replay(record),
             Ok(None) => conclude(workspace, task),
@@ -82,12 +103,26 @@ impl Engine {
         match halt {
             Halt::Wait => self.park_for_missing(task),
             Halt::Fence(stream) => self.park_for_durable(task, &stream),
+            Halt::Rest(stream) => self.rest(task, &stream),
             Halt::Refused(error) => {
                 if let Some(key) = &task.key {
                     self.refusals.remember(key, &error, Instant::now());
                 }
                 self.rearm_later(&task);
                 self.fail(task, error);
+            }
+        }
+    }
+
+    /// The command waits while the other has its turn, or is tried again at once if that is over.
+    fn rest(&mut self, task: Box<Task>, stream: &StreamId) {
+        let now = Instant::now();
+        let Some(slot) = self.table.get_mut(stream) else { return self.park_ready(task) };
+        match slot.rest_until {
+            Some(until) if until > now => self.park_until(task, until.min(now + LOOK_AGAIN), Some(stream)),
+            _ => {
+                slot.rest_until = None;
+                self.park_ready(task);
             }
         }
     }

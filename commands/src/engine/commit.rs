@@ -5,52 +5,48 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{Append, AppendError, Appended, Position, StreamId};
+use daybook_eventlog::{Append, AppendError, Appended, Position};
 use futures::future::BoxFuture;
-use smallvec::SmallVec;
 
 use super::Engine;
-use super::load::Job;
+use super::group::{Group, Grouped, Item, Pending};
 use super::table::GroupNo;
-use super::task::{Task, Trace};
+use super::task::Task;
 use crate::error::CommandError;
 use crate::request::Reply;
 use crate::stats::Stats;
 
-/// An accepted command whose append is not durable yet.
-pub(crate) struct Item {
-    pub(crate) task: Box<Task>,
-    /// Complete but for the position.
-    pub(crate) reply: Reply,
-    pub(crate) written: SmallVec<[StreamId; 2]>,
-    /// The last event of the append.
-    pub(crate) trace: Trace,
-    pub(crate) events: usize,
-}
+/// Groups from this size on are a sign of many callers.
+const FULL_GROUP: usize = 4;
+
+/// The longest pause in which the callers of one group may come back to make the next.
+const LONGEST_GATHERING: Duration = Duration::from_millis(2);
+
+/// How long the turn at a stream is left to another writer that was seen there: longer than it takes to read, decide and commit.
+const TURN: Duration = Duration::from_millis(25);
 
 type Results = Vec<Result<Appended, AppendError>>;
 
-/// What is to be answered once a group is durable.
-#[derive(Default)]
-struct Pending {
-    /// In the order of the appends.
-    items: Vec<Item>,
-    /// Commands that changed nothing, but looked at what the group writes.
-    followers: Vec<(Box<Task>, Reply)>,
-}
-
 struct InFlight {
     number: GroupNo,
+    appends: usize,
     pending: Pending,
+    since: Instant,
     commit: BoxFuture<'static, Results>,
     results: Option<Results>,
+}
+
+/// On a shared log: until when the next group waits, and for how many commands.
+struct Gathering {
+    until: Instant,
+    commands: usize,
 }
 
 pub(crate) struct Commits {
     /// The number of the group that is being filled.
     filling: GroupNo,
-    appends: Vec<Append>,
-    pending: Pending,
+    group: Group,
+    gathering: Option<Gathering>,
     in_flight: VecDeque<InFlight>,
     max_in_flight: usize,
     max_group: usize,
@@ -60,13 +56,14 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    pub(crate) fn new(max_in_flight: usize, max_group: usize, position: Position) -> Self {
+    /// With `joining`, commands on one stream share an append. One group is in flight then: what comes meanwhile joins the next.
+    pub(crate) fn new(max_in_flight: usize, max_group: usize, joining: bool, position: Position) -> Self {
         Self {
             filling: 1,
-            appends: Vec::new(),
-            pending: Pending::default(),
+            group: Group::new(joining),
+            gathering: None,
             in_flight: VecDeque::new(),
-            max_in_flight: max_in_flight.max(1),
+            max_in_flight: if joining { 1 } else { max_in_flight.max(1) },
             max_group: max_group.max(1),
             durable: 0,
             position,
@@ -84,6 +81,16 @@ impl Commits {
         self.filling
     }
 
+    /// The group whose streams further commands may write to; 0: none.
+    pub(crate) const fn joinable(&self) -> GroupNo {
+        if self.group.takes_joins() { self.filling } else { 0 }
+    }
+
+    /// When the group that is being filled need not wait for more any longer.
+    pub(crate) fn gathering_until(&self) -> Option<Instant> {
+        self.gathering.as_ref().filter(|_| !self.group.is_empty()).map(|gathering| gathering.until)
+    }
+
     /// A position up to which everything this dispatcher decided is durable.
     pub(crate) const fn position(&self) -> Position {
         self.position
@@ -99,26 +106,35 @@ impl Commits {
 
     /// Whether nothing more may be decided until a commit ends.
     pub(crate) fn is_full(&self) -> bool {
-        self.appends.len() >= self.max_group && self.in_flight.len() >= self.max_in_flight
+        self.group.len() >= self.max_group && self.in_flight.len() >= self.max_in_flight
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.appends.is_empty() && self.in_flight.is_empty()
+        self.group.is_empty() && self.in_flight.is_empty()
     }
 
     pub(crate) fn push(&mut self, append: Append, item: Item) {
-        self.appends.push(append);
-        self.pending.items.push(item);
+        self.group.push(append, item);
     }
 
     /// The answer waits until the group is durable.
     pub(crate) fn follow(&mut self, group: GroupNo, task: Box<Task>, reply: Reply) {
-        let pending = self
-            .in_flight
-            .iter_mut()
-            .find(|in_flight| in_flight.number == group)
-            .map_or(&mut self.pending, |in_flight| &mut in_flight.pending);
-        pending.followers.push((task, reply));
+        match self.in_flight.iter_mut().find(|in_flight| in_flight.number == group) {
+            Some(in_flight) => in_flight.pending.followers.push((task, reply)),
+            None => self.group.follow(task, reply),
+        }
+    }
+
+    /// Whether the group that is being filled waits for callers of the last one to come back. Without that the first of them
+    /// would make a group of its own, and all others wait for two commits instead of one.
+    fn gathers(&mut self) -> bool {
+        let more =
+            |gathering: &Gathering| self.group.len() < gathering.commands && Instant::now() < gathering.until;
+        if self.gathering.as_ref().is_some_and(more) {
+            return true;
+        }
+        self.gathering = None;
+        false
     }
 }
 
@@ -126,16 +142,16 @@ impl Engine {
     /// Hands what was decided to the log, if it may have another group.
     pub(crate) fn submit(&mut self, waker: &Waker) {
         let commits = &mut self.commits;
-        if commits.appends.is_empty() || commits.in_flight.len() >= commits.max_in_flight {
+        if commits.group.is_empty() || commits.in_flight.len() >= commits.max_in_flight || commits.gathers() {
             return;
         }
-        let capacity = commits.appends.len();
-        let appends = std::mem::replace(&mut commits.appends, Vec::with_capacity(capacity));
-        let commit = self.log.append_group(appends);
+        let (appends, pending) = commits.group.close();
         commits.in_flight.push_back(InFlight {
             number: commits.filling,
-            pending: std::mem::take(&mut commits.pending),
-            commit,
+            appends: appends.len(),
+            pending,
+            since: Instant::now(),
+            commit: self.log.append_group(appends),
             results: None,
         });
         commits.filling += 1;
@@ -157,7 +173,7 @@ impl Engine {
             && let Some(first) = self.commits.in_flight.front()
             && let Some(results) = &first.results
         {
-            if results.iter().any(Result::is_err) || results.len() != first.pending.items.len() {
+            if results.iter().any(Result::is_err) || results.len() != first.appends {
                 self.commits.recovering = true;
             } else if let Some(done) = self.commits.in_flight.pop_front() {
                 self.complete(done);
@@ -174,10 +190,16 @@ impl Engine {
         let mut events = 0;
         self.commits.durable = done.number;
         let commands = done.pending.items.len() + done.pending.followers.len();
-        for (item, result) in done.pending.items.into_iter().zip(done.results.unwrap_or_default()) {
-            let appended = result.expect("a group with a failure goes to recovery");
+        if self.commits.group.is_joining() && commands >= FULL_GROUP {
+            let until = Instant::now() + (done.since.elapsed() / 8).min(LONGEST_GATHERING);
+            self.commits.gathering = Some(Gathering { until, commands });
+        }
+        let results = done.results.unwrap_or_default();
+        for Grouped { item, append, .. } in done.pending.items {
+            self.give_turn(&item);
+            let appended = results[append].as_ref().expect("a group with a failure goes to recovery");
             events += item.events;
-            self.answer(item, &appended);
+            self.answer(item, appended);
         }
         for (task, mut reply) in done.pending.followers {
             reply.position = self.commits.position;
@@ -186,6 +208,18 @@ impl Engine {
         self.count_accepted(commands, events);
         self.parked.durable_to(done.number);
         self.load_durable();
+    }
+
+    /// Where another writer is at the same stream, the next turn is left to it. Otherwise the one that has just won would be
+    /// there first again, while the other still reads what it did.
+    fn give_turn(&mut self, item: &Item) {
+        for stream in &item.written {
+            if let Some(slot) = self.table.get_mut(stream)
+                && std::mem::take(&mut slot.contended)
+            {
+                slot.rest_until = Some(Instant::now() + TURN);
+            }
+        }
     }
 
     fn answer(&mut self, mut item: Item, appended: &Appended) {
@@ -204,39 +238,38 @@ impl Engine {
     /// decided since and not handed over, is decided again on what the log says.
     fn recover(&mut self) {
         self.commits.recovering = false;
-        let mut again: Vec<(Item, Option<AppendError>)> = Vec::new();
+        let mut again: Vec<(Grouped, Option<AppendError>)> = Vec::new();
         let mut followers = Vec::new();
         for done in std::mem::take(&mut self.commits.in_flight) {
             self.commits.durable = done.number;
             followers.extend(done.pending.followers);
-            let mut results = done.results.unwrap_or_default().into_iter();
-            for item in done.pending.items {
-                match results.next() {
+            let results = done.results.unwrap_or_default();
+            for grouped in done.pending.items {
+                match results.get(grouped.append) {
                     Some(Ok(appended)) => {
-                        self.count_accepted(1, item.events);
-                        self.answer(item, &appended);
+                        self.count_accepted(1, grouped.item.events);
+                        self.answer(grouped.item, appended);
                     }
-                    Some(Err(error)) => again.push((item, Some(error))),
+                    Some(Err(error)) => again.push((grouped, Some(error.clone()))),
                     None => {
                         let reason = "the log left an append unanswered".to_owned();
-                        again.push((item, Some(AppendError::Unavailable { reason, indeterminate: true })));
+                        again.push((grouped, Some(AppendError::Unavailable { reason, indeterminate: true })));
                     }
                 }
             }
         }
-        let unsent = std::mem::take(&mut self.commits.pending);
-        self.commits.appends.clear();
-        again.extend(unsent.items.into_iter().map(|item| (item, None)));
+        let (_, unsent) = self.commits.group.close();
+        again.extend(unsent.items.into_iter().map(|grouped| (grouped, None)));
         followers.extend(unsent.followers);
-        for (item, _) in &again {
-            for stream in &item.written {
+        for (grouped, _) in &again {
+            for stream in &grouped.item.written {
                 self.poison(stream);
             }
         }
-        for (item, error) in again {
+        for (grouped, error) in again {
             match error {
-                None => self.park_ready(item.task),
-                Some(error) => self.after_failure(item, error),
+                None => self.park_ready(grouped.item.task),
+                Some(error) => self.after_failure(grouped, error),
             }
         }
         for (task, _) in followers {
@@ -252,25 +285,34 @@ impl Engine {
     }
 
     /// An append failed: decide again, look whether it happened nevertheless, or give up.
-    fn after_failure(&mut self, item: Item, error: AppendError) {
+    fn after_failure(&mut self, Grouped { item, joined, .. }: Grouped, error: AppendError) {
         Stats::add(&self.stats.append_failures, 1);
         let Item { mut task, reply, trace, .. } = item;
         match error {
-            AppendError::Conflict { .. } if task.attempt < self.options.max_attempts => {
+            // One of those that share an append can't be written: it must not take the others with it.
+            AppendError::Invalid(_) if joined => {
+                task.alone = true;
+                Stats::add(&self.stats.retries, 1);
+                self.park_ready(task);
+            }
+            AppendError::Conflict { stream, .. } if task.attempt < self.options.max_attempts => {
+                self.table.slot(&stream).contended = self.options.shared_log;
                 task.attempt += 1;
                 Stats::add(&self.stats.retries, 1);
                 match backoff(task.attempt, jitter_of(&task)) {
                     None => self.park_ready(task),
-                    Some(pause) => self.park_until(task, Instant::now() + pause),
+                    Some(pause) => self.park_until(task, Instant::now() + pause, None),
                 }
             }
             AppendError::Unavailable { indeterminate: true, .. }
                 if task.attempt < self.options.max_attempts =>
             {
                 task.attempt += 1;
+                // Should the first attempt come through after all, the log knows the second by having the very same events.
+                task.alone = true;
                 Stats::add(&self.stats.retries, 1);
-                self.loaders.push([Job::Probe(task.seq, trace, reply)]);
-                self.park_for_probe(task);
+                task.doubts.push((trace.clone(), reply.clone()));
+                self.probe(task, trace, reply);
             }
             error => {
                 if let AppendError::Stopped(reason) = &error {

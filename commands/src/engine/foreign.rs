@@ -25,6 +25,7 @@ impl Engine {
         if slot.pending > durable || slot.revision >= newest {
             return;
         }
+        (slot.contended, slot.rest_until) = (true, None);
         if !self.catch_up(&stream, events) {
             self.poison(&stream);
         }

@@ -40,6 +40,7 @@ pub(crate) struct Loaded {
 }
 
 /// A stream as far as it was read.
+#[derive(Clone)]
 pub(crate) struct Read {
     pub(crate) state: StreamState,
     pub(crate) revision: Revision,
@@ -47,6 +48,49 @@ pub(crate) struct Read {
     pub(crate) recorded_at: Option<Timestamp>,
     /// The revision of the snapshot that the read began with, 0 without one.
     pub(crate) snapshot: Revision,
+}
+
+/// Long streams as they were last read, on a shared log: where another writer is ahead of this node again and again, only what
+/// came since is read. What the log has does not change, so a state that was right once stays a place to read on from.
+pub(crate) struct Recent {
+    reads: VecDeque<(StreamId, Read)>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Recent {
+    /// Shorter streams are read anew as fast.
+    const LONG: Revision = 200;
+
+    fn new(limit: usize) -> Self {
+        Self { reads: VecDeque::new(), bytes: 0, limit }
+    }
+
+    fn get(&self, stream: &StreamId) -> Option<Read> {
+        self.reads.iter().find(|(name, _)| name == stream).map(|(_, read)| read.clone())
+    }
+
+    fn forget(&mut self, stream: &StreamId) {
+        if let Some(at) = self.reads.iter().position(|(name, _)| name == stream)
+            && let Some((_, read)) = self.reads.remove(at)
+        {
+            self.bytes -= read.state.size_bytes();
+        }
+    }
+
+    fn keep(&mut self, stream: &StreamId, read: &Read) {
+        if read.revision < Self::LONG || self.limit == 0 {
+            return;
+        }
+        self.forget(stream);
+        self.bytes += read.state.size_bytes();
+        self.reads.push_back((stream.clone(), read.clone()));
+        while self.bytes > self.limit
+            && let Some((_, oldest)) = self.reads.pop_front()
+        {
+            self.bytes -= oldest.state.size_bytes();
+        }
+    }
 }
 
 /// A piece of work.
@@ -89,7 +133,10 @@ impl Loaders {
         stats: &Arc<Stats>,
     ) -> std::io::Result<Self> {
         let (shared, background) = (Arc::new(Shared::default()), Arc::new(Shared::default()));
+        let kept_bytes = if options.shared_log { options.cache_bytes / 8 } else { 0 };
+        let recent = Arc::new(Mutex::new(Recent::new(kept_bytes)));
         let loader = |shared: &Arc<Shared>| Loader {
+            recent: recent.clone(),
             log: log.clone(),
             runtime: runtime.clone(),
             inbox: inbox.clone(),
@@ -152,6 +199,7 @@ struct Loader {
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     shared: Arc<Shared>,
+    recent: Arc<Mutex<Recent>>,
     snapshots: Option<Arc<dyn SnapshotStore>>,
     snapshot_every: u64,
 }
@@ -169,6 +217,7 @@ impl Loader {
                             if read.revision >= read.snapshot + self.snapshot_every {
                                 self.keep(&stream, &read);
                             }
+                            self.recent.lock().keep(&stream, &read);
                             loaded.push(Loaded { stream, result: Ok(read) });
                         }
                         Ok((read, false)) => unfinished.push(Job::Stream(stream, Some(read))),
@@ -227,6 +276,16 @@ impl Loader {
         Ok(state.map_or(from_start, |state| Read { state, revision, recorded_at: None, snapshot: revision }))
     }
 
+    /// What this node read of the stream last, if the log has it still: one that was put back to an earlier state has not.
+    fn recent(&self, stream: &StreamId) -> Result<Option<Read>, CommandError> {
+        let Some(read) = self.recent.lock().get(stream) else { return Ok(None) };
+        if self.block_on(self.log.stream_revision(stream))? < read.revision {
+            self.recent.lock().forget(stream);
+            return Ok(None);
+        }
+        Ok(Some(read))
+    }
+
     fn keep(&self, stream: &StreamId, read: &Read) {
         let Some(snapshots) = &self.snapshots else { return };
         let kept = serde_json::to_vec(&read.state).map_err(std::io::Error::other).and_then(|bytes| {
@@ -243,7 +302,10 @@ impl Loader {
     fn read_page(&self, stream: &StreamId, so_far: Option<Read>) -> Result<(Read, bool), CommandError> {
         let mut read = match so_far {
             Some(so_far) => so_far,
-            None => self.beginning(stream)?,
+            None => match self.recent(stream)? {
+                Some(recent) => recent,
+                None => self.beginning(stream)?,
+            },
         };
         let events = self.block_on(self.log.read_stream(stream, read.revision + 1, PAGE))?;
         let at_end = events.len() < PAGE;

@@ -10,6 +10,7 @@
 //! - [`inbox`]: the bounded queue and the bell
 //! - [`attempt`]: one command: decide, and what follows from the outcome
 //! - [`park`]: who waits for what
+//! - [`group`]: the appends of the group that is being filled
 //! - [`commit`]: groups in flight, completion, recovery
 //! - [`load`]: threads that read
 //! - [`foreign`]: what others on the same log wrote
@@ -20,6 +21,7 @@
 pub(crate) mod attempt;
 pub(crate) mod commit;
 pub(crate) mod foreign;
+pub(crate) mod group;
 pub(crate) mod inbox;
 pub(crate) mod load;
 pub(crate) mod park;
@@ -291,6 +293,9 @@ impl Engine {
         }
         if let Some(due) = self.parked.next_delayed() {
             timeout = timeout.min(due.saturating_duration_since(Instant::now()));
+        }
+        if let Some(until) = self.commits.gathering_until() {
+            timeout = timeout.min(until.saturating_duration_since(Instant::now()));
         }
         timeout.max(SHORTEST_SLEEP)
     }

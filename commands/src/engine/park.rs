@@ -12,8 +12,9 @@ use daybook_eventlog::StreamId;
 use hashbrown::HashMap;
 
 use super::Engine;
+use super::load::Job;
 use super::table::GroupNo;
-use super::task::{Task, TaskId};
+use super::task::{Task, TaskId, Trace};
 use crate::error::CommandError;
 use crate::request::Reply;
 
@@ -101,14 +102,15 @@ impl Engine {
         self.hold_place(task, None);
     }
 
-    /// The command is to be tried again at a moment.
-    pub(crate) fn park_until(&mut self, task: Box<Task>, due: Instant) {
+    /// The command is to be tried again at a moment; later writers of the stream wait behind it.
+    pub(crate) fn park_until(&mut self, task: Box<Task>, due: Instant, stream: Option<&StreamId>) {
         self.parked.delayed.push(Reverse((due, task.seq)));
-        self.hold_place(task, None);
+        self.hold_place(task, stream);
     }
 
-    /// The command waits for a loader that knows it by name.
-    pub(crate) fn park_for_probe(&mut self, task: Box<Task>) {
+    /// Has a loader look whether the events of an attempt are in the log; the command waits.
+    pub(crate) fn probe(&mut self, task: Box<Task>, trace: Trace, reply: Reply) {
+        self.loaders.push([Job::Probe(task.seq, trace, reply)]);
         self.hold_place(task, None);
     }
 

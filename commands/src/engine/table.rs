@@ -1,6 +1,7 @@
 //! The streams in memory, bounded in bytes: state, revision, and who waits in line.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use daybook_eventlog::{Revision, StreamId};
 use daybook_schemas::Timestamp;
@@ -33,6 +34,10 @@ pub(crate) struct Slot {
     pub(crate) loading: bool,
     /// The revision that another writer is known to have brought the stream to.
     pub(crate) foreign: Revision,
+    /// Whether another writer was seen at the stream since this node's last commit there.
+    pub(crate) contended: bool,
+    /// On a contended stream: how long this node leaves the next turn to the other.
+    pub(crate) rest_until: Option<Instant>,
     /// When the last event was recorded.
     pub(crate) recorded_at: Option<Timestamp>,
     /// The revision from which on a new snapshot is due.

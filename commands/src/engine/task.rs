@@ -58,6 +58,10 @@ pub(crate) struct Task {
     pub(crate) void_record: Option<Revision>,
     /// How often an append of this command failed.
     pub(crate) attempt: u32,
+    /// Whether its append must hold nothing else: see [`super::group`].
+    pub(crate) alone: bool,
+    /// Attempts that may still come through, with the answer if they do.
+    pub(crate) doubts: Vec<(Trace, Reply)>,
     /// Streams in whose line the task holds a place.
     pub(crate) places: SmallVec<[StreamId; 2]>,
 }

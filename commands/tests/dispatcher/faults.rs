@@ -155,32 +155,47 @@ async fn a_conflict_is_decided_again_on_the_newer_state() {
 }
 
 /// The sale is built on a receipt that fails because another node was first; the revision that it expects is there all
-/// the same, with other events. It must not be written on top of those.
+/// the same, with other events. It must not be written on top of those, be it in the receipt's group or after it.
 #[tokio::test]
 async fn nothing_is_built_on_what_is_in_flight_on_a_shared_log() {
-    let log = FaultyLog::new(MemoryLog::new());
-    let options = Options { shared_log: true, ..Options::default() };
-    let shop = Shop::with(Arc::new(log.clone()), options).await;
-    let inner = log.clone();
-    let raced = AtomicBool::new(false);
-    log.fail(move |append| {
-        if !raced.swap(true, Ordering::SeqCst) {
-            // The other node's receipt, with as many events as this one.
-            let mut other = append.clone();
-            for event in other.streams.iter_mut().flat_map(|part| &mut part.events) {
-                event.event_id = uuid::Uuid::from_u128(event.event_id.as_u128() ^ 1);
-                let data = String::from_utf8(event.data.to_vec()).unwrap();
-                event.data = data.replace("\"quantity\":3", "\"quantity\":1").replace(":3}", ":1}").into();
+    for together in [true, false] {
+        let log = FaultyLog::new(MemoryLog::new());
+        let options = Options { shared_log: true, ..Options::default() };
+        let shop = Shop::with(Arc::new(log.clone()), options).await;
+        let inner = log.clone();
+        let raced = AtomicBool::new(false);
+        log.fail(move |append| {
+            if !raced.swap(true, Ordering::SeqCst) {
+                // The other node's receipt, with as many events as this one; whatever follows it was sent by this node.
+                let mut other = append.clone();
+                other.streams.truncate(1);
+                other.streams[0].events.truncate(2);
+                for event in &mut other.streams[0].events {
+                    event.event_id = uuid::Uuid::from_u128(event.event_id.as_u128() ^ 1);
+                    let data = String::from_utf8(event.data.to_vec()).unwrap();
+                    event.data =
+                        data.replace("\"quantity\":3", "\"quantity\":1").replace(":3}", ":1}").into();
+                }
+                inner.write_behind(other);
             }
-            inner.write_behind(other);
+            None
+        });
+        log.hold(!together);
+        let received = shop.send("inventory/1/receive", json!({"quantity": 3}));
+        if !together {
+            until("the receipt in flight", async || log.groups.load(Ordering::SeqCst) == 1).await;
         }
-        None
-    });
-    let received = shop.send("inventory/1/receive", json!({"quantity": 3}));
-    let sold = shop.send("inventory/1/sell", json!({"quantity": 4}));
-    received.await.unwrap();
-    sold.await.unwrap();
-    assert_eq!(shop.no("inventory/1/sell", json!({"quantity": 1})).await, "insufficient_stock");
+        let sold = shop.send("inventory/1/sell", json!({"quantity": 3}));
+        log.hold(false);
+        received.await.unwrap();
+        sold.await.unwrap();
+        assert_eq!(
+            shop.no("inventory/1/sell", json!({"quantity": 2})).await,
+            "insufficient_stock",
+            "{together}"
+        );
+        shop.ok("inventory/1/sell", json!({"quantity": 1})).await;
+    }
 }
 
 /// A refusal never meets the log, so without following it a node would refuse on an old state for ever.

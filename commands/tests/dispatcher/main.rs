@@ -9,6 +9,7 @@
 mod bulk;
 mod engine;
 mod faults;
+mod joined;
 mod keys;
 mod masters;
 mod matrix;

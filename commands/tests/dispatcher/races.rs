@@ -109,7 +109,11 @@ async fn race(log: FaultyLog, atomic: bool) {
     let mut shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
     let mut expected = 0;
     let mut orphans = BTreeSet::new();
-    for round in 0..ROUNDS {
+    for round in 0.. {
+        // Where the log breaks off depends on when streams are read; some attempt is to have been caught half way.
+        if round >= ROUNDS && (atomic || !orphans.is_empty() || round >= 5 * ROUNDS) {
+            break;
+        }
         // The log takes some appends, then none any more, as when the power goes; one in three rounds it acknowledges none of
         // those that it took last.
         let (seen, taken) = (AtomicUsize::new(0), round * 5 + 1);
