@@ -22,7 +22,7 @@ use crate::engine::load::Loaders;
 use crate::engine::table::Table;
 use crate::engine::task::{ReplySlot, Task};
 use crate::error::{CommandError, StartError};
-use crate::follow::follow;
+use crate::follow::{follow, follow_turns};
 use crate::idempotency::RememberedRefusals;
 use crate::op::Op;
 use crate::options::Options;
@@ -116,6 +116,9 @@ impl Dispatcher {
         };
         let max_open_orders = options.max_open_orders;
         if options.shared_log {
+            if let Some(turns) = log.turns_asked() {
+                runtime.spawn(follow_turns(turns, Arc::downgrade(&inbox)));
+            }
             runtime.spawn(follow(log.clone(), inbox.clone(), follower_book, options.leader.clone()));
         }
         let engine = Engine {

@@ -4,13 +4,13 @@
 //! It keeps a book of deadlines of its own: a node that becomes the one that fires them must know them all, also those of
 //! streams that it never had in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use daybook_eventlog::{EventLog, Filter, RecordedEvent, Revision, StreamId};
 use daybook_schemas::{AnyEvent, Timestamp};
 use hashbrown::HashMap;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::book::Book;
 use crate::engine::inbox::{Inbox, Signal};
@@ -58,6 +58,21 @@ pub(crate) async fn follow(log: Arc<dyn EventLog>, inbox: Arc<Inbox>, mut book: 
         }
         // Whether it is news or the time that is up is all the same.
         let _ = tokio::time::timeout(LONGEST_WAIT, head.changed()).await;
+    }
+}
+
+/// Tells the decision thread of the turns that others ask for, until the log or the dispatcher is closed.
+pub(crate) async fn follow_turns(mut turns: broadcast::Receiver<StreamId>, inbox: Weak<Inbox>) {
+    loop {
+        match turns.recv().await {
+            Ok(stream) => match inbox.upgrade() {
+                Some(inbox) if !inbox.is_closed() => inbox.signal(Signal::Turn(stream)),
+                _ => return,
+            },
+            // Whoever was missed asks again at its next conflict.
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use daybook_eventlog::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub(crate) struct SequentialLog {
     inner: Arc<dyn EventLog>,
@@ -121,6 +121,14 @@ impl EventLog for SequentialLog {
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.inner.watch_head()
+    }
+
+    fn ask_for_turn(&self, stream: &StreamId) {
+        self.inner.ask_for_turn(stream);
+    }
+
+    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
+        self.inner.turns_asked()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

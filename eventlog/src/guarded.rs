@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use crate::breaker::{Breaker, BreakerOptions, CircuitState, CircuitStatus, jittered};
@@ -209,6 +209,14 @@ impl EventLog for GuardedLog {
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.inner.watch_head()
+    }
+
+    fn ask_for_turn(&self, stream: &StreamId) {
+        self.inner.ask_for_turn(stream);
+    }
+
+    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
+        self.inner.turns_asked()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

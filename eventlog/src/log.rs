@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::event::{NewEvent, RecordedEvent};
 
@@ -265,6 +265,16 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Follows the position of the head. A change may be missed, the newest value never.
     fn watch_head(&self) -> watch::Receiver<Position>;
+
+    /// Asks whoever else writes to the log to leave the next turn at a stream to this writer, which they overtake again and
+    /// again. A hint: no promise hangs on it.
+    fn ask_for_turn(&self, _stream: &StreamId) {}
+
+    /// The streams that [`EventLog::ask_for_turn`] was called for, by this writer or another. `None` where a log has one writer, or
+    /// no way to tell the others.
+    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
+        None
+    }
 
     /// Finishes what is queued, then closes. Later appends get [`AppendError::Stopped`].
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::event::{RecordedEvent, RecordedHeader};
 use crate::log::{
@@ -28,6 +28,7 @@ pub struct MemoryLog {
     /// Taken for the whole of a group, so that the head is announced in the order of the appends.
     appending: Arc<Mutex<()>>,
     head: Arc<watch::Sender<Position>>,
+    turns: broadcast::Sender<StreamId>,
 }
 
 #[derive(Default)]
@@ -49,7 +50,12 @@ impl MemoryLog {
     /// An empty log.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Arc::default(), appending: Arc::default(), head: Arc::new(watch::channel(0).0) }
+        Self {
+            state: Arc::default(),
+            appending: Arc::default(),
+            head: Arc::new(watch::channel(0).0),
+            turns: broadcast::channel(64).0,
+        }
     }
 
     fn append_all(&self, appends: &[Append]) -> Vec<Result<Appended, AppendError>> {
@@ -207,6 +213,15 @@ impl EventLog for MemoryLog {
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
+    }
+
+    fn ask_for_turn(&self, stream: &StreamId) {
+        // Nobody listens: nobody to ask.
+        let _ = self.turns.send(stream.clone());
+    }
+
+    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
+        Some(self.turns.subscribe())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

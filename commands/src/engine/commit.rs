@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{Append, AppendError, Appended, Position};
+use daybook_eventlog::{Append, AppendError, Appended, Position, StreamId};
 use futures::future::BoxFuture;
+use smallvec::SmallVec;
 
 use super::Engine;
 use super::group::{Group, Grouped, Item, Pending};
@@ -23,7 +24,7 @@ const FULL_GROUP: usize = 4;
 const LONGEST_GATHERING: Duration = Duration::from_millis(2);
 
 /// How long the turn at a stream is left to another writer that was seen there: longer than it takes to read, decide and commit.
-const TURN: Duration = Duration::from_millis(25);
+const TURN: Duration = Duration::from_millis(50);
 
 type Results = Vec<Result<Appended, AppendError>>;
 
@@ -266,6 +267,10 @@ impl Engine {
                 self.poison(stream);
             }
         }
+        self.ask_for_turns(again.iter().filter_map(|(_, error)| match error {
+            Some(AppendError::Conflict { stream, .. }) => Some(stream),
+            _ => None,
+        }));
         for (grouped, error) in again {
             match error {
                 None => self.park_ready(grouped.item.task),
@@ -295,8 +300,7 @@ impl Engine {
                 Stats::add(&self.stats.retries, 1);
                 self.park_ready(task);
             }
-            AppendError::Conflict { stream, .. } if task.attempt < self.options.max_attempts => {
-                self.table.slot(&stream).contended = self.options.shared_log;
+            AppendError::Conflict { .. } if task.attempt < self.options.max_attempts => {
                 task.attempt += 1;
                 Stats::add(&self.stats.retries, 1);
                 match backoff(task.attempt, jitter_of(&task)) {
@@ -321,6 +325,20 @@ impl Engine {
                 self.rearm_later(&task);
                 self.fail(task, error.into());
             }
+        }
+    }
+
+    /// Another writer was first at these streams: it is asked to leave the next turn there to this one.
+    fn ask_for_turns<'a>(&mut self, lost: impl Iterator<Item = &'a StreamId>) {
+        if !self.options.shared_log {
+            return;
+        }
+        let mut lost: SmallVec<[&StreamId; 4]> = lost.collect();
+        lost.sort_unstable();
+        lost.dedup();
+        for stream in lost {
+            self.table.slot(stream).contended = true;
+            self.log.ask_for_turn(stream);
         }
     }
 

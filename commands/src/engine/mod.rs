@@ -155,6 +155,11 @@ impl Engine {
             Signal::Foreign(streams) => {
                 streams.into_iter().for_each(|foreign| self.take_foreign(foreign));
             }
+            Signal::Turn(stream) => {
+                if let Some(slot) = self.table.get_mut(&stream) {
+                    slot.contended = true;
+                }
+            }
             Signal::Deadlines(deadlines) => {
                 for (stream, deadline) in deadlines {
                     self.timers.arm(&stream, deadline);

@@ -196,3 +196,35 @@ async fn what_cannot_be_written_does_not_take_those_beside_it_along() {
     assert_eq!(refused.load(Ordering::SeqCst), 2, "once with the others, once alone");
     shop.ok("inventory/1/sell", json!({"quantity": 6})).await;
 }
+
+/// Whoever loses a stream to another node asks for the next turn, and the winner leaves it: nobody is told `conflict`, however
+/// fast the other is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_take_turns_at_a_hot_stream() {
+    const BUYERS: usize = 16;
+    const EACH: usize = 40;
+    let log = MemoryLog::new();
+    let options = Options { shared_log: true, ..Options::default() };
+    let one = Arc::new(Shop::with(Arc::new(log.clone()), options.clone()).await);
+    let two = Arc::new(Shop::with(Arc::new(log), options).await);
+    one.ok("inventory/1/receive", json!({"quantity": 10_000})).await;
+    let buyers = (0..BUYERS).map(|buyer| {
+        let shop = if buyer % 2 == 0 { one.clone() } else { two.clone() };
+        tokio::spawn(async move {
+            for n in 0..EACH {
+                let mut answer = reserve(&shop, "1", &format!("c{buyer}-{n}")).await;
+                // The other node has not heard of the stock yet.
+                while answer.as_ref().is_err_and(|error| error.code() == "insufficient_stock") {
+                    tokio::task::yield_now().await;
+                    answer = reserve(&shop, "1", &format!("c{buyer}-{n}")).await;
+                }
+                answer.unwrap();
+            }
+        })
+    });
+    for buyer in buyers.collect::<Vec<_>>() {
+        buyer.await.unwrap();
+    }
+    let reserved = one.history().await.iter().filter(|line| line.ends_with("inventory.reserved")).count();
+    assert_eq!(reserved, BUYERS * EACH);
+}

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Error;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use tokio::sync::watch;
+use sqlx::{Error, PgPool};
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use super::announce;
 use super::options::PostgresOptions;
 use super::read::Reader;
-use crate::log::Position;
+use crate::log::{Position, StreamId};
 
 /// Looks that found more than the notifications had told, one after the other, before the listening connection
 /// counts as dead: a cut that nobody was told of.
@@ -23,6 +23,18 @@ pub(super) struct Follower {
     pub(super) channel: String,
     pub(super) reader: Arc<Reader>,
     pub(super) head: Arc<watch::Sender<Position>>,
+    pub(super) turns: broadcast::Sender<StreamId>,
+}
+
+/// Before the name of a stream in a notification: a writer asks for its turn there.
+const TURN: &str = "turn ";
+
+/// Tells every writer on the channel that this one asks for its turn at a stream.
+pub(super) async fn ask_for_turn(pool: PgPool, channel: String, stream: StreamId) {
+    let asking = sqlx::query("SELECT pg_notify($1, $2)").bind(channel).bind(format!("{TURN}{stream}"));
+    if let Err(error) = asking.execute(&pool).await {
+        tracing::debug!(%error, %stream, "could not ask for a turn");
+    }
 }
 
 impl Follower {
@@ -61,9 +73,7 @@ impl Follower {
         while missed < MISSED_LOOKS {
             match timeout(self.options.poll_interval, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => {
-                    if let Ok(position) = notification.payload().parse() {
-                        announce(&self.head, position);
-                    }
+                    self.take(notification.payload());
                     missed = 0;
                 }
                 Ok(Ok(None) | Err(_)) => return,
@@ -71,6 +81,15 @@ impl Follower {
             }
         }
         tracing::warn!("notifications of new events do not arrive; listening anew");
+    }
+
+    fn take(&self, payload: &str) {
+        if let Ok(position) = payload.parse() {
+            announce(&self.head, position);
+        } else if let Some(Ok(stream)) = payload.strip_prefix(TURN).map(StreamId::new) {
+            // Nobody listens: nobody writes here.
+            let _ = self.turns.send(stream);
+        }
     }
 
     /// Asks for the head; true if it was not known. Failing is no matter: the next look comes.

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
 pub use error::ConnectError;
@@ -58,6 +58,9 @@ use queue::Queue;
 use read::Reader;
 use resolve::Prepared;
 use writer::Writer;
+
+/// Streams asked for that a slow listener may fall behind by.
+const TURNS: usize = 64;
 
 /// Whether the writer reaches its database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,8 @@ struct Inner {
     /// True once the writer has finished.
     finished: watch::Receiver<bool>,
     follower: AbortHandle,
+    channel: String,
+    turns: broadcast::Sender<StreamId>,
 }
 
 impl PostgresLog {
@@ -113,9 +118,18 @@ impl PostgresLog {
             writer.run().await;
             finished_sender.send_replace(true);
         });
-        let follower = Follower { options, connect, channel, reader: reader.clone(), head: head.clone() };
+        let turns = broadcast::channel(TURNS).0;
+        let follower = Follower {
+            options,
+            connect,
+            channel: channel.clone(),
+            reader: reader.clone(),
+            head: head.clone(),
+            turns: turns.clone(),
+        };
         let follower = tokio::spawn(follower.run()).abort_handle();
-        Ok(Self { inner: Arc::new(Inner { queue, reader, head, status, finished, follower }) })
+        let inner = Inner { queue, reader, head, status, finished, follower, channel, turns };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Follows whether the writer reaches the database, for readiness checks.
@@ -200,6 +214,15 @@ impl EventLog for PostgresLog {
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.inner.head.subscribe()
+    }
+
+    fn ask_for_turn(&self, stream: &StreamId) {
+        let (pool, channel) = (self.inner.reader.pool.clone(), self.inner.channel.clone());
+        tokio::spawn(follow::ask_for_turn(pool, channel, stream.clone()));
+    }
+
+    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
+        Some(self.inner.turns.subscribe())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

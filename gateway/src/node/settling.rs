@@ -10,7 +10,7 @@ use daybook_eventlog::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, broadcast, watch};
 
 use super::folder::Belonging;
 
@@ -94,6 +94,14 @@ impl EventLog for SettlingLog {
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.inner.watch_head()
+    }
+
+    fn ask_for_turn(&self, stream: &StreamId) {
+        self.inner.ask_for_turn(stream);
+    }
+
+    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
+        self.inner.turns_asked()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -10,7 +10,7 @@ use daybook_eventlog::{
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 type Fault = Arc<dyn Fn(&Append) -> Option<(AppendError, bool)> + Send + Sync>;
 type Gate = Arc<dyn Fn(&StreamId) -> bool + Send + Sync>;
@@ -170,6 +170,14 @@ impl EventLog for FaultyLog {
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.inner.watch_head()
+    }
+
+    fn ask_for_turn(&self, stream: &StreamId) {
+        self.inner.ask_for_turn(stream);
+    }
+
+    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
+        self.inner.turns_asked()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
