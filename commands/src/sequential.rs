@@ -32,7 +32,7 @@ impl SequentialLog {
 }
 
 async fn one(inner: &dyn EventLog, part: StreamAppend) -> Result<Appended, AppendError> {
-    inner.append(Append { streams: vec![part] }).await
+    inner.append(Append::new(vec![part])).await
 }
 
 async fn in_turn(inner: &dyn EventLog, append: Append, patience: Duration) -> Result<Appended, AppendError> {

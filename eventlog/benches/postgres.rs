@@ -132,7 +132,7 @@ impl Ours {
             expected: Expected::Exact(stock.events),
             events: vec![new],
         };
-        let appending = self.log.append(Append { streams: vec![part] });
+        let appending = self.log.append(Append::new(vec![part]));
         stock.apply(event);
         drop(state);
         appending.await.unwrap();

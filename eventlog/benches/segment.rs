@@ -95,7 +95,7 @@ impl Source {
                 let event = self.event();
                 let stream = self.streams[usize::try_from(self.n * 7919 % 10_000).unwrap()].clone();
                 let part = StreamAppend { stream, expected: Expected::Any, events: vec![event] };
-                Append { streams: vec![part] }
+                Append::new(vec![part])
             })
             .collect()
     }

@@ -209,7 +209,7 @@ mod tests {
             };
             let stream = StreamId::new(format!("a-{}", n % 4)).unwrap();
             let part = StreamAppend { stream, expected: Expected::Any, events: vec![event] };
-            for result in runtime.block_on(log.append_group(vec![Append { streams: vec![part] }])) {
+            for result in runtime.block_on(log.append_group(vec![Append::new(vec![part])])) {
                 result.unwrap();
             }
         }

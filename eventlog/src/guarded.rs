@@ -330,7 +330,7 @@ mod tests {
             metadata: "{}".into(),
         };
         let stream = StreamId::new(name).unwrap();
-        Append { streams: vec![StreamAppend { stream, expected: Expected::Exact(0), events: vec![event] }] }
+        Append::new(vec![StreamAppend { stream, expected: Expected::Exact(0), events: vec![event] }])
     }
 
     async fn until(log: &GuardedLog, state: CircuitState) {

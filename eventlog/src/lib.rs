@@ -40,8 +40,8 @@ pub use event::{NewEvent, RecordedEvent};
 pub use guarded::{GuardOptions, GuardedLog};
 pub use lease::{Leadership, LeaseError, LeaseOptions, LeaseStore, LeaseToken};
 pub use log::{
-    Append, AppendError, Appended, Capabilities, EventLog, Expected, Filter, Head, Page, Position, ReadError,
-    Revision, StreamAppend, StreamId, StreamIdError,
+    Append, AppendError, Appended, Capabilities, EventLog, Expected, Filter, Head, Page, Position, Premise,
+    ReadError, Revision, StreamAppend, StreamId, StreamIdError,
 };
 pub use memory::MemoryLog;
 pub use priority::give_way;

@@ -86,9 +86,27 @@ pub struct StreamAppend {
 }
 
 /// One atomic write: every stream of it, or none. A stream occurs at most once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Append {
     pub streams: Vec<StreamAppend>,
+    /// What else must hold: streams that the append does not write to, and that its events were decided on. Only where
+    /// [`Capabilities::atomic_multi_stream`] is true. A repeated append that was written before succeeds whatever became of them.
+    pub premises: Vec<Premise>,
+}
+
+impl Append {
+    /// An append without premises.
+    #[must_use]
+    pub const fn new(streams: Vec<StreamAppend>) -> Self {
+        Self { streams, premises: Vec::new() }
+    }
+}
+
+/// A stream that must have exactly this many events (0: not exist), or the append is a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Premise {
+    pub stream: StreamId,
+    pub revision: Revision,
 }
 
 /// Where an [`Append`] ended up.
@@ -200,8 +218,8 @@ pub struct Page {
 /// What a backend can do beyond the common promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// One append may write several streams atomically. Where false, an append of more than one stream is
-    /// [`AppendError::Invalid`], and callers write their claims first.
+    /// One append may write several streams atomically, and have premises. Where false, an append of more than one stream or with
+    /// a premise is [`AppendError::Invalid`], and callers write their claims first.
     pub atomic_multi_stream: bool,
     /// Positions are 1, 2, 3, … without holes, so that a reader can prove that it missed nothing.
     pub dense_positions: bool,
@@ -210,7 +228,7 @@ pub struct Capabilities {
 /// An append-only log of events. Every backend MUST keep these promises:
 ///
 /// 1. **Atomic.** An append is visible and durable as a whole or not at all, also after a crash at any instant.
-/// 2. **Expected revision.** With [`Expected::Exact`] the append succeeds only if the stream is at that revision;
+/// 2. **Expected revision.** A [`Premise`] is checked as the revision of a stream that is written to is. With [`Expected::Exact`] the append succeeds only if the stream is at that revision;
 ///    of two racing writers one wins, and the other gets [`AppendError::Conflict`] with the actual revision.
 /// 3. **Gapless.** Revisions of a stream are 1, 2, 3, … in the order of their positions.
 /// 4. **Ordered visibility.** Once a reader has seen position p, no event at or below p will ever appear later.

@@ -94,6 +94,12 @@ impl State {
                 return Err(AppendError::Conflict { stream: part.stream.clone(), expected, actual });
             }
         }
+        for premise in &append.premises {
+            let (expected, actual) = (premise.revision, self.revision(&premise.stream));
+            if expected != actual {
+                return Err(AppendError::Conflict { stream: premise.stream.clone(), expected, actual });
+            }
+        }
         let first = self.head() + 1;
         let revisions = append.streams.iter().map(|part| self.write(part)).collect();
         Ok(Appended { first, last: self.head(), revisions })

@@ -29,6 +29,12 @@ pub(crate) fn check_append(append: &Append) -> Result<AppendSize, AppendError> {
                 part.stream.as_str().len() + event.event_type.len() + event.data.len() + event.metadata.len();
         }
     }
+    for premise in &append.premises {
+        if append.streams.iter().any(|part| part.stream == premise.stream) {
+            let detail = format!("stream {} is both written to and a premise", premise.stream);
+            return Err(AppendError::Invalid(detail));
+        }
+    }
     if size.events > MAX_APPEND_EVENTS {
         let detail = format!("{} events in one append, at most {MAX_APPEND_EVENTS} fit", size.events);
         return Err(AppendError::Invalid(detail));

@@ -111,7 +111,7 @@ impl Workload {
             }
             StreamAppend { stream: stream(name), expected, events }
         });
-        let append = Append { streams: streams.collect() };
+        let append = Append::new(streams.collect());
         self.earlier.push_front(append.clone());
         self.earlier.truncate(20);
         append

@@ -27,7 +27,7 @@ async fn write(log: &SegmentLog, events: std::ops::Range<u128>) {
         let stream = |name: u128| StreamId::new(format!("s-{}", name % 7)).unwrap();
         let part = |name, events| StreamAppend { stream: stream(name), expected: Expected::Any, events };
         let streams = vec![part(n, vec![event(2 * n)]), part(n + 1, vec![event(2 * n + 1)])];
-        log.append(Append { streams }).await.unwrap();
+        log.append(Append::new(streams)).await.unwrap();
     }
 }
 
@@ -136,13 +136,11 @@ async fn a_full_queue_refuses_as_overload() {
             data: Bytes::from_static(b"{}"),
             metadata: Bytes::new(),
         };
-        Append {
-            streams: vec![StreamAppend {
-                stream: stream.clone(),
-                expected: Expected::Any,
-                events: vec![event],
-            }],
-        }
+        Append::new(vec![StreamAppend {
+            stream: stream.clone(),
+            expected: Expected::Any,
+            events: vec![event],
+        }])
     };
     let calls: Vec<_> = (0..2000).map(|id| log.append(append(id))).collect();
     let mut accepted = 0;

@@ -88,7 +88,7 @@ fn write(log: &SegmentLog) {
             StreamAppend { stream, expected: Expected::Any, events: vec![event] }
         };
         let streams = vec![part("busy".into(), 2 * n + 1), part(format!("kind{n}-{}", n % 7), 2 * n + 2)];
-        run_group(log, vec![Append { streams }]).into_iter().for_each(|result| drop(result.unwrap()));
+        run_group(log, vec![Append::new(streams)]).into_iter().for_each(|result| drop(result.unwrap()));
     }
     log.wait_until_sealed();
 }

@@ -20,8 +20,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
     let log = SegmentLog::open_on(storage.clone(), options()).expect("an empty storage opens");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for n in 0..8_u64 {
-        let append = Append {
-            streams: vec![StreamAppend {
+        let append = Append::new(vec![StreamAppend {
                 stream: StreamId::new("inventory-1").expect("a constant"),
                 expected: Expected::Exact(n),
                 events: vec![NewEvent {
@@ -32,8 +31,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
                     data: "{}".into(),
                     metadata: "{}".into(),
                 }],
-            }],
-        };
+            }]);
         runtime.block_on(log.append(append)).expect("a sound storage takes it");
     }
     drop(log);

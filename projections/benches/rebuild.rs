@@ -57,7 +57,7 @@ fn world(events: impl Iterator<Item = (String, &'static str, serde_json::Value)>
             expected: Expected::Any,
             events: vec![event],
         };
-        appends.push(Append { streams: vec![stream] });
+        appends.push(Append::new(vec![stream]));
         if appends.len() == 1_000 {
             runtime.block_on(log.append_group(std::mem::take(&mut appends)));
         }

@@ -46,20 +46,18 @@ pub async fn record(
         if let Some(position) = find(log.as_ref(), &stream, revision, event_id).await? {
             return Ok(position);
         }
-        let append = Append {
-            streams: vec![StreamAppend {
-                stream: stream.clone(),
-                expected: Expected::Exact(revision),
-                events: vec![NewEvent {
-                    event_id,
-                    event_type: event.wire_name(),
-                    version: event.version(),
-                    recorded_at: SystemClock.now().as_micros(),
-                    data: Bytes::from(event.to_data()),
-                    metadata: Bytes::from(serde_json::to_vec(&metadata).expect("plain strings serialize")),
-                }],
+        let append = Append::new(vec![StreamAppend {
+            stream: stream.clone(),
+            expected: Expected::Exact(revision),
+            events: vec![NewEvent {
+                event_id,
+                event_type: event.wire_name(),
+                version: event.version(),
+                recorded_at: SystemClock.now().as_micros(),
+                data: Bytes::from(event.to_data()),
+                metadata: Bytes::from(serde_json::to_vec(&metadata).expect("plain strings serialize")),
             }],
-        };
+        }]);
         match log.append(append).await {
             Ok(appended) => return Ok(appended.last),
             Err(AppendError::Conflict { .. }) => {}

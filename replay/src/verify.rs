@@ -282,9 +282,7 @@ mod tests {
                     metadata: Bytes::from_static(b"no metadata"),
                 };
                 let stream = StreamId::new(format!("s-{}", id % 100)).unwrap();
-                Append {
-                    streams: vec![StreamAppend { stream, expected: Expected::Any, events: vec![event] }],
-                }
+                Append::new(vec![StreamAppend { stream, expected: Expected::Any, events: vec![event] }])
             };
             let results = log.append_group(ids.iter().map(append).collect()).await;
             results.into_iter().for_each(|result| drop(result.unwrap()));

@@ -93,7 +93,7 @@ async fn plant(log: &dyn EventLog, stream: &str, event_type: &'static str, data:
         metadata: metadata.to_string().into(),
     };
     let streams = vec![StreamAppend { stream, expected: Expected::Exact(before), events: vec![event] }];
-    log.append(Append { streams }).await.unwrap();
+    log.append(Append::new(streams)).await.unwrap();
 }
 
 fn findings(report: &Value) -> Vec<(String, String, bool)> {

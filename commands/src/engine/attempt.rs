@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{Append, Expected, Revision, StreamAppend, StreamId};
+use daybook_eventlog::{Append, Expected, Premise, Revision, StreamAppend, StreamId};
 use daybook_schemas::idempotency::{self, Recorded};
 use smallvec::SmallVec;
 
@@ -138,6 +138,7 @@ impl Engine {
     }
 
     fn accept(&mut self, mut task: Box<Task>, before: Revision) {
+        let premises = self.premises();
         let mut writes = std::mem::take(&mut self.scratch.writes);
         let group = self.commits.filling();
         let mut streams = Vec::with_capacity(writes.len());
@@ -201,7 +202,25 @@ impl Engine {
         }
         self.release(&mut task);
         let trace = trace.expect("an accepted decision with writes has at least one event");
-        self.commits.push(Append { streams }, Item { task, reply, written, trace, events });
+        self.commits.push(Append { streams, premises }, Item { task, reply, written, trace, events });
+    }
+
+    /// What the decision looked at and does not write to. Another node may have changed it since: then this must not stand.
+    fn premises(&self) -> Vec<Premise> {
+        if !self.options.shared_log || self.sequential {
+            return Vec::new();
+        }
+        let written = |stream: &StreamId| self.scratch.writes.iter().any(|write| write.stream == *stream);
+        let looked_at = self.scratch.touched.iter().filter(|stream| !written(stream));
+        let mut premises: Vec<Premise> = looked_at
+            .filter_map(|stream| {
+                let revision = self.table.get(stream)?.revision;
+                Some(Premise { stream: stream.clone(), revision })
+            })
+            .collect();
+        premises.sort_unstable();
+        premises.dedup();
+        premises
     }
 
     /// The states have the events; revision, size and deadline follow.

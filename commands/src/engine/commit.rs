@@ -267,6 +267,12 @@ impl Engine {
                 self.poison(stream);
             }
         }
+        // What a decision only looked at has changed, too.
+        for (_, error) in &again {
+            if let Some(AppendError::Conflict { stream, .. }) = error {
+                self.poison(stream);
+            }
+        }
         self.ask_for_turns(again.iter().filter_map(|(_, error)| match error {
             Some(AppendError::Conflict { stream, .. }) => Some(stream),
             _ => None,

@@ -25,7 +25,8 @@ impl Engine {
         if slot.pending > durable || slot.revision >= newest {
             return;
         }
-        (slot.contended, slot.rest_until) = (true, None);
+        // The turn that was left to the other is over, and this node leaves it the next one, too, as the other does.
+        slot.contended |= slot.rest_until.take().is_some();
         if !self.catch_up(&stream, events) {
             self.poison(&stream);
         }

@@ -124,11 +124,14 @@ impl Group {
         };
         for &other in others {
             self.moved[other] = home;
+            let premises = std::mem::take(&mut self.appends[other].premises);
+            self.appends[home].premises.extend(premises);
             for part in std::mem::take(&mut self.appends[other].streams) {
                 self.parts.insert(part.stream.clone(), (home, self.appends[home].streams.len()));
                 self.appends[home].streams.push(part);
             }
         }
+        self.appends[home].premises.extend(append.premises);
         let streams = &mut self.appends[home].streams;
         for part in append.streams {
             if let Some(&(_, nth)) = self.parts.get(&part.stream) {
@@ -178,6 +181,17 @@ impl Group {
             grouped.joined = commands[grouped.append] > 1;
         }
         self.appends.retain(|append| !is_moved(append));
+        for append in &mut self.appends {
+            let Append { streams, premises } = append;
+            premises.sort_unstable();
+            premises.dedup();
+            // What one of them looked at, a later one wrote to: the revision that is expected says the same.
+            premises.retain(|premise| {
+                self.parts
+                    .get(&premise.stream)
+                    .is_none_or(|(_, nth)| streams.get(*nth).is_none_or(|part| part.stream != premise.stream))
+            });
+        }
     }
 }
 

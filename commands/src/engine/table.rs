@@ -34,7 +34,7 @@ pub(crate) struct Slot {
     pub(crate) loading: bool,
     /// The revision that another writer is known to have brought the stream to.
     pub(crate) foreign: Revision,
-    /// Whether another writer was seen at the stream since this node's last commit there.
+    /// Whether another writer and this one are after the stream at the same time: one overtook the other, or they take turns.
     pub(crate) contended: bool,
     /// On a contended stream: how long this node leaves the next turn to the other.
     pub(crate) rest_until: Option<Instant>,

@@ -8,7 +8,8 @@ use daybook_eventlog::memory::MemoryLog;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::support::{Shop, until};
+use crate::support::faulty::FaultyLog;
+use crate::support::{Shop, request, until};
 
 async fn node(log: &Arc<dyn EventLog>, leader: watch::Receiver<bool>, like: Option<&Shop>) -> Shop {
     let options = Options { shared_log: true, leader: Some(leader), ..Options::default() };
@@ -107,4 +108,45 @@ async fn holds_that_another_node_took_count_here() {
     })
     .await;
     assert!(b.dispatcher.stats().snapshot().loads <= loads + 2, "streams are not read again and again");
+}
+
+/// What a decision looks at without writing to it is as good as what it writes to: a node that has not heard yet what another
+/// did there finds out by a conflict, and decides again.
+#[tokio::test]
+async fn nothing_is_decided_on_what_another_node_has_changed() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let options = Options { shared_log: true, ..Options::default() };
+    let a = Shop::with(Arc::new(log.clone()), options.clone()).await;
+    a.stock("1", 5).await;
+    a.variant("2", "10.00").await;
+    let b = Shop::with(Arc::new(log.clone()), options).await;
+    let order = |id: &str| {
+        (
+            format!("order/{id}/place"),
+            json!({"customer_id": "c", "payment_method": "card",
+        "lines": [{"variant_id": "1", "quantity": 1}]}),
+        )
+    };
+    // Node b has read everything it needs.
+    let (path, body) = order("before");
+    b.ok(&path, body).await;
+    b.ok("variant/2/discontinue", json!({})).await;
+    b.no("inventory/2/sell", json!({"quantity": 1})).await;
+    // From now on it hears nothing.
+    until("node a to hear of the last change", async || {
+        a.dispatcher
+            .dispatch(request("variant/2/change-details", &json!({"description": "a knows it"})))
+            .await
+            .is_ok()
+    })
+    .await;
+    log.silence(true);
+    a.ok("variant/1/discontinue", json!({})).await;
+    a.ok("inventory/2/receive", json!({"quantity": 1})).await;
+    let (path, body) = order("after");
+    assert_eq!(b.no(&path, body).await, "unprocessable");
+    assert_eq!(b.no("variant/2/archive", json!({})).await, "stock_left");
+    log.silence(false);
+    let placed = a.history().await.iter().filter(|line| line.ends_with("order.placed")).count();
+    assert_eq!(placed, 1);
 }

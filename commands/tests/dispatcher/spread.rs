@@ -79,9 +79,8 @@ async fn a_variant_that_can_not_be_told_does_not_hold_up_the_others() {
         metadata: Bytes::from_static(b"{}"),
     };
     let stream = StreamId::new("variant-a").unwrap();
-    let append = Append {
-        streams: vec![StreamAppend { stream, expected: Expected::Exact(0), events: vec![damaged] }],
-    };
+    let append =
+        Append::new(vec![StreamAppend { stream, expected: Expected::Exact(0), events: vec![damaged] }]);
     log.append(append).await.unwrap();
     let shop = Shop::with(log, Options::default()).await;
     navy(&shop, "b").await;

@@ -82,7 +82,7 @@ pub fn append(n: u64, stream: StreamId, before: u64, data: Bytes) -> Append {
         data,
         metadata: Bytes::new(),
     };
-    Append { streams: vec![StreamAppend { stream, expected: Expected::Exact(before), events: vec![event] }] }
+    Append::new(vec![StreamAppend { stream, expected: Expected::Exact(before), events: vec![event] }])
 }
 
 pub fn stream_name(n: u64) -> String {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Backend, Scope, assert_conflict, assert_same, exact, one, part, read_whole_log, read_whole_stream,
 };
-use crate::log::{Append, AppendError, Expected};
+use crate::log::{Append, AppendError, Expected, Premise, StreamId};
 use crate::rules::MAX_APPEND_BYTES;
 
 /// A stream that nobody wrote to has revision 0 and no events.
@@ -82,9 +82,8 @@ pub async fn several_streams_are_written_together_or_not_at_all(backend: &dyn Ba
         return;
     }
     let streams = [scope.stream("a"), scope.stream("b"), scope.stream("c")];
-    let all = |revision| Append {
-        streams: streams.iter().map(|s| part(s, exact(revision), scope.events(2))).collect(),
-    };
+    let all =
+        |revision| Append::new(streams.iter().map(|s| part(s, exact(revision), scope.events(2))).collect());
     let result = log.append(all(0)).await.unwrap();
     assert_eq!(result.revisions, [2, 2, 2]);
     let events = read_whole_log(&*log, &scope.filter(), 100).await;
@@ -110,8 +109,7 @@ pub async fn several_streams_are_refused_where_they_cannot_be_atomic(backend: &d
         return;
     }
     let (a, b) = (scope.stream("a"), scope.stream("b"));
-    let append =
-        Append { streams: vec![part(&a, exact(0), scope.events(1)), part(&b, exact(0), scope.events(1))] };
+    let append = Append::new(vec![part(&a, exact(0), scope.events(1)), part(&b, exact(0), scope.events(1))]);
     assert!(matches!(log.append(append).await, Err(AppendError::Invalid(_))));
     assert_eq!(log.stream_revision(&a).await.unwrap(), 0);
 }
@@ -150,8 +148,7 @@ pub async fn a_retry_of_several_streams_gives_the_same_result(backend: &dyn Back
     }
     let (a, b) = (scope.stream("a"), scope.stream("b"));
     log.append(one(&a, exact(0), scope.events(1))).await.unwrap();
-    let append =
-        Append { streams: vec![part(&b, exact(0), scope.events(2)), part(&a, exact(1), scope.events(1))] };
+    let append = Append::new(vec![part(&b, exact(0), scope.events(2)), part(&a, exact(1), scope.events(1))]);
     let result = log.append(append.clone()).await.unwrap();
     assert_eq!(result.revisions, [2, 2]);
     log.append(one(&a, exact(2), scope.events(1))).await.unwrap();
@@ -182,9 +179,8 @@ pub async fn other_events_at_the_expected_place_conflict(backend: &dyn Backend) 
 pub async fn malformed_appends_are_refused(backend: &dyn Backend) {
     let (log, scope) = (backend.open().await, Scope::new());
     let stream = scope.stream("s");
-    let twice = Append {
-        streams: vec![part(&stream, exact(0), scope.events(1)), part(&stream, exact(1), scope.events(1))],
-    };
+    let twice =
+        Append::new(vec![part(&stream, exact(0), scope.events(1)), part(&stream, exact(1), scope.events(1))]);
     let mut too_large = scope.events(1);
     too_large[0].data = Bytes::from(vec![b' '; MAX_APPEND_BYTES + 1]);
     let mut no_version = scope.events(1);
@@ -192,7 +188,7 @@ pub async fn malformed_appends_are_refused(backend: &dyn Backend) {
     let mut no_type = scope.events(1);
     no_type[0].event_type = "";
     let bad = [
-        Append { streams: Vec::new() },
+        Append::new(Vec::new()),
         one(&stream, exact(0), Vec::new()),
         twice,
         one(&stream, exact(0), too_large),
@@ -257,4 +253,49 @@ pub async fn a_dropped_future_still_writes(backend: &dyn Backend) {
     drop(log.append(one(&stream, exact(0), scope.events(1))));
     let next = log.append(one(&stream, exact(1), scope.events(1))).await;
     assert_eq!(next.unwrap().revisions, [2]);
+}
+
+/// A stream that is only looked at counts like one that is written to, before the log and within a group.
+pub async fn an_append_stands_on_its_premises_or_not_at_all(backend: &dyn Backend) {
+    let (log, scope) = (backend.open().await, Scope::new());
+    let (a, b, none) = (scope.stream("a"), scope.stream("b"), scope.stream("none"));
+    log.append(one(&a, exact(0), scope.events(2))).await.unwrap();
+    let premise = |stream: &StreamId, revision| Premise { stream: stream.clone(), revision };
+    let on =
+        |premises: Vec<Premise>, revision| Append { premises, ..one(&b, exact(revision), scope.events(1)) };
+    if !log.capabilities().atomic_multi_stream {
+        assert!(matches!(log.append(on(vec![premise(&a, 2)], 0)).await, Err(AppendError::Invalid(_))));
+        assert_eq!(log.stream_revision(&b).await.unwrap(), 0);
+        return;
+    }
+    for wrong in [0, 1, 3] {
+        assert_conflict(&log.append(on(vec![premise(&a, wrong)], 0)).await, &a, wrong, 2);
+        assert_conflict(&log.append(on(vec![premise(&none, 0), premise(&a, wrong)], 0)).await, &a, wrong, 2);
+    }
+    assert_conflict(&log.append(on(vec![premise(&none, 1)], 0)).await, &none, 1, 0);
+    assert_eq!(log.stream_revision(&b).await.unwrap(), 0);
+    let first = on(vec![premise(&a, 2), premise(&none, 0)], 0);
+    let result = log.append(first.clone()).await.unwrap();
+    assert_eq!(result.revisions, [1]);
+    assert_eq!(log.stream_revision(&none).await.unwrap(), 0);
+    // Within a group, what came before counts, and what comes after does not.
+    let results = log
+        .append_group(vec![
+            on(vec![premise(&a, 2)], 1),
+            one(&a, exact(2), scope.events(1)),
+            on(vec![premise(&a, 2)], 2),
+            on(vec![premise(&a, 3)], 2),
+        ])
+        .await;
+    assert_eq!(results[0].as_ref().unwrap().revisions, [2]);
+    assert_eq!(results[1].as_ref().unwrap().revisions, [3]);
+    assert_conflict(&results[2], &a, 2, 3);
+    assert_eq!(results[3].as_ref().unwrap().revisions, [3]);
+    assert_eq!(
+        log.append(first).await.unwrap(),
+        result,
+        "what was written once is known, whatever its premises are now"
+    );
+    let both = Append { premises: vec![premise(&b, 3)], ..one(&b, exact(3), scope.events(1)) };
+    assert!(matches!(log.append(both).await, Err(AppendError::Invalid(_))));
 }

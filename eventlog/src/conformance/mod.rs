@@ -52,6 +52,7 @@ macro_rules! conformance_suite {
             malformed_appends_are_refused,
             a_group_is_tried_in_order,
             what_builds_on_a_failed_append_conflicts,
+            an_append_stands_on_its_premises_or_not_at_all,
             calls_without_waiting_are_tried_in_order,
             a_dropped_future_still_writes,
             of_racing_writers_one_wins,
@@ -142,7 +143,7 @@ pub(crate) fn part(stream: &StreamId, expected: Expected, events: Vec<NewEvent>)
 }
 
 pub(crate) fn one(stream: &StreamId, expected: Expected, events: Vec<NewEvent>) -> Append {
-    Append { streams: vec![part(stream, expected, events)] }
+    Append::new(vec![part(stream, expected, events)])
 }
 
 pub(crate) fn exact(revision: Revision) -> Expected {

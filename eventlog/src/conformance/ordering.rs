@@ -125,7 +125,7 @@ pub async fn a_random_workload_gives_what_the_memory_log_gives(backend: &dyn Bac
             if atomic && dice.below(3) == 0 {
                 names.insert(dice.below(6));
             }
-            let mut append = Append { streams: Vec::new() };
+            let mut append = Append::new(Vec::new());
             for name in names {
                 let stream = &streams[usize::try_from(name).unwrap()];
                 let revision = model.stream_revision(stream).await.unwrap();

@@ -113,6 +113,11 @@ impl KurrentLog {
                 "KurrentDB writes one stream at a time: write claims first, then what they claim for";
             return Err(AppendError::Invalid(detail.into()));
         };
+        if !append.premises.is_empty() {
+            let detail =
+                "KurrentDB checks the stream that it writes to and no other: an append can have no premises";
+            return Err(AppendError::Invalid(detail.into()));
+        }
         if size.bytes > self.options.max_append_bytes {
             let detail = format!(
                 "an append of {} bytes, at most {} fit: raise MaxAppendSize of the server and max_append_bytes with it",

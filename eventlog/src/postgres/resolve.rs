@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::layout::Columns;
 use super::revisions::Revisions;
 use crate::event::NewEvent;
-use crate::log::{Append, AppendError, Appended, Expected, Position, Revision, StreamId};
+use crate::log::{Append, AppendError, Appended, Expected, Position, Premise, Revision, StreamId};
 use crate::rules::check_append;
 
 /// No stream is that long; a guess beyond it would not fit the table's `bigint`.
@@ -20,6 +20,7 @@ const MAX_GUESS: Revision = 1 << 62;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) parts: Vec<PreparedPart>,
+    pub(super) premises: Vec<Premise>,
     pub(super) events: usize,
     pub(super) bytes: usize,
 }
@@ -46,7 +47,12 @@ impl Prepared {
                 PreparedPart { stream: part.stream, expected: part.expected, rows: rows.collect() }
             })
             .collect();
-        Ok(Self { parts, events: size.events, bytes: size.bytes })
+        Ok(Self { parts, premises: append.premises, events: size.events, bytes: size.bytes })
+    }
+
+    /// Every stream that it writes to or looks at.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.parts.iter().map(|part| &part.stream).chain(self.premises.iter().map(|premise| &premise.stream))
     }
 
     /// Keeps all bytes out of the `json` columns. False if that was done before.
@@ -118,6 +124,15 @@ impl Growing {
         self.index.get(stream).map(|at| self.plan.streams[*at].after)
     }
 
+    /// Has the database check a stream that nothing was written to so far.
+    fn look_at(&mut self, premise: &Premise, known: bool) {
+        self.index.entry(premise.stream.clone()).or_insert_with(|| {
+            let (stream, revision) = (premise.stream.clone(), premise.revision);
+            self.plan.streams.push(StreamPlan { stream, before: revision, after: revision, known });
+            self.plan.streams.len() - 1
+        });
+    }
+
     /// Writes an append behind what its streams have, where `before` says it for those not written to yet.
     fn write(&mut self, append: &Prepared, before: impl Fn(&PreparedPart) -> (Revision, bool)) {
         let mut revisions = Vec::with_capacity(append.parts.len());
@@ -148,6 +163,14 @@ pub(super) fn optimistic<'a>(appends: impl Iterator<Item = &'a Prepared>, hints:
                 (Expected::Exact(expected), None) if expected <= MAX_GUESS => {}
                 (Expected::Any, Some(_)) => {}
                 _ => return None,
+            }
+        }
+        for premise in &append.premises {
+            let hint = hints.get(&premise.stream);
+            match growing.revision(&premise.stream).or(hint) {
+                Some(current) if current != premise.revision => return None,
+                None if premise.revision > MAX_GUESS => return None,
+                _ => growing.look_at(premise, hint.is_some()),
             }
         }
         growing.write(append, |part| match (hints.get(&part.stream), part.expected) {
@@ -208,25 +231,30 @@ fn decide_without_writing(
     if let Some(earlier) = find_retried(append, stored) {
         return Some(Ok(earlier));
     }
-    let actual = |part: &PreparedPart| {
-        growing.revision(&part.stream).or_else(|| stored.revisions.get(&part.stream).copied()).unwrap_or(0)
+    let actual = |stream: &StreamId| {
+        growing.revision(stream).or_else(|| stored.revisions.get(stream).copied()).unwrap_or(0)
     };
-    let conflict = |part: &PreparedPart, expected| {
-        Some(Err(AppendError::Conflict { stream: part.stream.clone(), expected, actual: actual(part) }))
+    let conflict = |stream: &StreamId, expected| {
+        Some(Err(AppendError::Conflict { stream: stream.clone(), expected, actual: actual(stream) }))
     };
     for part in &append.parts {
         if let Expected::Exact(expected) = part.expected
-            && expected != actual(part)
+            && expected != actual(&part.stream)
         {
-            return conflict(part, expected);
+            return conflict(&part.stream, expected);
+        }
+    }
+    for premise in &append.premises {
+        if premise.revision != actual(&premise.stream) {
+            return conflict(&premise.stream, premise.revision);
         }
     }
     let mut seen = HashSet::new();
     let reused = append.ids().any(|id| stored.events.contains_key(&id) || !seen.insert(id));
     if reused {
         // Any other reuse of an id is a conflict, though the revision fits.
-        let part = &append.parts[0];
-        return conflict(part, actual(part));
+        let stream = &append.parts[0].stream;
+        return conflict(stream, actual(stream));
     }
     None
 }
@@ -280,7 +308,7 @@ mod tests {
             expected: *expected,
             events: vec![event(n)],
         });
-        Prepared::new(Append { streams: streams.collect() }).unwrap()
+        Prepared::new(Append::new(streams.collect())).unwrap()
     }
 
     #[test]

@@ -124,8 +124,7 @@ pub(super) async fn lock_and_look<'a>(
     let head: i64 = sqlx::query_scalar(LOCK).fetch_one(&mut *connection).await?;
     let mut stored = Stored { head: to_u64(head), ..Stored::default() };
 
-    let mut streams: Vec<&StreamId> =
-        appends.clone().flat_map(|a| a.parts.iter().map(|p| &p.stream)).collect();
+    let mut streams: Vec<&StreamId> = appends.clone().flat_map(Prepared::streams).collect();
     streams.sort_unstable();
     streams.dedup();
     let (types, ids): (Vec<_>, Vec<_>) = streams.iter().map(|stream| split(stream.as_str())).unzip();

@@ -311,7 +311,7 @@ fn to_append(raw: &Bytes, records: Records<'_>) -> Option<Append> {
         }
         streams.last_mut()?.events.push(to_event(raw, record)?);
     }
-    Some(Append { streams })
+    Some(Append::new(streams))
 }
 
 fn to_event(raw: &Bytes, record: Record) -> Option<NewEvent> {

@@ -161,6 +161,13 @@ impl Writer {
             }
             before.push(actual);
         }
+        for premise in &append.premises {
+            let (state, _) = self.stream_state(premise.stream.as_str()).map_err(|e| self.read_failed(&e))?;
+            let (expected, actual) = (premise.revision, state.map_or(0, |state| state.revision));
+            if expected != actual && conflict.is_none() {
+                conflict = Some(AppendError::Conflict { stream: premise.stream.clone(), expected, actual });
+            }
+        }
         if may_be_retry {
             // Where the events to compare with are still in the buffer, readers do not look.
             if in_buffer {

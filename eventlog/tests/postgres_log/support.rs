@@ -143,7 +143,7 @@ pub(crate) fn happened(n: u64) -> NewEvent {
 }
 
 pub(crate) fn append(stream: &StreamId, expected: Expected, events: Vec<NewEvent>) -> Append {
-    Append { streams: vec![StreamAppend { stream: stream.clone(), expected, events }] }
+    Append::new(vec![StreamAppend { stream: stream.clone(), expected, events }])
 }
 
 pub(crate) async fn whole_log(log: &dyn EventLog) -> Vec<RecordedEvent> {

@@ -59,7 +59,7 @@ pub fn event(id: u128, data: impl Into<Bytes>) -> NewEvent {
 /// An append to one stream.
 pub fn append_to(stream: &str, expected: Expected, events: Vec<NewEvent>) -> Append {
     let stream = StreamId::new(stream).unwrap();
-    Append { streams: vec![StreamAppend { stream, expected, events }] }
+    Append::new(vec![StreamAppend { stream, expected, events }])
 }
 
 /// Appends as one group.

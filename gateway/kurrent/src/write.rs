@@ -121,7 +121,7 @@ impl Writer {
         let (first_id, count) = (events[0].event_id, events.len() as u64);
         let recent = self.recent.clone();
         let part = StreamAppend { stream: stream.clone(), expected, events };
-        let appending = self.log.append(Append { streams: vec![part] });
+        let appending = self.log.append(Append::new(vec![part]));
         async move {
             let Appended { last, revisions, .. } = appending.await.map_err(refusal)?;
             let revision = revisions.first().copied().unwrap_or_default();

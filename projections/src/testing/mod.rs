@@ -90,7 +90,7 @@ impl World {
             expected: Expected::Any,
             events: vec![event],
         };
-        let appended = self.log.append(Append { streams: vec![stream] });
+        let appended = self.log.append(Append::new(vec![stream]));
         self.runtime.block_on(appended).unwrap().last
     }
 

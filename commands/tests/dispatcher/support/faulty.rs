@@ -25,6 +25,8 @@ pub(crate) struct FaultyLog {
     /// Reads of streams for which this says true wait.
     gate: Arc<Mutex<Option<Gate>>>,
     gate_changed: Arc<watch::Sender<u64>>,
+    /// Nobody who follows the log hears of anything while this is true.
+    silent: Arc<watch::Sender<bool>>,
     pub(crate) groups: Arc<AtomicUsize>,
     read: Arc<AtomicUsize>,
     multi_stream: bool,
@@ -38,6 +40,7 @@ impl FaultyLog {
             held: Arc::new(watch::channel(false).0),
             gate: Arc::default(),
             gate_changed: Arc::new(watch::channel(0).0),
+            silent: Arc::new(watch::channel(false).0),
             groups: Arc::default(),
             read: Arc::default(),
             multi_stream: true,
@@ -75,6 +78,11 @@ impl FaultyLog {
     /// Holds commits back, or lets them go.
     pub(crate) fn hold(&self, hold: bool) {
         self.held.send_replace(hold);
+    }
+
+    /// Holds back what followers of the log are to hear, or lets them hear it.
+    pub(crate) fn silence(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// Reads of these streams wait until [`Self::open_gate`].
@@ -161,7 +169,11 @@ impl EventLog for FaultyLog {
         limit: usize,
         limit_bytes: usize,
     ) -> BoxFuture<'a, Result<Page, ReadError>> {
-        self.inner.read_all(after, filter, limit, limit_bytes)
+        async move {
+            let _ = self.silent.subscribe().wait_for(|silent| !silent).await;
+            self.inner.read_all(after, filter, limit, limit_bytes).await
+        }
+        .boxed()
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {

@@ -118,7 +118,7 @@ pub fn event(id: u128) -> NewEvent {
 }
 
 pub fn one(stream: &str, expected: Expected, events: Vec<NewEvent>) -> Append {
-    Append { streams: vec![StreamAppend { stream: StreamId::new(stream).unwrap(), expected, events }] }
+    Append::new(vec![StreamAppend { stream: StreamId::new(stream).unwrap(), expected, events }])
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
