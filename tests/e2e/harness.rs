@@ -167,8 +167,9 @@ impl Server {
         eventually("/readyz says ready", async || self.connect().await.status("/readyz").await == 200).await;
     }
 
-    /// Waits until every projection, and the relay if there is one, has what the log holds now.
-    pub async fn until_projected(&self) {
+    /// Waits until every projection, and the relay if there is one, has what the log holds now; gives the log's
+    /// position.
+    pub async fn until_projected(&self) -> u64 {
         let head = self.connect().await.get("/v1/operations/head").await["position"].clone();
         let number = |position: &Value| position.as_str().map_or(position.as_u64(), |text| text.parse().ok());
         let head = number(&head).expect("a position");
@@ -179,6 +180,7 @@ impl Server {
             all.all(|p| number(&p["checkpoint"]).is_some_and(|checkpoint| checkpoint >= head))
         })
         .await;
+        head
     }
 
     pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
