@@ -120,6 +120,15 @@ impl Places {
     }
 }
 
+/// How far the groups of appends are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// The newest durable one.
+    pub(crate) durable: GroupNo,
+    /// On a shared log: the one whose streams may be written to, though they are not durable; 0: none.
+    pub(crate) joinable: GroupNo,
+}
+
 pub(crate) struct Workspace<'a> {
     table: &'a mut Table,
     holds: &'a HoldIndex,
@@ -127,9 +136,7 @@ pub(crate) struct Workspace<'a> {
     scratch: &'a mut Scratch,
     pub(crate) context: Context,
     task: TaskId,
-    durable: GroupNo,
-    /// On a shared log: the group whose streams may be written to, though they are not durable; 0: none.
-    joinable: GroupNo,
+    known: Known,
     follow_up: bool,
 }
 
@@ -141,8 +148,7 @@ impl<'a> Workspace<'a> {
         encoder: Encoder,
         context: Context,
         task: TaskId,
-        durable: GroupNo,
-        joinable: GroupNo,
+        known: Known,
     ) -> Self {
         scratch.touched.clear();
         scratch.missing.clear();
@@ -150,7 +156,7 @@ impl<'a> Workspace<'a> {
         scratch.changes.clear();
         scratch.touched_places.clear();
         scratch.write_places.clear();
-        Self { table, holds, encoder, scratch, context, task, durable, joinable, follow_up: false }
+        Self { table, holds, encoder, scratch, context, task, known, follow_up: false }
     }
 
     /// Makes sure that streams are in memory and that no older command is before this one there. Ask for all that is
@@ -163,8 +169,8 @@ impl<'a> Workspace<'a> {
         for stream in streams {
             match self.table.get(stream) {
                 Some(slot) if slot.state.is_some() && !slot.is_behind(self.task) => {
-                    let undurable = slot.pending > self.durable;
-                    if self.context.shared && undurable && slot.pending != self.joinable {
+                    let undurable = slot.pending > self.known.durable;
+                    if self.context.shared && undurable && slot.pending != self.known.joinable {
                         in_flight.get_or_insert_with(|| stream.clone());
                     }
                     if slot.rest_until.is_some() {
@@ -205,7 +211,7 @@ impl<'a> Workspace<'a> {
     /// The state, to build writes to other streams on it: it must be durable.
     pub(crate) fn read<D: Resident>(&mut self, stream: &StreamId) -> Result<&D, Halt> {
         self.require_if_new(stream)?;
-        if self.table.get(stream).is_some_and(|slot| slot.pending > self.durable) {
+        if self.table.get(stream).is_some_and(|slot| slot.pending > self.known.durable) {
             return Err(Halt::Fence(stream.clone()));
         }
         Ok(self.resident(stream))
@@ -237,7 +243,7 @@ impl<'a> Workspace<'a> {
         self.require_if_new(stream)?;
         match self.state(stream) {
             Some(StreamState::Key(Some(_)))
-                if self.table.get(stream).is_some_and(|s| s.pending > self.durable) =>
+                if self.table.get(stream).is_some_and(|s| s.pending > self.known.durable) =>
             {
                 Err(Halt::Fence(stream.clone()))
             }
@@ -325,7 +331,8 @@ impl<'a> Workspace<'a> {
     /// Streams that the decision looked at, wrote nothing to, and that are not durable yet.
     pub(crate) fn undurable_read(&mut self) -> Option<StreamId> {
         let Scratch { touched, writes, write_places, .. } = &mut *self.scratch;
-        let undurable = |stream: &StreamId| self.table.get(stream).is_some_and(|s| s.pending > self.durable);
+        let undurable =
+            |stream: &StreamId| self.table.get(stream).is_some_and(|s| s.pending > self.known.durable);
         let mut written =
             |stream: &StreamId| write_places.find(writes, stream, |write| &write.stream).is_some();
         touched.iter().find(|stream| undurable(stream) && !written(stream)).cloned()
@@ -335,7 +342,7 @@ impl<'a> Workspace<'a> {
     pub(crate) fn depends_on(&self) -> GroupNo {
         let pending = |stream| self.table.get(stream).map_or(0, |slot| slot.pending);
         let newest = self.scratch.touched.iter().map(pending).max().unwrap_or(0);
-        if newest > self.durable { newest } else { 0 }
+        if newest > self.known.durable { newest } else { 0 }
     }
 
     /// Whether states were changed before the decision stood.

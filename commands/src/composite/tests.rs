@@ -15,7 +15,7 @@ use crate::error::CommandError;
 use crate::holds::HoldIndex;
 use crate::op::Op;
 use crate::state::StreamState;
-use crate::workspace::{Context, Halt, Scratch, Workspace, stream};
+use crate::workspace::{Context, Halt, Known, Scratch, Workspace, stream};
 
 struct World {
     table: Table,
@@ -81,8 +81,15 @@ impl World {
                 recorded_at: self.now,
                 metadata: bytes::Bytes::new(),
             };
-            let mut workspace =
-                Workspace::new(&mut self.table, &self.holds, &mut scratch, encoder, context, 1, 0, 0);
+            let mut workspace = Workspace::new(
+                &mut self.table,
+                &self.holds,
+                &mut scratch,
+                encoder,
+                context,
+                1,
+                Known::default(),
+            );
             match op.decide(&mut workspace, &main) {
                 Ok(()) => workspace.finish(),
                 Err(Halt::Refused(error)) => return Err(error),

@@ -15,7 +15,7 @@ use crate::encode::Encoder;
 use crate::error::CommandError;
 use crate::idempotency::RememberedRefusals;
 use crate::request::{Reply, ReplyEvent};
-use crate::workspace::{Context, Halt, Workspace};
+use crate::workspace::{Context, Halt, Known, Workspace};
 
 /// How often a command that leaves the turn to another writer looks whether that has had it.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -87,11 +87,11 @@ impl Engine {
             shared: self.options.shared_log,
             claim_timeout: self.options.claim_timeout,
         };
-        let durable = self.commits.durable();
         let joinable = if task.alone { 0 } else { self.commits.joinable() };
+        let known = Known { durable: self.commits.durable(), joinable };
         let (holds, scratch) = (&self.holds, &mut self.scratch);
         let mut workspace =
-            Workspace::new(&mut self.table, holds, scratch, encoder, context, task.seq, durable, joinable);
+            Workspace::new(&mut self.table, holds, scratch, encoder, context, task.seq, known);
         match decide_in(&mut workspace, task, &self.refusals) {
             Ok(Some(record)) => Verdict::Replay(record),
             Ok(None) => conclude(workspace, task),
