@@ -13,11 +13,6 @@ pub struct CommandSpec {
     pub internal: bool,
 }
 
-/// The body to parse: an empty one stands for `{}`.
-pub(crate) const fn body_or_empty(body: &[u8]) -> &[u8] {
-    if body.trim_ascii().is_empty() { b"{}" } else { body }
-}
-
 /// Declares `Action` with its routes.
 ///
 /// - `routed`: from a client's body straight into the action
@@ -47,10 +42,10 @@ macro_rules! actions {
             /// Parses the JSON body of a command; an empty body stands for `{}`. `None`: no such command, or one whose
             /// action needs looked-up facts (see [`Self::specs`]).
             pub fn parse(command: &str, body: &[u8]) -> Option<Result<Self, serde_json::Error>> {
-                let body = $crate::actions::body_or_empty(body);
+                let body = ::daybook_schemas::body::or_empty(body);
                 Some(match command {
-                    $( $name => serde_json::from_slice::<$body>(body).map(Self::$variant), )*
-                    $( $iname => serde_json::from_slice::<$ibody>(body).map(Self::$ivariant), )*
+                    $( $name => ::daybook_schemas::body::from_slice::<$body>(body).map(Self::$variant), )*
+                    $( $iname => ::daybook_schemas::body::from_slice::<$ibody>(body).map(Self::$ivariant), )*
                     _ => return None,
                 })
             }

@@ -5,6 +5,7 @@ use daybook_aggregates::{
     product, size, variant,
 };
 use daybook_eventlog::StreamId;
+use daybook_schemas::body::from_slice as read_body;
 use daybook_schemas::{CreditId, OrderId, ProductId, Timestamp, Token, VariantId};
 use smallvec::SmallVec;
 
@@ -101,7 +102,7 @@ impl Op {
         }
         Ok(match aggregate {
             "variant" if name == "check" => {
-                let create: variant::Create = serde_json::from_slice(body).map_err(invalid)?;
+                let create: variant::Create = read_body(body).map_err(invalid)?;
                 let id = VariantId::new(id.as_str()).expect("all ids have one alphabet");
                 Self::CheckVariant(id, Box::new(create))
             }
@@ -113,7 +114,7 @@ impl Op {
                     Self::PlaceOrder(Box::new(PlaceOrder { order_id: order_id(id), body, max_open_orders }))
                 }
                 "record" => {
-                    let body: RecordBody = serde_json::from_slice(body).map_err(invalid)?;
+                    let body: RecordBody = read_body(body).map_err(invalid)?;
                     Self::RecordOrder(Box::new(RecordOrder { order_id: order_id(id), body }))
                 }
                 _ => Self::of_order(parse!(order)),
@@ -137,7 +138,7 @@ impl Op {
             }
             "category" => Self::master(MasterOp::Category(id.clone(), parse!(category)), id, principal),
             "product" if name == "generate-variants" => {
-                let body: product::GenerateVariants = serde_json::from_slice(body).map_err(invalid)?;
+                let body: product::GenerateVariants = read_body(body).map_err(invalid)?;
                 let product_id = ProductId::new(id.as_str()).expect("all ids have one alphabet");
                 Self::Generate(Box::new(Generate { product_id, body }))
             }

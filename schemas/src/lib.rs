@@ -7,6 +7,7 @@
 //!   [`credit`]; of master data: [`size`], [`color`], [`attribute_type`], [`attribute_value`], [`category`] (what they share is in
 //!   [`master`]), [`product`] with combination [`rules`]; and those of the machinery: [`claim`], [`sequence`], [`idempotency`], [`operations`]
 //! - [`catalogue`]: all event types at once: decode any of them, list them, their JSON Schemas
+//! - [`body`]: how bodies of commands are read from JSON
 //! - [`upcast`]: pure steps from an old version of a payload to the next
 //! - [`metadata`]: who caused an event, and in which conversation
 //! - [`configuration`]: configuration hash and signature of a variant
@@ -18,6 +19,7 @@ mod macros;
 
 pub mod attribute_type;
 pub mod attribute_value;
+pub mod body;
 pub mod catalogue;
 pub mod category;
 pub mod claim;

@@ -1,6 +1,7 @@
 //! What can be asked of an attribute type.
 
 use daybook_schemas::attribute_type::{AllowedValues, DataType};
+use daybook_schemas::body::or_default;
 use daybook_schemas::{Label, Text, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ pub struct Create {
     pub code: Option<Token>,
     pub name: Label,
     pub data_type: DataType,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub allowed: AllowedValues,
     /// What numbers are measured in.
     #[serde(default)]
@@ -24,10 +25,10 @@ pub struct Create {
     #[serde(default)]
     pub description: Option<Text>,
     /// Where it may be used; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub channels: Vec<Token>,
     /// Where it may be used; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub regions: Vec<Token>,
     /// A fact: the id in the route; the command's fresh id unless given.
     #[serde(skip)]

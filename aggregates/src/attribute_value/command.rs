@@ -1,6 +1,7 @@
 //! What can be asked of an attribute value.
 
 use daybook_schemas::attribute_type::{AllowedValues, DataType};
+use daybook_schemas::body::or_default;
 use daybook_schemas::{Label, Token, ValueId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,10 +28,10 @@ pub struct Create {
     #[serde(default)]
     pub rank: Option<i32>,
     /// Where it may be used; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub channels: Vec<Token>,
     /// Where it may be used; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub regions: Vec<Token>,
     /// A fact: the id in the route; the command's fresh id unless given.
     #[serde(skip)]

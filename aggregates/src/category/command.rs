@@ -1,5 +1,6 @@
 //! What can be asked of a category.
 
+use daybook_schemas::body::or_default;
 use daybook_schemas::rules::CombinationRules;
 use daybook_schemas::{CategoryId, Label, Slug, Text, Token};
 use schemars::JsonSchema;
@@ -19,13 +20,13 @@ pub struct Create {
     /// The category above; none for a root.
     #[serde(default)]
     pub parent_id: Option<CategoryId>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub attribute_schema: CombinationRules,
     /// Where its variants may be sold; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub channels: Vec<Token>,
     /// Where its variants may be sold; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub regions: Vec<Token>,
     #[serde(default)]
     pub description: Option<Text>,

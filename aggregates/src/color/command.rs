@@ -1,5 +1,6 @@
 //! What can be asked of a colour.
 
+use daybook_schemas::body::or_default;
 use daybook_schemas::color::VisualCategory;
 use daybook_schemas::{Label, Slug, Text, ValueId};
 use schemars::JsonSchema;
@@ -18,7 +19,7 @@ pub struct Create {
     /// Read from the name unless given.
     #[serde(default)]
     pub slug: Option<Slug>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub visual_category: VisualCategory,
     /// The broad colour it counts as, such as `blue`.
     #[serde(default)]

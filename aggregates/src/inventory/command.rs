@@ -1,8 +1,9 @@
 //! What can be asked of stock.
 
+use daybook_schemas::body::or_default;
 use daybook_schemas::{CustomerId, LocationId, OrderId, Quantity, ReservationId, Text};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::actions::actions;
 
@@ -11,7 +12,7 @@ use crate::actions::actions;
 #[serde(deny_unknown_fields)]
 pub struct Receive {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     pub quantity: Quantity,
     #[serde(default)]
@@ -23,7 +24,7 @@ pub struct Receive {
 #[serde(deny_unknown_fields)]
 pub struct Adjust {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     /// Units, not zero.
     pub delta: i64,
@@ -37,7 +38,7 @@ pub struct Adjust {
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub from: LocationId,
     pub to: LocationId,
     pub quantity: Quantity,
@@ -50,7 +51,7 @@ pub struct Transfer {
 #[serde(deny_unknown_fields)]
 pub struct Sell {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     pub quantity: Quantity,
     #[serde(default)]
@@ -62,11 +63,11 @@ pub struct Sell {
 #[serde(deny_unknown_fields)]
 pub struct Return {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     pub quantity: Quantity,
     /// Whether the goods can't be sold again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub damaged: bool,
     #[serde(default)]
     pub reference: Option<Text>,
@@ -77,7 +78,7 @@ pub struct Return {
 #[serde(deny_unknown_fields)]
 pub struct Damage {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     pub quantity: Quantity,
     #[serde(default)]
@@ -91,7 +92,7 @@ pub struct Damage {
 #[serde(deny_unknown_fields)]
 pub struct Count {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     /// What the books said when the count began.
     pub expected: i64,
@@ -106,7 +107,7 @@ pub struct Count {
 #[serde(deny_unknown_fields)]
 pub struct ExpectDelivery {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     pub quantity: Quantity,
     #[serde(default)]
@@ -136,7 +137,7 @@ pub struct SetPolicy {
 #[serde(deny_unknown_fields)]
 pub struct SafetyStock {
     /// `default` unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub location: LocationId,
     pub quantity: u32,
 }
@@ -154,7 +155,7 @@ pub struct Reserve {
     pub customer_id: Option<CustomerId>,
     pub quantity: Quantity,
     /// Seconds until the hold runs out, 1 to 86,400; 60 unless given.
-    #[serde(default = "default_ttl")]
+    #[serde(default = "default_ttl", deserialize_with = "or_default_ttl")]
     #[schemars(range(min = 1, max = 86_400))]
     pub ttl_seconds: u32,
     /// The order that the hold is for.
@@ -170,6 +171,11 @@ pub struct Reserve {
 
 const fn default_ttl() -> u32 {
     super::DEFAULT_TTL_SECONDS
+}
+
+/// Null is the default, as if the field were absent.
+fn or_default_ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_ttl))
 }
 
 /// Turns a hold, or a part of it, into a sale.

@@ -97,8 +97,8 @@ macro_rules! master_actions {
             pub fn parse(command: &str, body: &[u8]) -> Option<Result<Self, serde_json::Error>> {
                 match command {
                     $( $name => {
-                        let body = $crate::actions::body_or_empty(body);
-                        Some(serde_json::from_slice::<$body>(body).map(Self::$variant))
+                        let body = ::daybook_schemas::body::or_empty(body);
+                        Some(::daybook_schemas::body::from_slice::<$body>(body).map(Self::$variant))
                     } )*
                     other => $crate::master::Action::parse(other, body).map(|parsed| parsed.map(Self::Govern)),
                 }

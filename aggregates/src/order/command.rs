@@ -1,5 +1,6 @@
 //! What can be asked of an order.
 
+use daybook_schemas::body;
 use daybook_schemas::order::{Address, Discount, Hold, LineQuantity};
 use daybook_schemas::variant::AttributeSnapshot;
 use daybook_schemas::{
@@ -7,9 +8,9 @@ use daybook_schemas::{
     Sku, Text, Timestamp, Token, VariantId,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::actions::{actions, body_or_empty};
+use crate::actions::actions;
 
 /// Places an order: all lines are reserved together, or none is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,7 +50,7 @@ pub struct PlaceBody {
 impl PlaceBody {
     /// Parses the JSON body.
     pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(body_or_empty(body))
+        body::from_slice(body::or_empty(body))
     }
 }
 
@@ -201,7 +202,7 @@ pub struct RequestReturn {
 pub struct ReceiveReturn {
     pub return_id: ReturnId,
     /// Whether the goods go back to stock; they do unless it is said otherwise.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "or_yes")]
     pub restock: bool,
     /// Now unless given.
     #[serde(default)]
@@ -210,6 +211,11 @@ pub struct ReceiveReturn {
 
 const fn yes() -> bool {
     true
+}
+
+/// Null is the default, as if the field were absent.
+fn or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(yes))
 }
 
 /// Gives money back: for a return that arrived, for a cancelled order, or out of goodwill.

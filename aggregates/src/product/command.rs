@@ -1,5 +1,6 @@
 //! What can be asked of a product.
 
+use daybook_schemas::body::{object_or_default, or_default};
 use daybook_schemas::product::{Generated, LeftOut};
 use daybook_schemas::rules::CombinationRules;
 use daybook_schemas::{Label, ProductId, Text, Token};
@@ -59,20 +60,20 @@ pub struct GenerateVariants {
     /// At least one; no attribute type twice.
     pub options: Vec<ProductOption>,
     /// Attributes that all of the variants have.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub attributes: Vec<NewAttribute>,
     #[serde(default)]
     pub price: Option<NewPrice>,
     /// Automatic or from a template; a given SKU can't serve several.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub sku: SkuStrategy,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub channels: Vec<Token>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub regions: Vec<Token>,
     #[serde(default)]
     pub description: Option<Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub mode: Mode,
 }
 

@@ -1,5 +1,6 @@
 //! What can be asked of a size.
 
+use daybook_schemas::body::or_default;
 use daybook_schemas::size::{Conversions, Gender, Region};
 use daybook_schemas::{Label, Token, ValueId};
 use schemars::JsonSchema;
@@ -20,7 +21,7 @@ pub struct Create {
     #[serde(default)]
     pub display_name: Option<Label>,
     /// What other regions call it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub conversions: Conversions,
     /// Its place in the order; read from the value unless given.
     #[serde(default)]

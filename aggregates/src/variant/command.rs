@@ -1,5 +1,6 @@
 //! What can be asked of a variant.
 
+use daybook_schemas::body::{object_or_default, or_default};
 use daybook_schemas::money::parse_decimal;
 use daybook_schemas::prices::PriceList;
 use daybook_schemas::variant::{HexColor, Lifecycle, LockScope, Price, PriceType, ReferencesBound};
@@ -24,7 +25,7 @@ pub struct NewPrice {
     /// The crossed-out price, not below the amount.
     #[serde(default)]
     pub compare_at: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub price_type: PriceType,
 }
 
@@ -141,17 +142,17 @@ pub struct Create {
     pub brand: Label,
     pub category: Label,
     /// At most 50.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub attributes: Vec<NewAttribute>,
     #[serde(default)]
     pub price: Option<NewPrice>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub sku: SkuStrategy,
     /// Where it is sold; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub channels: Vec<Token>,
     /// Where it is sold; empty: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub regions: Vec<Token>,
     #[serde(default)]
     pub description: Option<Text>,

@@ -1,6 +1,7 @@
 //! What a variant that comes from elsewhere brings along: past and waiting prices, its own and those of its lists, and its lock.
 //! With it, a catalogue that was exported is the same where it is imported.
 
+use daybook_schemas::body::or_default;
 use daybook_schemas::prices::{Changed, PriceList, Prices, Schedule, Step};
 use daybook_schemas::variant::{Event, LockScope, Locked, Price};
 use daybook_schemas::{Label, ScheduleId, Text, Timestamp};
@@ -19,12 +20,12 @@ pub const MAX_PAST_PRICES: usize = 10_000;
 #[serde(deny_unknown_fields)]
 pub struct History {
     /// Its own prices, oldest first; the last one is the price of the command. One without a reason is that of the creation.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub prices: Vec<PastPrice>,
     /// Its own prices that wait for their time, in the order of it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub schedules: Vec<WaitingPrice>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub lists: Vec<PastList>,
     /// The lock that is on it.
     #[serde(default)]
@@ -37,10 +38,10 @@ pub struct History {
 pub struct PastList {
     pub list: PriceList,
     /// Oldest first, the one that stands last.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub prices: Vec<PastPrice>,
     /// In the order of their time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub schedules: Vec<WaitingPrice>,
 }
 

@@ -11,7 +11,7 @@ use daybook_schemas::{
     CustomerId, Label, Money, OrderId, Quantity, ReservationId, Timestamp, Token, VariantId,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lines::{self, Asked, Need, When};
 use super::place::{check_count, mark_reserved, repeat, reservation_of, reserve};
@@ -52,12 +52,17 @@ pub struct RecordLine {
     #[serde(default)]
     pub name: Option<Label>,
     /// Whether the line takes goods from stock (postage, fees and the like do not); it does unless it is said otherwise.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "or_yes")]
     pub stocked: bool,
 }
 
 const fn yes() -> bool {
     true
+}
+
+/// Null is the default, as if the field were absent.
+fn or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(yes))
 }
 
 pub(crate) struct RecordOrder {
