@@ -1,8 +1,9 @@
 //! The two macros of the contract: validated text newtypes, and event enums with explicit wire names.
 
-/// Declares newtypes over a short string with a rule. `$parse` returns the reason when the text breaks the rule.
+/// Declares newtypes over a short string with a rule. The rule gives the reason when a text breaks
+/// it. With a fourth argument: what brings a text to its normal form first.
 macro_rules! text_newtypes {
-    ($( $(#[$meta:meta])* $name:ident : $rule:expr, $schema:expr; )*) => {$(
+    ($( $(#[$meta:meta])* $name:ident : $rule:expr, $schema:expr $(, $normal:path)?; )*) => {$(
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
         #[serde(transparent)]
@@ -12,6 +13,7 @@ macro_rules! text_newtypes {
             /// Parses the text; the error says what is allowed.
             pub fn new(text: impl AsRef<str>) -> Result<Self, $crate::Invalid> {
                 let text = text.as_ref();
+                $( let text: &str = &$normal(text); )?
                 let rule: fn(&str) -> Result<(), String> = $rule;
                 rule(text).map_err(|reason| $crate::Invalid(reason))?;
                 Ok(Self(smol_str::SmolStr::new(text)))

@@ -1,5 +1,7 @@
 //! Human-readable texts with a length limit and no control characters.
 
+use std::borrow::Cow;
+
 use crate::id::{id_rule, id_schema};
 use crate::macros::text_newtypes;
 
@@ -25,6 +27,10 @@ fn text_rule(text: &str, min: usize, max: usize, what: &str, lines: bool) -> Res
     Ok(())
 }
 
+fn line_feeds(text: &str) -> Cow<'_, str> {
+    if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) }
+}
+
 fn slug_rule(text: &str) -> Result<(), String> {
     let words = text
         .split('-')
@@ -39,8 +45,8 @@ fn slug_rule(text: &str) -> Result<(), String> {
 text_newtypes! {
     /// A name, brand, category, country: 1 to 200 characters on one line, not blank.
     Label: label_rule, schemars::json_schema!({"type": "string", "minLength": 1, "maxLength": 200});
-    /// A description or reason: at most 10,000 characters.
-    Text: long_text_rule, schemars::json_schema!({"type": "string", "maxLength": 10000});
+    /// A description or reason: at most 10,000 characters. Lines end with a line feed; a carriage return before one is taken away.
+    Text: long_text_rule, schemars::json_schema!({"type": "string", "maxLength": 10000}), line_feeds;
     /// A stock keeping unit: the identifier alphabet, 1 to 64 characters. Unique over all variants, for ever.
     Sku: id_rule, id_schema();
     /// The name of master data in addresses: `navy-blue`.
@@ -58,7 +64,20 @@ impl Slug {
 
 #[cfg(test)]
 mod tests {
-    use super::Slug;
+    use super::{Label, Slug, Text};
+
+    #[test]
+    fn lines_end_with_a_line_feed() {
+        assert_eq!(Text::new("one\r\ntwo\n\r\n\tthree").unwrap().as_str(), "one\ntwo\n\n\tthree");
+        let read: Text = serde_json::from_str(r#""a\r\nb""#).unwrap();
+        assert_eq!(read.as_str(), "a\nb");
+        let full = format!("{}\r\n", "x".repeat(9_999));
+        assert_eq!(Text::new(full).unwrap().as_str().len(), 10_000);
+        for bad in ["a\rb", "a\r", "\r\r\n"] {
+            assert!(Text::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(Label::new("a\r\nb").is_err(), "one line");
+    }
 
     #[test]
     fn a_slug_is_words_and_hyphens() {
