@@ -35,7 +35,7 @@ pub use ledger::Ledger;
 pub use manifest::{Generations, Manifest};
 
 use crate::model::StoreError;
-use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerError};
+use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerError, RunnerState};
 
 /// Why generations could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -384,11 +384,21 @@ impl Core {
     ) -> Result<Swapped, GenerationError> {
         let name = slot.kind.name();
         let old = slot.live.load_full();
+        // What an operator has paused stays so, whichever generation is live.
+        let mut paused = false;
+        let go_on = async |old: &Generation, paused: bool| {
+            if !paused {
+                let _ = old.handle.resume().await;
+            }
+        };
         if let Some(old) = &old {
+            // Paused for somebody's work it goes on afterwards: that is waited for.
+            let _turn = old.handle.take_turn().await;
+            paused = old.handle.state() == RunnerState::Paused;
             // Readers of the new one must not fall behind what the old one has shown.
             let _ = old.handle.pause().await;
             if let Err(error) = next.handle.wait_for(old.handle.checkpoint(), timeout).await {
-                let _ = old.handle.resume().await;
+                go_on(old, paused).await;
                 return Err(error.into());
             }
         }
@@ -411,11 +421,15 @@ impl Core {
             Ok(recorded) => recorded,
             Err(error) => {
                 if let Some(old) = &old {
-                    let _ = old.handle.resume().await;
+                    go_on(old, paused).await;
                 }
                 return Err(error);
             }
         };
+        if paused {
+            // A runner that does not take it has ended, and stands still as well.
+            let _ = next.handle.pause().await;
+        }
         slot.live.store(Some(Arc::clone(next)));
         slot.kind.went_live(next.number);
         *slot.fault.lock() = None;

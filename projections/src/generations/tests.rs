@@ -96,9 +96,22 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back(on: On) {
     runtime.block_on(live.handle.wait_for(position, PATIENCE)).unwrap();
     assert_eq!(on_hand(&live), 17, "the damage is back as well");
 
-    assert_eq!(runtime.block_on(projections.cleanup("inventory")).unwrap(), Some(2));
+    // What is paused stays paused, with what it has.
+    runtime.block_on(live.handle.pause()).unwrap();
+    let next = runtime.block_on(projections.begin_rebuild("inventory")).unwrap();
+    runtime.block_on(projections.swap("inventory", &next, PATIENCE)).unwrap();
+    let live = projections.live("inventory").unwrap();
+    assert_eq!((live.number, live.handle.state()), (next.number, RunnerState::Paused));
+    let back = runtime.block_on(projections.rollback("inventory", PATIENCE)).unwrap();
+    let live = projections.live("inventory").unwrap();
+    assert_eq!((back.to, live.handle.state()), (1, RunnerState::Paused));
+    runtime.block_on(live.handle.resume()).unwrap();
+    let position = receive(&world, 1);
+    runtime.block_on(live.handle.wait_for(position, PATIENCE)).unwrap();
+
+    assert_eq!(runtime.block_on(projections.cleanup("inventory")).unwrap(), Some(3));
     assert_eq!(runtime.block_on(projections.cleanup("inventory")).unwrap(), None);
-    assert!(!exists(&world, 2));
+    assert!(!exists(&world, 2) && !exists(&world, 3));
     assert!(matches!(
         runtime.block_on(projections.rollback("inventory", PATIENCE)),
         Err(GenerationError::NoPrevious(_))
