@@ -214,7 +214,7 @@ impl Dispatcher {
             seq: 0,
             main: crate::workspace::stream::of(aggregate, &id),
             op,
-            if_match: request.if_match,
+            if_match: request.if_match.clone(),
             key,
             command,
             first_event_id: ids::of_event(command, 0),

@@ -3,15 +3,17 @@
 use daybook_aggregates::{Kind, Refusal};
 use daybook_eventlog::{AppendError, ReadError, Revision, StreamId};
 
+use crate::request::IfMatch;
+
 /// Why a command did not happen. Unless the variant says otherwise, nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The domain said no.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// The stream is not at the revision that the request named.
+    /// The stream is not where the request says that it must be.
     #[error("{stream} is at revision {actual}, not at {expected}: read it again and decide anew")]
-    StaleRevision { stream: StreamId, expected: Revision, actual: Revision },
+    StaleRevision { stream: StreamId, expected: IfMatch, actual: Revision },
     /// The request does not have the right form; the message says where.
     #[error("{0}")]
     InvalidRequest(String),

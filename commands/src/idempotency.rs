@@ -71,9 +71,10 @@ impl RememberedRefusals {
         })
     }
 
-    /// Remembers what the domain said no to. Errors that may pass are not remembered.
+    /// Remembers what the domain said no to. Errors that may pass are not remembered, and neither is a stale revision: what the
+    /// client is told then is to read again and to send the command with another revision, which is no part of its body.
     pub(crate) fn remember(&mut self, key: &Key, error: &CommandError, now: Instant) {
-        if !matches!(error, CommandError::Refused(_) | CommandError::StaleRevision { .. }) {
+        if !matches!(error, CommandError::Refused(_)) {
             return;
         }
         let until = now + self.time;
@@ -91,14 +92,27 @@ impl RememberedRefusals {
 
 #[cfg(test)]
 mod tests {
+    use daybook_aggregates::{Kind, Refusal};
+
     use super::*;
+    use crate::request::IfMatch;
 
     fn key(name: &str, body: &str) -> Key {
         parse("shop", name, ["inventory", "1", "reserve"], body.as_bytes()).unwrap()
     }
 
+    fn refused() -> CommandError {
+        CommandError::Refused(Box::new(Refusal {
+            code: "insufficient_stock",
+            kind: Kind::Conflict,
+            detail: "none is left".to_owned(),
+            errors: Vec::new(),
+        }))
+    }
+
     fn stale() -> CommandError {
-        CommandError::StaleRevision { stream: StreamId::new("order-1").unwrap(), expected: 1, actual: 2 }
+        let stream = StreamId::new("order-1").unwrap();
+        CommandError::StaleRevision { stream, expected: IfMatch::Exists, actual: 0 }
     }
 
     #[test]
@@ -118,14 +132,16 @@ mod tests {
     fn refusals_are_remembered_for_a_while_and_no_others() {
         let start = Instant::now();
         let mut refusals = RememberedRefusals::new(2, Duration::from_secs(10));
-        refusals.remember(&key("a", "{}"), &stale(), start);
-        refusals.remember(&key("b", "{}"), &CommandError::Overloaded, start);
-        assert_eq!(refusals.get(&key("a", "{}"), start), Some(stale()));
+        refusals.remember(&key("a", "{}"), &refused(), start);
+        for passing in [CommandError::Overloaded, stale()] {
+            refusals.remember(&key("b", "{}"), &passing, start);
+        }
+        assert_eq!(refusals.get(&key("a", "{}"), start), Some(refused()));
         assert_eq!(refusals.get(&key("a", "{ }"), start), Some(CommandError::IdempotencyMismatch));
         assert_eq!(refusals.get(&key("b", "{}"), start), None);
         assert_eq!(refusals.get(&key("a", "{}"), start + Duration::from_secs(10)), None);
         for other in ["c", "d"] {
-            refusals.remember(&key(other, "{}"), &stale(), start);
+            refusals.remember(&key(other, "{}"), &refused(), start);
         }
         assert_eq!(refusals.get(&key("a", "{}"), start), None, "no more than the capacity");
         assert!(refusals.get(&key("d", "{}"), start).is_some());

@@ -47,5 +47,5 @@ pub use dispatcher::{Answer, Dispatcher};
 pub use error::{CommandError, ErrorKind, StartError};
 pub use op::specs;
 pub use options::Options;
-pub use request::{Principal, Reply, ReplyEvent, Request};
+pub use request::{IfMatch, Principal, Reply, ReplyEvent, Request};
 pub use stats::{Stats, StatsSnapshot};

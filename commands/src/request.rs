@@ -1,9 +1,12 @@
 //! What goes into the dispatcher and what comes out.
 
+use std::fmt;
+
 use bytes::Bytes;
 use daybook_aggregates::{Role, Roles};
 use daybook_eventlog::{Position, Revision, StreamId};
 use daybook_schemas::{CommandId, Label};
+use smallvec::{SmallVec, smallvec};
 use smol_str::SmolStr;
 
 /// Who asks: the name of an API key or process, and what it may do.
@@ -35,8 +38,8 @@ pub struct Request {
     pub body: Bytes,
     /// Same key and same body: the same outcome, once. 1 to 255 visible ASCII characters.
     pub idempotency_key: Option<String>,
-    /// The revision that the stream must have; else the command decides on the newest state.
-    pub if_match: Option<Revision>,
+    /// Where the stream must be; else the command decides on the newest state.
+    pub if_match: Option<IfMatch>,
     pub principal: Principal,
     /// The first command of the conversation; this one unless given.
     pub correlation_id: Option<CommandId>,
@@ -76,9 +79,44 @@ impl Request {
 
     /// The same request, only on that revision.
     #[must_use]
-    pub const fn if_match(mut self, revision: Revision) -> Self {
-        self.if_match = Some(revision);
+    pub fn if_match(mut self, revision: Revision) -> Self {
+        self.if_match = Some(IfMatch::OneOf(smallvec![revision]));
         self
+    }
+}
+
+/// Where a stream must be for a command to be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// It has events.
+    Exists,
+    /// At one of these revisions.
+    OneOf(SmallVec<[Revision; 2]>),
+}
+
+impl IfMatch {
+    /// Whether a stream at this revision (0: there is no stream) is where it must be.
+    #[must_use]
+    pub fn holds(&self, revision: Revision) -> bool {
+        match self {
+            Self::Exists => revision > 0,
+            Self::OneOf(revisions) => revisions.contains(&revision),
+        }
+    }
+}
+
+impl fmt::Display for IfMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("1 or a later one"),
+            Self::OneOf(revisions) => {
+                for (place, revision) in revisions.iter().enumerate() {
+                    let or = if place > 0 { " or " } else { "" };
+                    write!(f, "{or}{revision}")?;
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -303,10 +303,10 @@ fn decide_in(
             return Err(Halt::Refused(error));
         }
     }
-    if let Some(expected) = task.if_match {
+    if let Some(expected) = &task.if_match {
         let actual = workspace.revision(&task.main)?;
-        if actual != expected {
-            let stream = task.main.clone();
+        if !expected.holds(actual) {
+            let (stream, expected) = (task.main.clone(), expected.clone());
             return Err(Halt::Refused(CommandError::StaleRevision { stream, expected, actual }));
         }
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::inbox::Permit;
 use crate::error::CommandError;
 use crate::op::Op;
-use crate::request::Reply;
+use crate::request::{IfMatch, Reply};
 
 /// The place of a command in the order of arrival; also its name.
 pub(crate) type TaskId = u64;
@@ -45,7 +45,7 @@ pub(crate) struct Task {
     pub(crate) op: Op,
     /// The stream that the command was sent to.
     pub(crate) main: StreamId,
-    pub(crate) if_match: Option<Revision>,
+    pub(crate) if_match: Option<IfMatch>,
     pub(crate) key: Option<Key>,
     pub(crate) command: Uuid,
     pub(crate) first_event_id: Uuid,
