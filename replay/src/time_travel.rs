@@ -44,6 +44,8 @@ pub enum StateError {
     Id(String),
     #[error("{aggregate} {id} has no events as of then")]
     NotFound { aggregate: String, id: String },
+    #[error("{aggregate} {id} is at revision {actual}, which is before {asked}")]
+    Beyond { aggregate: String, id: String, asked: u64, actual: u64 },
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("event {revision} of {stream} cannot be read")]
@@ -172,6 +174,12 @@ async fn fold<A: Decider>(
     }
     let (revision, position, recorded_at) =
         last.ok_or_else(|| StateError::NotFound { aggregate: aggregate.to_owned(), id: id.to_owned() })?;
+    if let AsOf::Revision(asked) = as_of
+        && asked > revision
+    {
+        let (aggregate, id) = (aggregate.to_owned(), id.to_owned());
+        return Err(StateError::Beyond { aggregate, id, asked, actual: revision });
+    }
     Ok(StateReport {
         aggregate: aggregate.to_owned(),
         id: id.to_owned(),

@@ -27,6 +27,12 @@ async fn every_mistake_is_a_problem_with_a_code() {
         ("inventory/a%20b/receive".into(), r#"{"quantity": 1}"#.into(), 400, "invalid_request"),
         ("inventory/a%ff/receive".into(), r#"{"quantity": 1}"#.into(), 400, "invalid_request"),
         ("inventory/v/explode".into(), "{}".into(), 404, "not_found"),
+        // An array is no object, at no depth: the limits look at objects.
+        ("inventory/v/receive".into(), r#"["default", 1, null]"#.into(), 400, "invalid_request"),
+        ("inventory/v/reserve".into(), r#"["r", "bot", 1]"#.into(), 400, "invalid_request"),
+        ("order/o/place".into(), r#"{"lines": [["v", 1]], "payment_method": "card"}"#.into(), 400, "invalid_request"),
+        ("variant/v/create".into(), r#"{"product_id": "p", "name": "n", "brand": "b", "category": "c", "attributes": [["color", "red"]]}"#.into(), 400, "invalid_request"),
+        ("variant/v/create".into(), r#"{"product_id": "p", "name": "n", "brand": "b", "category": "c", "sku": ["auto"]}"#.into(), 400, "invalid_request"),
         ("spaceship/v/receive".into(), "{}".into(), 404, "not_found"),
         ("variant/v/create".into(), r#"{"product_id": "p"}"#.into(), 400, "invalid_request"),
         ("order/o/place".into(), r#"{"customer_id": "c", "lines": [], "payment_method": "card"}"#.into(), 400, "invalid_request"),
@@ -143,6 +149,8 @@ async fn hostile_lines_are_answered_in_order() {
         br#"{"aggregate": "inventory", "id": "v", "command": "receive", "data": {"quantity": 1}, "key": ""}"#,
         br#"{"aggregate": "inventory", "id": "a b", "command": "receive", "data": {"quantity": 1}}"#,
         br#"{"aggregate": "spaceship", "id": "v", "command": "receive"}"#,
+        br#"["inventory", "v", "receive", {"quantity": 1}, null]"#,
+        br#"{"aggregate": "inventory", "id": "v", "command": "reserve", "data": ["r", "bot", 1]}"#,
         format!(r#"{{"aggregate": "inventory", "id": "v", "command": "receive", "data": {}1{}}}"#, "[".repeat(50_000), "]".repeat(50_000)).as_bytes(),
         good.as_bytes(),
     ] {
@@ -161,7 +169,7 @@ async fn hostile_lines_are_answered_in_order() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
-    assert_eq!(statuses, [201, 400, 400, 400, 400, 400, 404, 400, 200], "{answer}");
+    assert_eq!(statuses, [201, 400, 400, 400, 400, 400, 404, 400, 400, 400, 200], "{answer}");
     assert!(
         results.iter().filter(|r| r["status"] != 200 && r["status"] != 201).all(|r| r["code"].is_string())
     );

@@ -8,6 +8,7 @@ mod bad_input;
 mod bulk;
 mod cli;
 mod commerce;
+mod contract;
 mod deploy;
 mod flash_sale;
 mod harness;

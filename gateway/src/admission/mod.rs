@@ -83,6 +83,20 @@ pub struct Refused {
     pub left: Left,
 }
 
+/// Why a command was not let through.
+#[derive(Debug)]
+pub enum NotAdmitted {
+    Limited(Refused),
+    /// A sale request that can't be counted, because its body has another form.
+    Unreadable(serde_json::Error),
+}
+
+impl From<Refused> for NotAdmitted {
+    fn from(refused: Refused) -> Self {
+        Self::Limited(refused)
+    }
+}
+
 impl<C: Clock<Instant = Duration> + Clone> Admission<C> {
     /// From checked settings.
     #[must_use]
@@ -113,8 +127,8 @@ impl<C: Clock<Instant = Duration> + Clone> Admission<C> {
         Caller { client, local: false }
     }
 
-    /// Lets a command through or not. Everything but a sale request goes through, and so does a body that nobody could read:
-    /// it will be refused for that.
+    /// Lets a command through or not. Everything but a sale request goes through; a sale request goes through counted or not at
+    /// all.
     pub fn admit(
         &self,
         caller: Caller,
@@ -122,9 +136,10 @@ impl<C: Clock<Instant = Duration> + Clone> Admission<C> {
         id: &str,
         command: &str,
         body: &[u8],
-    ) -> Result<Admitted, Refused> {
+    ) -> Result<Admitted, NotAdmitted> {
         let mut admitted = Admitted::default();
-        let Some(sale) = Sale::of(aggregate, id, command, body) else { return Ok(admitted) };
+        let sale = Sale::of(aggregate, id, command, body).map_err(NotAdmitted::Unreadable)?;
+        let Some(sale) = sale else { return Ok(admitted) };
         // The narrowest first: who is over their own limit takes nothing from the limits that others share.
         if let (Some(limit), Some(customer)) = (&self.customer, sale.customer()) {
             admitted.0[0] = Some(limit.take(customer)?);

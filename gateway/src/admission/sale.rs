@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use daybook_schemas::body;
 use serde::Deserialize;
 
-/// What a sale request asks for, as far as the limits care. The rest of the body is the dispatcher's to judge: a body that
-/// has not even this form is refused there.
+/// What a sale request asks for, as far as the limits care. The rest of the body is the dispatcher's to judge.
 pub(super) enum Sale<'a> {
     Reserve { variant: &'a str, customer: Option<Text<'a>> },
     Place { variants: Vec<Text<'a>>, customer: Option<Text<'a>> },
@@ -37,20 +37,27 @@ struct LineBody<'a> {
 }
 
 impl<'a> Sale<'a> {
-    /// `None` for every other command, and for a body that can't be read.
-    pub(super) fn of(aggregate: &str, id: &'a str, command: &str, body: &'a [u8]) -> Option<Self> {
-        match (aggregate, command) {
+    /// `None` for every other command. An error is a sale request that can't be counted, because it has not even the form that
+    /// is looked at here: it must not be carried out, whatever the dispatcher would read in it.
+    pub(super) fn of(
+        aggregate: &str,
+        id: &'a str,
+        command: &str,
+        body: &'a [u8],
+    ) -> Result<Option<Self>, serde_json::Error> {
+        let body = body::or_empty(body);
+        Ok(match (aggregate, command) {
             ("inventory", "reserve") => {
-                let body: ReserveBody<'_> = serde_json::from_slice(body).ok()?;
+                let body: ReserveBody<'_> = body::from_slice(body)?;
                 Some(Self::Reserve { variant: id, customer: body.customer_id })
             }
             ("order", "place") => {
-                let body: PlaceBody<'_> = serde_json::from_slice(body).ok()?;
+                let body: PlaceBody<'_> = body::from_slice(body)?;
                 let variants: HashSet<_> = body.lines.into_iter().map(|line| line.variant_id).collect();
                 Some(Self::Place { variants: variants.into_iter().collect(), customer: body.customer_id })
             }
             _ => None,
-        }
+        })
     }
 
     /// Absent for a guest.

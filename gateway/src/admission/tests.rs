@@ -38,6 +38,13 @@ fn reserve(customer: &str) -> String {
     format!(r#"{{"customer_id":"{customer}","quantity":1}}"#)
 }
 
+fn limited(reason: NotAdmitted) -> Refused {
+    match reason {
+        NotAdmitted::Limited(refused) => refused,
+        NotAdmitted::Unreadable(error) => panic!("{error}"),
+    }
+}
+
 struct Gate {
     admission: Admission<TestClock>,
     clock: TestClock,
@@ -52,7 +59,9 @@ impl Gate {
     /// A hold asked for by a stranger.
     fn reserve(&self, peer: IpAddr, variant: &str, customer: &str) -> Result<Admitted, Refused> {
         let caller = self.admission.caller(Some(peer), &HeaderMap::new(), false);
-        self.admission.admit(caller, "inventory", variant, "reserve", reserve(customer).as_bytes())
+        let admitted =
+            self.admission.admit(caller, "inventory", variant, "reserve", reserve(customer).as_bytes());
+        admitted.map_err(limited)
     }
 }
 
@@ -99,7 +108,7 @@ fn an_order_counts_once_for_its_customer_and_once_for_each_variant() {
         let lines: Vec<_> =
             variants.iter().map(|v| serde_json::json!({"variant_id": v, "quantity": 1})).collect();
         let body = serde_json::json!({"customer_id": customer, "lines": lines, "payment_method": "card"});
-        gate.admission.admit(caller, "order", "o", "place", body.to_string().as_bytes())
+        gate.admission.admit(caller, "order", "o", "place", body.to_string().as_bytes()).map_err(limited)
     };
     let admitted = place("ada", &["a", "a", "b"]).unwrap();
     assert_eq!(admitted.0[0].unwrap().remaining, 9);
@@ -126,16 +135,36 @@ fn what_is_no_sale_request_is_not_counted() {
         ("inventory", "receive", r#"{"quantity": 1}"#),
         ("inventory", "release", r#"{"reservation_id": "r"}"#),
         ("order", "pay", "{}"),
-        ("inventory", "reserve", "{"),
-        ("inventory", "reserve", r#"{"customer_id": 7, "quantity": 1}"#),
-        ("inventory", "reserve", r#"{"customer_id": "a", "customer_id": "b", "quantity": 1}"#),
-        ("order", "place", r#"{"customer_id": "a"}"#),
+        ("inventory", "receive", "["),
     ] {
         for _ in 0..3 {
             let admitted = gate.admission.admit(caller, aggregate, "v", command, body.as_bytes());
-            assert_eq!(admitted, Ok(Admitted::default()), "{aggregate} {command} {body}");
+            assert_eq!(admitted.map_err(limited), Ok(Admitted::default()), "{aggregate} {command} {body}");
         }
     }
+}
+
+#[test]
+fn a_sale_request_that_cannot_be_counted_is_not_let_through() {
+    let gate = Gate::new("[customer]\nrequests = 1\n[ip]\nrequests = 1\n[variant]\nrequests = 1");
+    for service in [false, true] {
+        let caller = gate.admission.caller(Some(PEER), &HeaderMap::new(), service);
+        for (aggregate, command, body) in [
+            ("inventory", "reserve", "{"),
+            ("inventory", "reserve", r#"["r", "ada", 1]"#),
+            ("inventory", "reserve", r#"{"customer_id": ["ada"], "quantity": 1}"#),
+            ("inventory", "reserve", r#"{"customer_id": 7, "quantity": 1}"#),
+            ("inventory", "reserve", r#"{"customer_id": "a", "customer_id": "b", "quantity": 1}"#),
+            ("order", "place", r#"{"customer_id": "a"}"#),
+            ("order", "place", r#"["ada", [{"variant_id": "v", "quantity": 1}], "card"]"#),
+            ("order", "place", r#"{"lines": [["v", 1]]}"#),
+            ("order", "place", r#"{"lines": {"variant_id": "v"}}"#),
+        ] {
+            let admitted = gate.admission.admit(caller, aggregate, "v", command, body.as_bytes());
+            assert!(matches!(admitted, Err(NotAdmitted::Unreadable(_))), "{aggregate} {command} {body}");
+        }
+    }
+    assert!(gate.reserve(PEER, "v", "ada").is_ok(), "nothing was counted");
 }
 
 #[test]
@@ -143,7 +172,8 @@ fn services_and_this_machine_are_not_limited_by_address() {
     let gate = Gate::new("[ip]\nrequests = 1\n[variant]\nrequests = 2\nper_seconds = 60");
     let admit = |peer, service, customer: &str| {
         let caller = gate.admission.caller(peer, &HeaderMap::new(), service);
-        gate.admission.admit(caller, "inventory", "v", "reserve", reserve(customer).as_bytes())
+        let body = reserve(customer);
+        gate.admission.admit(caller, "inventory", "v", "reserve", body.as_bytes()).map_err(limited)
     };
     for n in 0..9 {
         assert!(admit(Some("127.0.0.1".parse().unwrap()), false, &format!("a{n}")).is_ok());

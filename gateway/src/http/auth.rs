@@ -48,7 +48,27 @@ impl Authenticator {
     /// Whether the principal is a service that acts for many customers: it has a key that is not public, and a role to sell with.
     pub(super) fn is_service(&self, principal: &Principal) -> bool {
         let sells = principal.roles.contains(Role::Storefront) || principal.roles.contains(Role::Operator);
-        self.local.is_none() && sells && !self.public.contains(&principal.name)
+        self.local.is_none() && sells && !self.is_public(principal)
+    }
+
+    /// Whether the principal's key is in the hands of buyers: it proves nobody in particular.
+    pub(super) fn is_public(&self, principal: &Principal) -> bool {
+        self.public.contains(&principal.name)
+    }
+
+    /// Refuses a key that is in the hands of buyers, whatever its roles.
+    pub(super) fn require_inside(&self, principal: &Principal) -> Result<(), Problem> {
+        if !self.is_public(principal) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!(
+                "the API key {:?} is public: it is for what buyers do themselves",
+                principal.name.as_str()
+            ),
+        ))
     }
 
     /// The principal of a request. Every key is compared, in constant time, so that timing tells nothing.

@@ -10,7 +10,8 @@ use axum::http::request::Parts as HttpParts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use daybook_aggregates::{Role, Roles};
-use daybook_commands::{CommandError, Principal, Reply, Request};
+use daybook_commands::{CommandError, IfMatch, Principal, Reply, Request};
+use daybook_schemas::body;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -55,9 +56,12 @@ pub(super) async fn carry_out(
     peer: Option<IpAddr>,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let (HttpParts { headers, .. }, body) = request.into_parts();
+    let (HttpParts { headers, uri, .. }, body) = request.into_parts();
     let principal = app.authenticator.authenticate(&headers)?;
-    permit(&principal, aggregate, command)?;
+    if uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(Problem::invalid("a command takes no parameters in its address: its data are the body"));
+    }
+    permit(app, &principal, aggregate, command)?;
     let body = read_body(body, &app.config.limits).await?;
     let caller = app.admission.caller(peer, &headers, app.authenticator.is_service(&principal));
     let admitted = app.admission.admit(caller, aggregate, id, command, &body)?;
@@ -73,7 +77,11 @@ pub(super) async fn carry_out(
 }
 
 /// Which roles may send a command. Finer rules are the aggregates' own.
-fn permit(principal: &Principal, aggregate: &str, command: &str) -> Result<(), Problem> {
+fn permit(app: &App, principal: &Principal, aggregate: &str, command: &str) -> Result<(), Problem> {
+    // What buyers do themselves. That a payment came in, say, is not theirs to tell.
+    if !matches!((aggregate, command), ("inventory", "reserve" | "release") | ("order", "place" | "cancel")) {
+        app.authenticator.require_inside(principal)?;
+    }
     let roles: &[Role] = match (aggregate, command) {
         ("variant" | "product" | "size" | "color" | "attribute_type" | "attribute_value" | "category", _) => {
             &[Role::Merchandiser, Role::Approver, Role::BrandOwner, Role::Operator]
@@ -91,24 +99,37 @@ fn permit(principal: &Principal, aggregate: &str, command: &str) -> Result<(), P
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
     match value.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
-        _ => Err(Problem::invalid("Idempotency-Key is 1 to 255 visible ASCII characters")),
+        Ok(key) if !key.is_empty() && key.len() <= 255 && values.next().is_none() => Ok(Some(key.to_owned())),
+        _ => Err(Problem::invalid("Idempotency-Key is 1 to 255 visible ASCII characters, given once")),
     }
 }
 
-fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
+/// `If-Match` (RFC 9110, 13.1.1). It compares strongly, so that a weak tag could match nothing: like all else that is no revision
+/// it is refused, rather than taken for a revision that has passed.
+fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
+    let invalid =
+        || Problem::invalid("If-Match is revisions in quotes, such as \"7\" or \"7\", \"8\", or a lone *");
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    if values.peek().is_none() {
         return Ok(None);
     }
-    text.trim_start_matches("W/")
-        .trim_matches('"')
-        .parse()
-        .map(Some)
-        .map_err(|_| Problem::invalid("If-Match is a revision in quotes, such as \"7\""))
+    let mut tags = Vec::new();
+    for value in values {
+        tags.extend(value.to_str().map_err(|_| invalid())?.split(',').map(str::trim));
+    }
+    if tags == ["*"] {
+        return Ok(Some(IfMatch::Exists));
+    }
+    let revision = |tag: &str| {
+        let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
+        // The parser alone would take a sign.
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let revisions = tags.into_iter().map(revision).collect::<Option<_>>();
+    Ok(Some(IfMatch::OneOf(revisions.ok_or_else(invalid)?)))
 }
 
 #[derive(Serialize)]
@@ -223,9 +244,9 @@ fn dispatch_line(
     caller: Caller,
     line: &[u8],
 ) -> Result<impl Future<Output = Result<Reply, CommandError>> + Send + use<>, Problem> {
-    let line: Line<'_> = serde_json::from_slice(line)
+    let line: Line<'_> = body::from_slice(line)
         .map_err(|e| Problem::invalid(format!("a line is {{aggregate, id, command, data, key?}}: {e}")))?;
-    permit(principal, &line.aggregate, &line.command)?;
+    permit(app, principal, &line.aggregate, &line.command)?;
     let body = line.data.map_or_else(Bytes::new, |data| Bytes::copy_from_slice(data.get().as_bytes()));
     if line.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255) {
         return Err(Problem::invalid("key is 1 to 255 characters"));
@@ -281,6 +302,25 @@ mod tests {
             };
             let serialized = serde_json::to_string(&reply_body(&reply)).unwrap();
             assert_eq!(String::from_utf8(reply_text(&reply)).unwrap(), serialized);
+        }
+    }
+
+    #[test]
+    fn revisions_to_match_are_read_strictly() {
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            values.iter().for_each(|value| {
+                headers.append(header::IF_MATCH, HeaderValue::from_str(value).unwrap());
+            });
+            if_match(&headers).map_err(|problem| problem.code)
+        };
+        let one_of = |revisions: &[u64]| Ok(Some(IfMatch::OneOf(revisions.iter().copied().collect())));
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["*"]), Ok(Some(IfMatch::Exists)));
+        assert_eq!(read(&["\"7\""]), one_of(&[7]));
+        assert_eq!(read(&[" \"12\",\"1\" ", "\"3\""]), one_of(&[12, 1, 3]));
+        for bad in ["", "7", "W/\"7\"", "\"+7\"", "\"\"", "\"7", "\"7\",", "*, \"7\"", "\"seven\""] {
+            assert_eq!(read(&[bad]), Err("invalid_request"), "{bad}");
         }
     }
 

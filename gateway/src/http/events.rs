@@ -15,8 +15,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::App;
-use super::extract::{Path, Query};
+use super::accept::wants_event_stream;
+use super::extract::{Inside, Path, Query};
 use super::problem::Problem;
+use super::queries::{log_at, respond};
 
 const MAX_LIMIT: usize = 1_000;
 const PAGE_BYTES: usize = 4 << 20;
@@ -65,14 +67,22 @@ impl<'a> EventBody<'a> {
 #[derive(Serialize)]
 struct PageBody<'a> {
     events: Vec<EventBody<'a>>,
+    /// Where the next page starts; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// Where to go on from, also at the end: what comes later is found there.
+    resume: String,
 }
 
-fn page_response(events: &[RecordedEvent], next: Option<String>) -> Result<Response, Problem> {
+fn page_response(
+    events: &[RecordedEvent],
+    resume: u64,
+    ended: bool,
+    position: Position,
+) -> Result<Response, Problem> {
     let events = events.iter().map(EventBody::new).collect::<Result<Vec<_>, _>>()?;
-    let body = serde_json::to_vec(&PageBody { events, next }).map_err(Problem::internal)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let resume = resume.to_string();
+    respond(&PageBody { events, next: (!ended).then(|| resume.clone()), resume }, position)
 }
 
 impl From<ReadError> for Problem {
@@ -90,38 +100,40 @@ impl From<ReadError> for Problem {
 /// `GET /v1/streams/{stream}?from=&limit=`.
 pub(super) async fn stream(
     State(app): State<App>,
-    Query { mut params, .. }: Query,
+    Inside(Query { mut params, min_position }): Inside,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
     let stream = StreamId::new(&stream).map_err(|e| Problem::invalid(e.to_string()))?;
     let from = params.number("from")?.unwrap_or(1).max(1);
     let limit = params.limit(100, MAX_LIMIT)?;
     params.finish()?;
+    let position = log_at(&app, min_position).await?;
     let mut events = app.log.read_stream(&stream, from, limit + 1).await?;
     if events.is_empty() && app.log.stream_revision(&stream).await? == 0 {
-        return Err(Problem::not_found(format!("there is no stream {stream}")));
+        return Err(Problem::not_found(format!("there is no stream {stream}")).at(position));
     }
-    let next = (events.len() > limit).then(|| events.split_off(limit)[0].revision.to_string());
-    page_response(&events, next)
+    let ended = events.len() <= limit;
+    events.truncate(limit);
+    let resume = events.last().map_or(from, |last| last.revision + 1);
+    page_response(&events, resume, ended, position)
 }
 
 /// `GET /v1/events`: a page, or server-sent events if the client accepts them.
 pub(super) async fn events(
     State(app): State<App>,
-    Query { mut params, .. }: Query,
+    Inside(Query { mut params, min_position }): Inside,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut from = params.number("from")?.unwrap_or(0);
     let limit = params.limit(100, MAX_LIMIT)?;
     let filter = Filter { types: params.all("type"), stream_prefixes: params.all("stream_prefix") };
     params.finish()?;
-    let wants_stream = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/event-stream"));
-    if wants_stream {
-        if let Some(last) = headers.get("last-event-id").and_then(|id| id.to_str().ok()) {
-            from = last.parse().map_err(|_| Problem::invalid("Last-Event-ID is a position"))?;
+    let position = log_at(&app, min_position).await?;
+    if wants_event_stream(&headers) {
+        // Empty before the first event (HTML standard, 9.2): then there is none.
+        if let Some(last) = headers.get("last-event-id").filter(|id| !id.is_empty()) {
+            let last = last.to_str().ok().and_then(|id| id.parse().ok());
+            from = last.ok_or_else(|| Problem::invalid("Last-Event-ID is a position"))?;
         }
         let body = Body::from_stream(follow(app, from, filter));
         let headers = [
@@ -142,7 +154,7 @@ pub(super) async fn events(
             break;
         }
     }
-    page_response(&found, (!at_head).then(|| from.to_string()))
+    page_response(&found, from, at_head, position)
 }
 
 struct Follow {

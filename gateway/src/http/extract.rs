@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use daybook_aggregates::Role;
 use daybook_eventlog::Position;
+use daybook_schemas::body;
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
@@ -20,7 +21,7 @@ use super::problem::Problem;
 use crate::config::Limits;
 
 /// The caller is known.
-pub(super) struct Known;
+struct Known;
 
 impl FromRequestParts<App> for Known {
     type Rejection = Problem;
@@ -58,6 +59,18 @@ impl FromRequestParts<App> for Query {
     }
 }
 
+/// A [`Query`] of what is not for buyers: of orders, customers, figures, the log. A key that is in their hands does not open it.
+pub(super) struct Inside(pub(super) Query);
+
+impl FromRequestParts<App> for Inside {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let principal = app.authenticator.authenticate(&parts.headers)?;
+        app.authenticator.require_inside(&principal)?;
+        Query::from_request_parts(parts, app).await.map(Self)
+    }
+}
+
 /// The parts of the path that a route names.
 pub(super) struct Path<T>(pub(super) T);
 
@@ -79,11 +92,11 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let body = read_body(request.into_body(), &app.config.limits).await?;
-        if body.is_empty() {
+        let bytes = read_body(request.into_body(), &app.config.limits).await?;
+        if bytes.is_empty() {
             return Ok(Self(None));
         }
-        serde_json::from_slice(&body)
+        body::from_slice(&bytes)
             .map(|value| Self(Some(value)))
             .map_err(|e| Problem::invalid(format!("the body does not fit: {e}")))
     }

@@ -1,5 +1,6 @@
 //! The HTTP edge. Handlers extract, make a command or query, execute, and map the reply; rules live elsewhere.
 
+mod accept;
 mod assets;
 mod auth;
 mod commands;

@@ -104,12 +104,29 @@ fn command_path(aggregate: &str, spec: &CommandSpec, schema: &str) -> Value {
         "summary": spec.summary,
         "parameters": [
             {"name": "id", "in": "path", "required": true, "description": "Id of the aggregate.", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,64}$"}},
-            {"name": "Idempotency-Key", "in": "header", "description": "Same key and body: the same outcome, once, also after a restart. Same key, other body: 422.", "schema": {"type": "string", "maxLength": 255}},
-            {"name": "If-Match", "in": "header", "description": "The stream's revision that the client has seen, in quotes; another one: 412.", "schema": {"type": "string"}},
+            {"name": "Idempotency-Key", "in": "header", "description": "Same key and body: what was carried out is answered again and never done twice, also after a restart. Refusals are remembered for a while and not beyond a restart: then the command is decided anew. A 412 is no outcome. Same key, other body: 422.", "schema": {"type": "string", "maxLength": 255}},
+            {"name": "If-Match", "in": "header", "description": "The stream's revision that the client has seen, in quotes; several, of which one is right; or *: that there is one. Else: 412.", "schema": {"type": "string"}},
         ],
         "requestBody": {"content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}},
-        "responses": answers(&json!({"$ref": "#/components/schemas/Reply"}), &["400", "401", "403", "404", "409", "412", "422", "423", "429", "503"]),
+        "responses": command_answers(),
     }})
+}
+
+fn command_answers() -> Value {
+    let reply = json!({"$ref": "#/components/schemas/Reply"});
+    let problems =
+        ["400", "401", "403", "404", "408", "409", "412", "413", "422", "423", "429", "500", "503"];
+    let mut answers = answers(&reply, &problems);
+    for (status, description) in
+        [("200", "Done, or nothing to change."), ("201", "Done: the first events of the stream.")]
+    {
+        answers[status] = json!({
+            "description": description,
+            "headers": {"ETag": {"description": "The stream's revision, in quotes.", "schema": {"type": "string"}}},
+            "content": {"application/json": {"schema": reply}},
+        });
+    }
+    answers
 }
 
 fn batch_path() -> Map<String, Value> {
@@ -120,10 +137,17 @@ fn batch_path() -> Map<String, Value> {
             "tags": ["batch"], "operationId": "commands", "summary": "Many commands, one a line",
             "description": "NDJSON in, NDJSON out: {aggregate, id, command, data, key?} a line; one result line for each, in order, with its status. A line that fails does not stop the others.",
             "requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}},
-            "responses": {"200": {"description": "One result a line.", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+            "responses": batch_answers(),
         }}),
     );
     paths
+}
+
+fn batch_answers() -> Value {
+    // What is wrong with a line stands in its result.
+    let mut answers = answers(&Value::Null, &["401"]);
+    answers["200"] = json!({"description": "One result a line.", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}});
+    answers
 }
 
 fn answers(success: &Value, problems: &[&str]) -> Value {
@@ -145,15 +169,18 @@ fn describe(status: &str) -> &'static str {
     match status {
         "400" => "invalid_request: the request has not the right form.",
         "401" => "unauthenticated: an API key is needed.",
-        "403" => "forbidden: the principal lacks a role.",
+        "403" => "forbidden: the principal lacks a role, or its key is public.",
         "404" => "not_found.",
         "409" => {
             "The state does not allow it: insufficient_stock, duplicate_configuration, duplicate_sku, invalid_transition, reservation_expired, too_many_reservations …"
         }
-        "412" => "stale_revision: the stream is not at the revision in If-Match.",
+        "408" => "request_timeout: the body did not come.",
+        "412" => "stale_revision: the stream is not where If-Match says that it must be.",
+        "413" => "payload_too_large.",
         "422" => "unprocessable: well formed, but it makes no sense here.",
         "423" => "locked: a governance lock covers it.",
         "429" => "rate_limited: see Retry-After.",
+        "500" => "internal: quote the trace id.",
         _ => "overloaded or behind: see Retry-After.",
     }
 }
@@ -202,6 +229,30 @@ mod tests {
         for (name, schema) in build()["components"]["schemas"].as_object().unwrap() {
             add(name.clone(), schema.clone());
         }
+    }
+
+    #[test]
+    fn answers_are_those_that_are_given() {
+        let document = build();
+        let answers = |path: &str, method: &str| {
+            let answers = document["paths"][path][method]["responses"].as_object().unwrap();
+            let mut statuses: Vec<String> = answers.keys().cloned().collect();
+            statuses.sort_unstable();
+            statuses
+        };
+        let place = answers("/v1/commands/order/{id}/place", "post");
+        assert!(
+            ["200", "201", "401", "403"].iter().all(|status| place.iter().any(|s| s == status)),
+            "{place:?}"
+        );
+        assert_eq!(answers("/v1/commands", "post"), ["200", "401"]);
+        assert_eq!(answers("/v1/variants/{id}", "get"), ["200", "400", "401", "404", "500", "503"]);
+        assert_eq!(answers("/v1/search", "get"), ["200", "400", "401", "500", "503"]);
+        assert_eq!(answers("/v1/orders", "get"), ["200", "400", "401", "403", "500", "503"]);
+        assert_eq!(
+            answers("/v1/state/{aggregate}/{id}", "get"),
+            ["200", "400", "401", "403", "404", "500", "503"]
+        );
     }
 
     #[test]

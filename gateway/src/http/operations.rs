@@ -20,8 +20,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
-use super::extract::{JsonBody, Known, Operator, Path, Query};
+use super::extract::{Inside, JsonBody, Operator, Path, Query};
 use super::problem::Problem;
+use super::queries::{all_at, log_at, respond};
 use crate::reconciled::Reconciled;
 
 /// All routes of this module.
@@ -132,13 +133,20 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn list(State(app): State<App>, _: Known) -> Result<Response, Problem> {
-    let mut body = json!({"projections": app.node.projection_statuses()});
+async fn list(
+    State(app): State<App>,
+    Inside(Query { params, min_position }): Inside,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    all_at(&app, min_position).await?;
+    let statuses = app.node.projection_statuses();
+    let position = statuses.iter().map(|status| status.checkpoint).min().unwrap_or_default();
+    let mut body = json!({"projections": statuses});
     // The relay has no rows: it can't be rebuilt, compared or repaired, and stands apart.
     if let Some(relay) = app.node.relay_status() {
         body["relay"] = json!(relay);
     }
-    Ok(Json(body).into_response())
+    respond(&body, position)
 }
 
 /// Carries work out also if the client goes away meanwhile: given up half way, it would leave a projection paused.
@@ -332,14 +340,19 @@ impl std::io::Write for ChannelWriter {
     }
 }
 
-async fn head(State(app): State<App>, _: Known) -> Result<Response, Problem> {
+async fn head(
+    State(app): State<App>,
+    Inside(Query { params, min_position }): Inside,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    log_at(&app, min_position).await?;
     let head = app.log.head().await?;
-    Ok(Json(json!({"position": head.position.to_string(), "events": head.events})).into_response())
+    respond(&json!({"position": head.position.to_string(), "events": head.events}), head.position)
 }
 
 async fn state(
     State(app): State<App>,
-    Query { mut params, .. }: Query,
+    Inside(Query { mut params, min_position }): Inside,
     Path((aggregate, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let at = params
@@ -355,14 +368,15 @@ async fn state(
         (None, Some(time)) => AsOf::Time(time),
         (None, None) => AsOf::Now,
     };
+    let position = log_at(&app, min_position).await?;
     let report =
         time_travel::state(&*app.log, &aggregate, &id, as_of).await.map_err(|error| match error {
-            StateError::UnknownAggregate(_) | StateError::NotFound { .. } => {
-                Problem::not_found(error.to_string())
+            StateError::UnknownAggregate(_) | StateError::NotFound { .. } | StateError::Beyond { .. } => {
+                Problem::not_found(error.to_string()).at(position)
             }
             StateError::Id(_) => Problem::invalid(error.to_string()),
             StateError::Read(error) => error.into(),
             other => Problem::internal(error_chain(&other)),
         })?;
-    Ok(Json(report).into_response())
+    respond(&report, position)
 }

@@ -32,17 +32,17 @@ impl Params {
         let mut values = self.all(name);
         match values.len() {
             0 => Ok(None),
-            1 => Ok(values.pop().filter(|value| !value.is_empty())),
+            1 => Ok(values.pop()),
             _ => Err(Problem::invalid(format!("{name} may be given once"))),
         }
     }
 
-    /// Takes all values of a parameter.
+    /// Takes all values of a parameter; empty ones count as absent.
     pub(super) fn all(&mut self, name: &str) -> Vec<String> {
         let mut values = Vec::new();
         self.pairs.retain_mut(|(pair, value)| {
             let keep = pair != name;
-            if !keep {
+            if !keep && !value.is_empty() {
                 values.push(std::mem::take(value));
             }
             keep
@@ -107,9 +107,11 @@ mod tests {
 
     #[test]
     fn pairs_are_decoded_and_none_is_left_over() {
-        let mut params = Params::parse(Some("q=white+lantern%20%C3%A9&brand=a&brand=b&limit=5")).unwrap();
+        let mut params =
+            Params::parse(Some("q=white+lantern%20%C3%A9&brand=a&brand=&brand=b&limit=5&type=")).unwrap();
         assert_eq!(params.one("q").unwrap().as_deref(), Some("white lantern é"));
         assert_eq!(params.all("brand"), ["a", "b"]);
+        assert!(params.all("type").is_empty());
         assert_eq!(params.limit(1, 10).unwrap(), 5);
         params.finish().unwrap();
         assert!(Params::parse(Some("qq=1")).unwrap().finish().is_err());

@@ -1,13 +1,17 @@
 //! The one place that turns errors into HTTP: a stable code, a status, and `application/problem+json` (RFC 9457).
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use daybook_aggregates::{Kind, Refusal, RefusalItem};
 use daybook_commands::{CommandError, ErrorKind};
+use daybook_eventlog::Position;
 use serde::Serialize;
 
 use crate::admission;
+
+/// How current the answer of a query is.
+pub(super) const POSITION: HeaderName = HeaderName::from_static("daybook-position");
 
 /// An error as a client sees it. Bodies of 5xx carry fixed text; what happened is in the log under the trace id.
 #[derive(Debug, Clone)]
@@ -20,6 +24,8 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// The limit that refused the request.
     pub limited: Option<Box<admission::Refused>>,
+    /// Of a query that found nothing: how current the answer is.
+    pub position: Option<Position>,
 }
 
 #[derive(Serialize)]
@@ -37,7 +43,15 @@ struct Document<'a> {
 impl Problem {
     /// A problem with a status, a stable code and a sentence that says what to do.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None, limited: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            limited: None,
+            position: None,
+        }
     }
 
     /// 400 `invalid_request`.
@@ -48,6 +62,13 @@ impl Problem {
     /// 404 `not_found`.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// The same, as the answer of a query that is current to a log position.
+    #[must_use]
+    pub const fn at(mut self, position: Position) -> Self {
+        self.position = Some(position);
+        self
     }
 
     /// 500 `internal`: logged here, once; the client gets fixed text.
@@ -111,6 +132,15 @@ impl From<admission::Refused> for Problem {
     }
 }
 
+impl From<admission::NotAdmitted> for Problem {
+    fn from(reason: admission::NotAdmitted) -> Self {
+        match reason {
+            admission::NotAdmitted::Limited(refused) => refused.into(),
+            admission::NotAdmitted::Unreadable(error) => Self::invalid(error.to_string()),
+        }
+    }
+}
+
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         if let Some(detail) = error.internal_detail() {
@@ -146,6 +176,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(position) = self.position {
+            headers.insert(POSITION, HeaderValue::from(position));
         }
         if let Some(refused) = self.limited {
             refused.mark(headers);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const HINTS: [&str; 3] = ["retry-after", "ratelimit", "ratelimit-policy"];
+const HINTS: [&str; 4] = ["retry-after", "ratelimit", "ratelimit-policy", "daybook-position"];
 
 /// Where a server is, and the API key to send.
 #[derive(Debug, Clone)]
@@ -53,7 +53,8 @@ pub struct Connection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// What limits and retries are told by: `retry-after`, `ratelimit`, `ratelimit-policy`, where they are sent.
+    /// What limits and retries are told by (`retry-after`, `ratelimit`, `ratelimit-policy`), and how current the answer of a
+    /// query is (`daybook-position`), where they are sent.
     pub hints: Vec<(String, String)>,
     pub body: Vec<u8>,
 }

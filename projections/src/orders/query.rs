@@ -35,7 +35,7 @@ pub struct OrderPage {
 
 /// A text that is no place in a list of orders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no cursor of a list of orders: use the `next` of a page")]
+#[error("{0:?} is no cursor of a list of orders: use the `cursor` of a page")]
 pub struct CursorError(pub String);
 
 /// Where a page goes on: the time of ordering and the id of the last order before.

@@ -54,6 +54,7 @@ fn events(_: &mut SchemaGenerator) -> Value {
     json!({"type": "object", "required": ["events"], "properties": {
         "events": {"type": "array", "items": event},
         "next": {"type": "string", "description": "Give it as from for the next page; absent at the end."},
+        "resume": {"type": "string", "description": "Give it as from to go on, also at the end: what comes later is found there."},
     }})
 }
 
@@ -284,7 +285,7 @@ const QUERIES: &[Query] = &[
         path: "/v1/streams/{stream}",
         tag: "log",
         summary: "A stream's events",
-        parameters: &[("from", "First revision, inclusive."), PAGE[0]],
+        parameters: &[("from", "First revision, inclusive."), PAGE[0], MIN_POSITION],
         answer: events,
     },
     Query {
@@ -296,6 +297,7 @@ const QUERIES: &[Query] = &[
             ("type", "Only this event type; repeatable."),
             ("stream_prefix", "Only streams that start so; repeatable."),
             PAGE[0],
+            MIN_POSITION,
         ],
         answer: events,
     },
@@ -303,7 +305,25 @@ const QUERIES: &[Query] = &[
         path: "/v1/projections",
         tag: "operations",
         summary: "Every projection: generation, checkpoint, lag, state",
-        parameters: &[],
+        parameters: &[MIN_POSITION],
+        answer: object,
+    },
+    Query {
+        path: "/v1/operations/head",
+        tag: "operations",
+        summary: "The end of the log: its position and how many events there are",
+        parameters: &[MIN_POSITION],
+        answer: object,
+    },
+    Query {
+        path: "/v1/state/{aggregate}/{id}",
+        tag: "log",
+        summary: "An aggregate as of a revision or a time, folded from its events",
+        parameters: &[
+            ("revision", "After this one, which must be there."),
+            ("at", "After what was recorded until then (RFC 3339)."),
+            MIN_POSITION,
+        ],
         answer: object,
     },
 ];
@@ -323,11 +343,30 @@ fn query_path(query: &Query, generator: &mut SchemaGenerator) -> (String, Value)
     let in_query = query.parameters.iter().map(|(name, description)| {
         json!({"name": name, "in": "query", "description": description, "schema": {"type": "string"}})
     });
+    let mut problems = vec!["400", "401", "500", "503"];
+    if !matches!(query.tag, "catalogue" | "master data" | "search" | "inventory") {
+        // Not with a public key.
+        problems.push("403");
+    }
+    if query.path.contains('{') {
+        problems.push("404");
+    }
     let operation = query.path.trim_start_matches("/v1/").replace(['/', '{', '}'], "_");
     let value = json!({"get": {
         "tags": [query.tag], "operationId": format!("get_{operation}"), "summary": query.summary,
         "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
-        "responses": answers(&(query.answer)(generator), &["400", "401", "404", "503"]),
+        "responses": query_answers(&(query.answer)(generator), &problems),
     }});
     (query.path.to_owned(), value)
+}
+
+fn query_answers(success: &Value, problems: &[&str]) -> Value {
+    let mut answers = answers(success, problems);
+    let position = json!({"description": "The log position that the answer is current to.", "schema": {"type": "integer"}});
+    for status in ["200", "404"] {
+        if let Some(answer) = answers.get_mut(status) {
+            answer["headers"] = json!({"Daybook-Position": position});
+        }
+    }
+    answers
 }

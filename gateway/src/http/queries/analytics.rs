@@ -9,7 +9,7 @@ use daybook_schemas::Currency;
 
 use super::{found, read, respond};
 use crate::http::App;
-use crate::http::extract::{Path, Query};
+use crate::http::extract::{Inside, Path, Query};
 use crate::http::params::Params;
 use crate::http::problem::Problem;
 
@@ -41,7 +41,7 @@ fn in_currency<T>(
 /// `GET /v1/analytics/sales?period=&currency=`.
 pub(in crate::http) async fn sales(
     State(app): State<App>,
-    Query { mut params, min_position }: Query,
+    Inside(Query { mut params, min_position }): Inside,
 ) -> Result<Response, Problem> {
     let (period, asked) = (period(&mut params)?, currency(&mut params)?);
     params.finish()?;
@@ -54,7 +54,7 @@ pub(in crate::http) async fn sales(
 /// `GET /v1/analytics/products/{variant_id}?period=&currency=`.
 pub(in crate::http) async fn product(
     State(app): State<App>,
-    Query { mut params, min_position }: Query,
+    Inside(Query { mut params, min_position }): Inside,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (period, asked) = (period(&mut params)?, currency(&mut params)?);
@@ -70,7 +70,7 @@ pub(in crate::http) async fn product(
 /// `GET /v1/analytics/customers/{id}?currency=`.
 pub(in crate::http) async fn customer(
     State(app): State<App>,
-    Query { mut params, min_position }: Query,
+    Inside(Query { mut params, min_position }): Inside,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let asked = currency(&mut params)?;

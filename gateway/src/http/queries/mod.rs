@@ -19,7 +19,7 @@ use daybook_projections::search::SearchError;
 use serde::Serialize;
 
 use super::App;
-use super::problem::Problem;
+use super::problem::{POSITION, Problem};
 
 /// How long a query waits for `min_position`.
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -74,6 +74,33 @@ async fn current(app: &App, projection: &str, min_position: Position) -> Result<
     }
 }
 
+/// Waits until the log itself has `min_position`. Gives a position that whatever is read from it afterwards is current to.
+pub(super) async fn log_at(app: &App, min_position: Position) -> Result<Position, Problem> {
+    let mut head = app.log.watch_head();
+    if *head.borrow() < min_position {
+        // What follows the log of a server may be a little behind it.
+        let position = app.log.head().await?.position;
+        if position >= min_position {
+            return Ok(position);
+        }
+        let reached = head.wait_for(|head| *head >= min_position);
+        if !matches!(tokio::time::timeout(MAX_WAIT, reached).await, Ok(Ok(_))) {
+            let detail = format!("the log does not reach position {min_position} yet; try again");
+            return Err(Problem::unavailable("projection_behind", detail, 1));
+        }
+    }
+    Ok(*head.borrow())
+}
+
+/// Waits until every read model has `min_position`, within the time that one query may wait.
+pub(super) async fn all_at(app: &App, min_position: Position) -> Result<(), Problem> {
+    if min_position == 0 {
+        return Ok(());
+    }
+    let all = app.node.projections().names().into_iter().map(|name| current(app, name, min_position));
+    futures::future::try_join_all(all).await.map(|_| ())
+}
+
 /// The store of the live generation could not be opened: damaged, or of another build. The log says why.
 fn not_open(projection: &str) -> Problem {
     let detail = format!(
@@ -99,11 +126,11 @@ async fn read<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(work).await.map_err(Problem::internal)??)
 }
 
-fn respond(value: &impl Serialize, position: Position) -> Result<Response, Problem> {
+pub(super) fn respond(value: &impl Serialize, position: Position) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value).map_err(Problem::internal)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::HeaderName::from_static("daybook-position"), HeaderValue::from(position)),
+        (POSITION, HeaderValue::from(position)),
     ];
     Ok((headers, body).into_response())
 }
@@ -114,7 +141,7 @@ fn found<T: Serialize>(
 ) -> Result<Response, Problem> {
     match value {
         Some(value) => respond(&value, position),
-        None => Err(Problem::not_found(what())),
+        None => Err(Problem::not_found(what()).at(position)),
     }
 }
 

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::{found, read, respond, without_nulls};
 use crate::http::App;
-use crate::http::extract::{Path, Query};
+use crate::http::extract::{Inside, Path, Query};
 use crate::http::params::Params;
 use crate::http::problem::Problem;
 
 /// `GET /v1/orders/{id}`.
 pub(in crate::http) async fn order(
     State(app): State<App>,
-    Query { params, min_position }: Query,
+    Inside(Query { params, min_position }): Inside,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     params.finish()?;
@@ -28,7 +28,7 @@ pub(in crate::http) async fn order(
 /// `GET /v1/orders?customer_id=&status=&number=&placed_from=&placed_before=`.
 pub(in crate::http) async fn list(
     State(app): State<App>,
-    Query { mut params, min_position }: Query,
+    Inside(Query { mut params, min_position }): Inside,
 ) -> Result<Response, Problem> {
     let number = params.one("number")?;
     let filter = OrderFilter {
@@ -67,7 +67,7 @@ fn time(params: &mut Params, name: &str) -> Result<Option<Timestamp>, Problem> {
 /// `GET /v1/audit?actor=&stream=&since=&until=`.
 pub(in crate::http) async fn audit(
     State(app): State<App>,
-    Query { mut params, min_position }: Query,
+    Inside(Query { mut params, min_position }): Inside,
 ) -> Result<Response, Problem> {
     let filter = audit::query::AuditFilter {
         stream: params.one("stream")?,
