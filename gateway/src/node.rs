@@ -63,6 +63,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Opens the data folder, which must be there, and starts everything on it.
+    pub async fn open_existing(config: &Config) -> anyhow::Result<Self> {
+        folder::check_exists(config)?;
+        Self::open(config).await
+    }
+
     /// Opens or makes the data folder and starts everything on it.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         folder::check(&config.data)?;

@@ -41,6 +41,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a log that is so damaged that it can't be opened: no event of it was checked.
+    #[must_use]
+    pub fn unreadable(failure: Failure) -> Self {
+        Self { position: 0, events: 0, ok: false, root: None, failures: vec![failure], more_failures: 0 }
+    }
+
     /// Adds what the log's backend found by itself, unless it is known already.
     pub fn add(&mut self, failure: Failure) {
         let known = |f: &Failure| f.position == failure.position && f.code == failure.code;

@@ -1,10 +1,12 @@
 //! The command line: what it prints, and what it refuses.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, binary, run, run_json};
+use crate::harness::{Server, binary, binary_on, eventually, run, run_json};
 
 #[tokio::test]
 async fn state_log_and_projections_at_rest() {
@@ -44,6 +46,9 @@ async fn state_log_and_projections_at_rest() {
     assert_ne!(now["state"], first["state"]);
     let then = run(folder.path(), &["state", "inventory", "v", "--at", "2001-01-01T00:00:00Z"]);
     assert_eq!(then.status.code(), Some(1));
+    let beyond = run(folder.path(), &["state", "inventory", "v", "--revision", "99"]);
+    assert_eq!(beyond.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&beyond.stderr).contains("which is before 99"), "{beyond:?}");
     let projections = run_json(folder.path(), &["projections", "list"]);
     assert_eq!(projections["projections"].as_array().unwrap().len(), 9);
 }
@@ -58,12 +63,19 @@ fn mistakes_are_told_with_a_way_out() {
         (&["import", "online-retail", "no-such-file.csv"][..], 1, "no-such-file.csv"),
         (&["verify", "--config", "no-such-file.toml"][..], 1, "no-such-file.toml"),
         (&["reconcile", "--server", "http://127.0.0.1:1"][..], 1, "no server answers"),
+        (&["reconcile"][..], 1, "there is no Daybook data"),
+        (&["projections", "list"][..], 1, "there is no Daybook data"),
+        (&["projections", "rebuild"][..], 1, "there is no Daybook data"),
+        (&["projections", "digest"][..], 1, "there is no Daybook data"),
+        (&["verify"][..], 1, "there is no Daybook data"),
+        (&["export", "variants"][..], 1, "there is no Daybook data"),
     ] {
         let output = run(&folder.path().join("none"), arguments);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
         assert!(text.contains(word), "{arguments:?}: {text}");
     }
+    assert!(!folder.path().join("none").exists(), "nothing was made");
     let foreign = folder.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("thesis.txt"), "precious").unwrap();
@@ -123,6 +135,89 @@ async fn a_damaged_log_is_refused_with_the_place() {
         text.contains("damaged event log") && text.contains("at byte") && text.contains("backup"),
         "{text}"
     );
+    // Verification finds it where it is, with the report of a failure.
+    let verified = run(folder.path(), &["verify", "--format", "json"]);
+    assert_eq!(verified.status.code(), Some(3), "{verified:?}");
+    let report: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!((&report["ok"], &report["events"], &report["root"]), (&json!(false), &json!(0), &Value::Null));
+    let failure = &report["failures"][0];
+    assert_eq!((&failure["code"], &failure["stream"]), (&json!("damaged"), &json!("")));
+    assert!(failure["position"].as_u64().is_some_and(|position| position > 1), "{report}");
+    let detail = failure["detail"].as_str().unwrap();
+    assert!(detail.contains("seg-") && detail.contains("at byte"), "{detail}");
+    let text = run(folder.path(), &["verify"]);
+    assert_eq!(text.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&text.stdout).contains("NOT SOUND"), "{text:?}");
+}
+
+/// What can be asked of a log at rest can be asked of a server's, with the same answer.
+#[tokio::test]
+async fn the_log_of_a_server_is_read_as_at_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let mut client = server.connect().await;
+    let line = json!({"aggregate": "inventory", "id": "v", "command": "receive", "data": {"quantity": 1}});
+    // More than a page.
+    let lines = format!("{line}\n").repeat(1_200);
+    let done = client.send("POST", "/v1/commands", &[], lines.as_bytes()).await;
+    assert_eq!(done.status, 200);
+    client.command("inventory/w/receive", json!({"quantity": 1})).await;
+    let url = server.url();
+    let questions = [
+        &["log", "read"][..],
+        &["log", "read", "--from", "3", "--limit", "1100"][..],
+        &["log", "read", "--type", "inventory.back_in_stock", "--stream-prefix", "inventory-"][..],
+        &["log", "stream", "inventory-v"][..],
+        &["log", "stream", "inventory-v", "--from", "5", "--limit", "2"][..],
+    ];
+    let remote = |arguments: &[&str]| run(&data, &[arguments, &["--server", &url]].concat());
+    let asked: Vec<_> = questions.iter().map(|arguments| remote(arguments)).collect();
+    let none = remote(&["log", "stream", "inventory-none"]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("there is no stream"), "{none:?}");
+    server.stop();
+    for (arguments, remote) in questions.iter().zip(asked) {
+        let local = run(&data, arguments);
+        assert!(local.status.success() && remote.status.success(), "{arguments:?}: {remote:?}");
+        assert!(!local.stdout.is_empty() && local.stdout == remote.stdout, "{arguments:?}: {remote:?}");
+    }
+}
+
+/// Scripts wait for one line and for an exit status: neither may tell of a demonstration that is not there.
+#[tokio::test]
+async fn a_demonstration_is_told_of_once_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = |data: &Path| {
+        let mut command = binary_on(data);
+        command.args(["demo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let terminate = |child: &Child| {
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    };
+    let data = folder.path().join("stopped");
+    let child = demo(&data);
+    // From then on the import is under way; it takes seconds.
+    eventually("the demonstration has its log", async || data.join("log/LOG").exists()).await;
+    terminate(&child);
+    let stopped = child.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+    assert!(stopped.stdout.is_empty(), "{stopped:?}");
+    assert!(String::from_utf8_lossy(&stopped.stderr).contains("stopped before the sample"), "{stopped:?}");
+
+    let mut child = demo(&data);
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut errors = child.stderr.take().unwrap();
+    let errors = std::thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on http://127.0.0.1:"), "{line}");
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+    assert!(errors.join().unwrap().unwrap().contains("net "), "the summary stands elsewhere");
 }
 
 #[tokio::test]

@@ -23,7 +23,6 @@ use super::progress::Progress;
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::node::Node;
-use crate::node::log::{Log, Opening};
 
 const BUFFER: usize = 1 << 18;
 
@@ -174,8 +173,7 @@ pub(super) async fn export(global: &Global, config: Config, export: Export) -> a
     }
     let Export::Variants { out } = export;
     // A folder without data is a mistake here, not one to be made.
-    Log::open(&config, Opening::Existing).await?.close().await;
-    let node = Node::open(&config).await?;
+    let node = Node::open_existing(&config).await?;
     let written = async {
         let mut progress = Progress::new("Projecting", "events");
         node.wait_until_current(|done, total| progress.update(done, total)).await?;

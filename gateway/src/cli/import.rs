@@ -18,7 +18,10 @@ const STATE_CACHE_MIB: usize = 128;
 pub(super) async fn run(global: &Global, mut config: Config, import: Import) -> anyhow::Result<Outcome> {
     config.memory.state_cache_mib = config.memory.state_cache_mib.min(STATE_CACHE_MIB);
     if global.server.is_some() {
-        bail!("imports work on a data folder at rest; stop the server, or send NDJSON to POST /v1/commands");
+        bail!(
+            "imports work on a data folder at rest: stop the server and run this with --data DIR instead of --server; to a running \
+             server send commands as NDJSON, POST /v1/commands"
+        );
     }
     match import {
         Import::Variants { file, errors, dry_run } => {

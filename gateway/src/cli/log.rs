@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::args::{self, Format, Global, State};
 use super::operate::ask;
+use super::remote::{encoded, print_events};
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::http::events::EventBody;
@@ -28,15 +29,24 @@ pub(super) async fn run(global: &Global, config: Config, command: args::Log) -> 
         args::Log::Head => head(global, &config).await,
         args::Log::Read { from, limit, types, stream_prefix } => {
             let filter = Filter { types, stream_prefixes: stream_prefix };
-            local_only(global)?;
+            if let Some(url) = &global.server {
+                let types = filter.types.iter().map(|text| ("type", text));
+                let prefixes = filter.stream_prefixes.iter().map(|text| ("stream_prefix", text));
+                let pairs = types.chain(prefixes).map(|(name, text)| format!("{name}={}", encoded(text)));
+                let route = format!("/v1/events?{}", pairs.collect::<Vec<_>>().join("&"));
+                return print_events(global, url, &route, from, limit.unwrap_or(u64::MAX)).await;
+            }
             let log = Log::open(&config, Opening::Existing).await?;
             let read = read(&*log, from, limit.unwrap_or(u64::MAX), &filter).await;
             log.close().await;
             read
         }
         args::Log::Stream { stream, from, limit } => {
-            local_only(global)?;
             let stream = StreamId::new(&stream)?;
+            if let Some(url) = &global.server {
+                let route = format!("/v1/streams/{}", encoded(stream.as_str()));
+                return print_events(global, url, &route, from.max(1), limit.unwrap_or(u64::MAX)).await;
+            }
             let log = Log::open(&config, Opening::Existing).await?;
             let read = read_stream(&*log, &stream, from.max(1), limit.unwrap_or(u64::MAX)).await;
             log.close().await;
@@ -76,7 +86,7 @@ fn part_of(file: &Path) -> PathBuf {
 
 async fn import(global: &Global, config: Config, file: PathBuf) -> anyhow::Result<Outcome> {
     if global.server.is_some() {
-        bail!("a log is imported at rest: stop the server first");
+        bail!("a log is imported at rest: stop the server and run this with --data DIR instead of --server");
     }
     let copy = move || -> anyhow::Result<Transfer> {
         let input = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
@@ -93,13 +103,6 @@ fn print_transfer(global: &Global, what: &str, transfer: Transfer) -> anyhow::Re
     }
     print_line(format_args!("{what} {events} events, positions {first} to {last}"))?;
     Ok(Outcome::Done)
-}
-
-fn local_only(global: &Global) -> anyhow::Result<()> {
-    if let Some(url) = &global.server {
-        bail!("on a running server, read {url}/v1/events or {url}/v1/streams/STREAM");
-    }
-    Ok(())
 }
 
 async fn head(global: &Global, config: &Config) -> anyhow::Result<Outcome> {

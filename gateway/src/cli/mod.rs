@@ -10,6 +10,7 @@ mod log;
 mod operate;
 mod price;
 mod progress;
+mod remote;
 mod serve;
 mod simulate;
 

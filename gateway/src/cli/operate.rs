@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::node::log::{Log, Opening};
 use crate::reconciled::Reconciled;
 
-/// Asks a running server.
+/// Asks a running server for JSON.
 pub(super) async fn ask(
     global: &Global,
     url: &str,
@@ -25,6 +25,18 @@ pub(super) async fn ask(
     path: &str,
     body: Option<&Value>,
 ) -> anyhow::Result<Value> {
+    let text = ask_text(global, url, method, path, body).await?;
+    serde_json::from_slice(&text).context("the server's answer is no JSON")
+}
+
+/// Asks a running server, for the answer as it was written.
+pub(super) async fn ask_text(
+    global: &Global,
+    url: &str,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<Vec<u8>> {
     let authorization = global.api_key.as_ref().map(|key| format!("Bearer {key}"));
     let mut headers = vec![("content-type", "application/json")];
     if let Some(authorization) = &authorization {
@@ -37,15 +49,15 @@ pub(super) async fn ask(
         .send(&request(method, path, &headers, body.as_bytes()))
         .await
         .context("the server's answer")?;
-    let value = answer.json().context("the server's answer is no JSON")?;
     if answer.status >= 400 {
+        let value = answer.json().context("the server's answer is no JSON")?;
         bail!(
             "the server refused: {} ({})",
             value["detail"].as_str().unwrap_or("no reason given"),
             value["code"].as_str().unwrap_or("no code")
         );
     }
-    Ok(value)
+    Ok(answer.body)
 }
 
 async fn ask_for<T: DeserializeOwned>(
@@ -64,7 +76,7 @@ async fn at_rest<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Node) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let node = Node::open(config).await?;
+    let node = Node::open_existing(config).await?;
     let result = work(&node).await;
     node.close().await;
     result
@@ -162,16 +174,14 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
     let report: verify::Report = match &global.server {
         Some(url) => ask_for(global, url, "POST", "/v1/operations/verify", None).await?,
         None => {
-            let log = Arc::new(Log::open(&config, Opening::Existing).await?);
-            let mut bar = Progress::new("Verifying", "positions");
-            let report = verify::verify(log.events(), |done, total| bar.update(done, total)).await;
-            bar.finish();
-            let mut report = report?;
-            let files = Arc::clone(&log);
-            let check = move || files.verify_files();
-            tokio::task::spawn_blocking(check).await??.into_iter().for_each(|failure| report.add(failure));
-            log.close().await;
-            report
+            match Log::open(&config, Opening::Existing).await {
+                Ok(log) => verify_at_rest(log).await?,
+                // What opening reads is checked then: damage there is what was asked for.
+                Err(error) => match Log::damage(&error) {
+                    Some(failure) => verify::Report::unreadable(failure),
+                    None => return Err(error),
+                },
+            }
         }
     };
     if global.format == Format::Json {
@@ -197,6 +207,19 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
         }
     }
     Ok(if report.ok { Outcome::Done } else { Outcome::Found })
+}
+
+async fn verify_at_rest(log: Log) -> anyhow::Result<verify::Report> {
+    let log = Arc::new(log);
+    let mut bar = Progress::new("Verifying", "positions");
+    let report = verify::verify(log.events(), |done, total| bar.update(done, total)).await;
+    bar.finish();
+    let mut report = report?;
+    let files = Arc::clone(&log);
+    let check = move || files.verify_files();
+    tokio::task::spawn_blocking(check).await??.into_iter().for_each(|failure| report.add(failure));
+    log.close().await;
+    Ok(report)
 }
 
 /// `daybook projections …`.
@@ -355,7 +378,9 @@ async fn on_server(global: &Global, name: &str, verb: &str) -> anyhow::Result<Ou
 }
 
 fn server_of(global: &Global) -> anyhow::Result<&str> {
-    global.server.as_deref().context("this works on a running server: name it with --server URL")
+    global.server.as_deref().context(
+        "this is about work under way, and in a data folder at rest there is none: name a running server with --server URL",
+    )
 }
 
 async fn dead_letters(global: &Global, command: DeadLetters) -> anyhow::Result<Outcome> {

@@ -52,14 +52,15 @@ pub(super) async fn demo(config: Config) -> anyhow::Result<Outcome> {
         report = import => report.context("the sample could not be imported")?,
         _ = stopped.wait_for(|stop| *stop) => {
             node.close().await;
-            return Ok(Outcome::Done);
+            anyhow::bail!("stopped before the sample was imported; start again to go on");
         }
     };
     progress.finish();
-    print_line(format_args!(
+    // Standard output is for the one line that says where it listens.
+    eprintln!(
         "{} orders and {} variants from {} rows, net {} GBP",
         report.orders, report.variants, report.rows, report.net
-    ))?;
+    );
     let mut progress = Progress::new("Projecting", "events");
     node.wait_until_current(|done, total| progress.update(done, total)).await?;
     progress.finish();

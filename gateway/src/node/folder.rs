@@ -41,6 +41,19 @@ pub(super) fn check(data: &Path) -> anyhow::Result<()> {
     )
 }
 
+/// Refuses a folder without data: an operator who names a wrong one does not want an empty log, or read models of nothing.
+pub(super) fn check_exists(config: &Config) -> anyhow::Result<()> {
+    let there =
+        if config.log.backend.is_shared() { config.data.is_dir() } else { config.data.join("log").is_dir() };
+    if there {
+        return Ok(());
+    }
+    bail!(
+        "there is no Daybook data in {}; name the folder with --data, or make one with `daybook serve` or `daybook import`",
+        config.data.display()
+    )
+}
+
 /// Held while a process uses the folder; the system lets go of it when the process ends.
 pub(super) struct Lock(#[expect(dead_code, reason = "open for as long as the lock is held")] File);
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use daybook_eventlog::segment::Transfer;
+use daybook_eventlog::segment::{OpenError, Transfer};
 use daybook_eventlog::{
     CircuitStatus, EventLog, GuardOptions, GuardedLog, LeaseStore, Position, ReadError, SegmentLog,
     SegmentOptions,
@@ -46,11 +46,8 @@ impl Log {
         match config.log.backend {
             LogBackend::Segment => {
                 folder::check(&config.data)?;
-                if opening == Opening::Existing && !config.data.join("log").is_dir() {
-                    bail!(
-                        "there is no Daybook data in {}; name the folder with --data, or make one with `daybook serve` or `daybook import`",
-                        config.data.display()
-                    );
+                if opening == Opening::Existing {
+                    folder::check_exists(config)?;
                 }
                 let files = open_segments(&config.data)?;
                 Ok(Self { events: Arc::<SegmentLog>::clone(&files), files: Some(files), remote: None })
@@ -91,6 +88,21 @@ impl Log {
     pub fn export(&self, out: &mut dyn Write, after: Position) -> anyhow::Result<Transfer> {
         let files = self.files.as_ref().context(NO_COPY)?;
         Ok(files.export(out, after)?)
+    }
+
+    /// Where stored bytes are not what was written, if that is why the log could not be opened.
+    #[must_use]
+    pub fn damage(error: &anyhow::Error) -> Option<verify::Failure> {
+        let OpenError::Damaged { file, offset, position, detail } = error.downcast_ref::<OpenError>()? else {
+            return None;
+        };
+        Some(verify::Failure {
+            position: *position,
+            stream: String::new(),
+            revision: 0,
+            code: "damaged".to_owned(),
+            detail: format!("{detail} ({file} at byte {offset})"),
+        })
     }
 
     /// What the backend's own files say that its events don't. Blocks.
