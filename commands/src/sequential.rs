@@ -123,6 +123,10 @@ impl EventLog for SequentialLog {
         self.inner.watch_head()
     }
 
+    fn look(&self) {
+        self.inner.look();
+    }
+
     fn ask_for_turn(&self, stream: &StreamId) {
         self.inner.ask_for_turn(stream);
     }

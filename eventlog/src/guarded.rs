@@ -211,6 +211,10 @@ impl EventLog for GuardedLog {
         self.inner.watch_head()
     }
 
+    fn look(&self) {
+        self.inner.look();
+    }
+
     fn ask_for_turn(&self, stream: &StreamId) {
         self.inner.ask_for_turn(stream);
     }

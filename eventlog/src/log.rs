@@ -284,6 +284,9 @@ pub trait EventLog: Send + Sync + 'static {
     /// Follows the position of the head. A change may be missed, the newest value never.
     fn watch_head(&self) -> watch::Receiver<Position>;
 
+    /// Looks now whether others have written, instead of when the log would notice by itself. Where it always knows, nothing happens.
+    fn look(&self) {}
+
     /// Asks whoever else writes to the log to leave the next turn at a stream to this writer, which they overtake again and
     /// again. A hint: no promise hangs on it.
     fn ask_for_turn(&self, _stream: &StreamId) {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{Error, PgPool};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::timeout;
 
 use super::announce;
@@ -24,6 +24,8 @@ pub(super) struct Follower {
     pub(super) reader: Arc<Reader>,
     pub(super) head: Arc<watch::Sender<Position>>,
     pub(super) turns: broadcast::Sender<StreamId>,
+    /// Somebody knows that there is something to look for.
+    pub(super) nudge: Arc<Notify>,
 }
 
 /// Before the name of a stream in a notification: a writer asks for its turn there.
@@ -50,7 +52,10 @@ impl Follower {
                 Err(error) => tracing::debug!(%error, "cannot listen for new events; polling"),
             }
             self.look().await;
-            tokio::time::sleep(self.options.poll_interval.min(Duration::from_secs(1))).await;
+            let pause = self.options.poll_interval.min(Duration::from_secs(1));
+            if timeout(pause, self.nudge.notified()).await.is_ok() {
+                self.look().await;
+            }
         }
     }
 
@@ -71,7 +76,14 @@ impl Follower {
     async fn follow(&self, listener: &mut PgListener) {
         let mut missed = 0;
         while missed < MISSED_LOOKS {
-            match timeout(self.options.poll_interval, listener.try_recv()).await {
+            let told = tokio::select! {
+                told = timeout(self.options.poll_interval, listener.try_recv()) => told,
+                () = self.nudge.notified() => {
+                    self.look().await;
+                    continue;
+                }
+            };
+            match told {
                 Ok(Ok(Some(notification))) => {
                     self.take(notification.payload());
                     missed = 0;

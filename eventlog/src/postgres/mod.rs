@@ -42,7 +42,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::AbortHandle;
 
 pub use error::ConnectError;
@@ -86,6 +86,7 @@ struct Inner {
     follower: AbortHandle,
     channel: String,
     turns: broadcast::Sender<StreamId>,
+    nudge: Arc<Notify>,
 }
 
 impl PostgresLog {
@@ -119,6 +120,7 @@ impl PostgresLog {
             finished_sender.send_replace(true);
         });
         let turns = broadcast::channel(TURNS).0;
+        let nudge = Arc::new(Notify::new());
         let follower = Follower {
             options,
             connect,
@@ -126,9 +128,10 @@ impl PostgresLog {
             reader: reader.clone(),
             head: head.clone(),
             turns: turns.clone(),
+            nudge: nudge.clone(),
         };
         let follower = tokio::spawn(follower.run()).abort_handle();
-        let inner = Inner { queue, reader, head, status, finished, follower, channel, turns };
+        let inner = Inner { queue, reader, head, status, finished, follower, channel, turns, nudge };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -214,6 +217,10 @@ impl EventLog for PostgresLog {
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.inner.head.subscribe()
+    }
+
+    fn look(&self) {
+        self.inner.nudge.notify_one();
     }
 
     fn ask_for_turn(&self, stream: &StreamId) {

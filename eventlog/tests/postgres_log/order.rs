@@ -290,3 +290,24 @@ async fn two_daybooks_on_one_stream_never_both_win() {
     assert_eq!(events.len(), 160);
     assert_eq!(events, whole_log(&logs[1]).await);
 }
+
+/// Where notifications do not arrive, whoever knows of something new can have the log look at once.
+#[tokio::test]
+async fn a_look_finds_what_no_notification_told() {
+    let Some(database) = Database::fresh() else { return };
+    let writer = database.log().await;
+    let options = PostgresOptions { poll_interval: DEADLINE * 100, ..database.options() };
+    let reader = PostgresLog::connect(options).await.unwrap();
+    let mut head = reader.watch_head();
+    let first = writer.append(append(&stream("a-1"), Expected::Exact(0), vec![happened(1)])).await.unwrap();
+    head.wait_for(|head| *head >= first.last).await.unwrap();
+    // From now on the server notifies a channel that nobody listens to.
+    let nobody = format!(
+        "CREATE OR REPLACE FUNCTION {}.event_log_channel() RETURNS text LANGUAGE sql AS $$ SELECT 'nobody' $$",
+        database.schema
+    );
+    database.run(&nobody).await;
+    let second = writer.append(append(&stream("a-1"), Expected::Exact(1), vec![happened(2)])).await.unwrap();
+    reader.look();
+    tokio::time::timeout(DEADLINE, head.wait_for(|head| *head >= second.last)).await.unwrap().unwrap();
+}

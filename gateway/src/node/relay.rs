@@ -19,7 +19,7 @@ mod with_nats {
 
     use anyhow::Context;
     use daybook_eventlog::Position;
-    use daybook_projections::relay::{Connection, NatsOptions, Relay, publisher};
+    use daybook_projections::relay::{Connection, NatsOptions, Relay, WakeUps, publisher};
     use daybook_projections::runner::ProjectionHandle;
     use parking_lot::Mutex;
     use tokio::runtime::Handle;
@@ -49,6 +49,7 @@ mod with_nats {
         head: watch::Receiver<Position>,
         leadership: Mutex<Option<Leadership>>,
         following: Mutex<Option<JoinHandle<()>>>,
+        _wake_ups: Option<WakeUps>,
     }
 
     impl Relaying {
@@ -75,6 +76,8 @@ mod with_nats {
             let head = log.watch_head();
             // Who has nobody to compete with leads for good; the sender may go.
             let leads = leadership.as_ref().map_or_else(|| watch::channel(true).1, Leadership::watch);
+            // Where there are leases there may be other gateways.
+            let wake_ups = leadership.is_some().then(|| WakeUps::begin(&connection, Arc::clone(&log)));
             let following = tokio::spawn(follow(connection.clone(), log, leads, Arc::clone(&state)));
             Ok(Self {
                 connection,
@@ -82,6 +85,7 @@ mod with_nats {
                 head,
                 leadership: Mutex::new(leadership),
                 following: Mutex::new(Some(following)),
+                _wake_ups: wake_ups,
             })
         }
 

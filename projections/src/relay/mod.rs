@@ -4,6 +4,7 @@
 //! - [`publisher`]: the relay, which publishes every event in the log's order
 //! - [`follower`]: a read model fed from the relayed events instead of the log
 //! - `stream`: the JetStream streams that both use
+//! - `wake`: wake-ups between gateways on one log
 //!
 //! JetStream is transport here, never the source of truth: a stream that is lost is filled again from the log.
 //!
@@ -20,6 +21,7 @@ mod envelope;
 pub mod follower;
 pub mod publisher;
 mod stream;
+mod wake;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ pub use envelope::{EnvelopeError, decode, encode, subject};
 pub use follower::Follower;
 pub use publisher::Relay;
 pub use stream::Connection;
+pub use wake::WakeUps;
 
 use crate::runner::RunnerOptions;
 

@@ -23,6 +23,7 @@ pub struct Connection {
     driver: Arc<Driver>,
     pub(super) options: Arc<NatsOptions>,
     pub(super) context: Context,
+    client: async_nats::Client,
     breaker: Arc<Breaker>,
 }
 
@@ -70,12 +71,12 @@ impl Connection {
         let begin = async move {
             let client = connect.await?;
             let builder = ContextBuilder::new().timeout(timeout).ack_timeout(timeout).max_ack_inflight(4_096);
-            Ok::<_, async_nats::ConnectError>(builder.build(client))
+            Ok::<_, async_nats::ConnectError>((builder.build(client.clone()), client))
         };
-        let context = driver.wait(begin).ok_or_else(|| unavailable("the client has stopped"))?;
-        let context = context.map_err(unavailable)?;
+        let begun = driver.wait(begin).ok_or_else(|| unavailable("the client has stopped"))?;
+        let (context, client) = begun.map_err(unavailable)?;
         let breaker = Breaker::new(BreakerOptions::default());
-        let connection = Self { driver, options: Arc::new(options.clone()), context, breaker };
+        let connection = Self { driver, options: Arc::new(options.clone()), context, client, breaker };
         connection.begin_probing();
         Ok(connection)
     }
@@ -84,6 +85,15 @@ impl Connection {
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    pub(super) fn client(&self) -> async_nats::Client {
+        self.client.clone()
+    }
+
+    /// Does work on the client's thread that nobody waits for.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.driver.spawn(work);
     }
 
     /// Asks for a sign of life every second, so that a server that is away is known without events too.

@@ -8,9 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use daybook_eventlog::{EventLog, Filter, Position, RecordedEvent};
+use daybook_eventlog::{
+    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
+    RecordedEvent, Revision, StreamId,
+};
 use daybook_schemas::inventory::Received;
+use futures::future::BoxFuture;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::stream::Connection;
 use super::*;
@@ -277,4 +282,97 @@ fn a_read_model_fed_from_relayed_events_equals_one_fed_from_the_log() {
     let rows = |model: &dyn crate::model::ReadModel| dump(&*model.snapshot().unwrap());
     assert_eq!(rows(&*remote), rows(&*local.unwrap()));
     world.runtime.block_on(handle.stop());
+}
+
+/// Another gateway's view of a log, which notices nothing by itself: only when it is told to look.
+struct Dozing {
+    log: Arc<dyn EventLog>,
+    head: watch::Sender<Position>,
+}
+
+impl EventLog for Dozing {
+    fn capabilities(&self) -> Capabilities {
+        self.log.capabilities()
+    }
+
+    fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
+        self.log.append(append)
+    }
+
+    fn append_group(&self, appends: Vec<Append>) -> BoxFuture<'static, Vec<Result<Appended, AppendError>>> {
+        self.log.append_group(appends)
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+        self.log.read_stream(stream, from, limit)
+    }
+
+    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
+        self.log.stream_revision(stream)
+    }
+
+    fn read_all<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        self.log.read_all(after, filter, limit, limit_bytes)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        self.log.head()
+    }
+
+    fn watch_head(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+
+    fn look(&self) {
+        self.head.send_replace(*self.log.watch_head().borrow());
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.log.close()
+    }
+}
+
+#[test]
+fn gateways_wake_each_other_also_after_the_server_was_away() {
+    if url().is_none() {
+        return;
+    }
+    let (server, world) = (Private::start(), World::new());
+    let connections = [(); 2].map(|()| Connection::new(&server.options()).unwrap());
+    let dozing = Arc::new(Dozing { log: world.log(), head: watch::channel(0).0 });
+    let _writer = WakeUps::begin(&connections[0], world.log());
+    let listener = WakeUps::begin(&connections[1], dozing.clone());
+    let mut id = 0;
+    // What was said before the listener had subscribed is lost; what comes later says more.
+    let mut woken_after = |before: Position| {
+        id += 1;
+        received(&world, id);
+        *dozing.head.borrow() > before
+    };
+    eventually("the first wake-up", || woken_after(0));
+    server.kill();
+    let before = woken_after(0).then(|| world.head()).unwrap();
+    server.run();
+    eventually("a wake-up after the server was away", || woken_after(before));
+    // Who is told to stop sleeps on, while others are woken.
+    drop(listener);
+    let other = Arc::new(Dozing { log: world.log(), head: watch::channel(0).0 });
+    let _other = WakeUps::begin(&connections[1], other.clone());
+    let asleep = *dozing.head.borrow();
+    eventually("another listener to be woken", || woken_after(0) && *other.head.borrow() > asleep + 1);
+    let asleep = *dozing.head.borrow();
+    let next = received(&world, 10_000);
+    eventually("the other to be woken again", || *other.head.borrow() >= next);
+    assert_eq!(*dozing.head.borrow(), asleep);
 }
