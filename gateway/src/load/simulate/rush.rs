@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::Value;
-use tokio::sync::{Barrier, Semaphore};
+use tokio::sync::{Semaphore, watch};
 
 use super::{Check, Report};
 use crate::load::client::{Answer, Target};
@@ -43,37 +43,36 @@ impl Rush {
     }
 }
 
-/// Opens a connection for each request, then sends all at once. Latency counts from the common start.
+/// Opens a connection for each request, then sends all at once. Latency counts from the common start, which comes before the first
+/// request is sent.
 pub(super) async fn rush(server: &Target, requests: Vec<(String, Value)>) -> anyhow::Result<Rush> {
-    let barrier = Arc::new(Barrier::new(requests.len() + 1));
+    let (open_tx, mut open) = watch::channel(0);
+    let (start_tx, start) = watch::channel(None);
     let opening = Arc::new(Semaphore::new(OPENING));
-    let (start_tx, start) = tokio::sync::watch::channel(Instant::now());
+    let count = requests.len();
     let mut tasks = tokio::task::JoinSet::new();
     for (path, body) in requests {
-        let (barrier, opening, start) = (Arc::clone(&barrier), Arc::clone(&opening), start.clone());
+        let (opening, open, mut start) = (Arc::clone(&opening), open_tx.clone(), start.clone());
         let server = server.clone();
         tasks.spawn(async move {
             let permit = opening.acquire_owned().await;
             let connection = server.connect().await;
             drop(permit);
-            // Everyone reaches the barrier, also those who found no connection.
-            barrier.wait().await;
+            // Also who found no connection is waited for.
+            open.send_modify(|open| *open += 1);
+            let began = start.wait_for(Option::is_some).await.ok().and_then(|start| *start);
             let answer = match connection {
                 Ok(mut connection) => {
                     connection.post(&path, &body).await.map_err(|error| error.kind().to_string())
                 }
                 Err(error) => Err(format!("{error:#}")),
             };
-            let began = *start.borrow();
-            (answer, began.elapsed())
+            (answer, began.map_or(Duration::ZERO, |began: Instant| began.elapsed()))
         });
     }
-    // The start is set before the last party arrives at the barrier, which is this one.
+    open.wait_for(|open| *open == count).await.context("the buyers are gone")?;
     let began = Instant::now();
-    start_tx.send_replace(began);
-    barrier.wait().await;
-    let began = Instant::now();
-    start_tx.send_replace(began);
+    start_tx.send_replace(Some(began));
     let mut rush = Rush {
         outcomes: BTreeMap::new(),
         latencies: Latencies::default(),

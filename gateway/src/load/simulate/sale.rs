@@ -16,7 +16,7 @@ pub async fn flash_sale(server: &Target, buyers: u32, units: u32, run: &str) -> 
     let variant = format!("flash-{run}");
     receive(server, &variant, units).await?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let bystanders = tokio::spawn(bystanders(server.clone(), run.to_owned(), stopped));
+    let bystanders = bystanders_apart(server.clone(), run.to_owned(), stopped);
     let path = format!("/v1/commands/inventory/{variant}/reserve");
     let bodies = (0..buyers)
         .map(|buyer| {
@@ -28,7 +28,7 @@ pub async fn flash_sale(server: &Target, buyers: u32, units: u32, run: &str) -> 
         .collect();
     let rush = rush(server, bodies).await?;
     stop.send_replace(true);
-    let bystanders = bystanders.await.context("the bystanders' task failed")??;
+    let bystanders = bystanders.await.context("the bystanders' thread failed")??;
     let sold = rush.outcomes.get("accepted").copied().unwrap_or(0);
     let (reserved, duplicates) = reserved_in_log(server, &variant).await?;
     let view = inventory(server, &variant).await?;
@@ -90,6 +90,19 @@ pub async fn bots(server: &Target, bots: u32, units: u32, run: &str) -> anyhow::
         refused > 0,
     ));
     Ok(rush.report("bots", None, checks))
+}
+
+/// The bystanders on a thread of their own: beside ten thousand buyers on one runtime they would measure how long this client takes to
+/// look at their answers, not how long the server does.
+fn bystanders_apart(
+    server: Target,
+    run: String,
+    stopped: tokio::sync::watch::Receiver<bool>,
+) -> tokio::task::JoinHandle<anyhow::Result<Latencies>> {
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(bystanders(server, run, stopped))
+    })
 }
 
 /// Commands on other variants, one after the other on a few connections, until told to stop.
