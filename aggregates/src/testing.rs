@@ -149,6 +149,31 @@ pub(crate) fn every_command_in_every_state<D>(
             }
         }
     }
+    every_command_under_every_lock(&draft, sheet, &body);
+}
+
+/// Every edit and every step under every lock, for master data: refused where the table says that the lock covers it, and nowhere else.
+fn every_command_under_every_lock<D>(
+    draft: impl Fn() -> Scene<D>,
+    sheet: &crate::lifecycle::Sheet,
+    body: impl Fn(&str) -> Value,
+) where
+    D: Decider + PartialEq + std::fmt::Debug,
+    D::Error: Reject,
+{
+    let edits = sheet.edits.iter().map(|row| (row.command, row.lock)).filter(|(name, _)| *name != "lock");
+    let steps = sheet.transitions.iter().filter(|row| row.from == sheet.initial);
+    let steps = steps.map(|row| (row.command, Some("lifecycle")));
+    for (name, covered) in edits.chain(steps) {
+        for scope in ["details", "lifecycle", "segmentation"] {
+            let mut scene = draft();
+            scene.ok("lock", serde_json::json!({"scopes": [scope], "reason": "audit"}));
+            let action = scene.parsed(name, &body(name));
+            let refused = scene.act(action).err().map(|refused| Refusal::from(refused).code);
+            let expected = (covered == Some(scope)).then_some("locked");
+            assert_eq!(refused, expected, "{} {name} under a lock on {scope}", sheet.aggregate);
+        }
+    }
 }
 
 /// A body that the commands of all master data take.

@@ -13,7 +13,7 @@ use crate::composite::generate::Generate;
 use crate::composite::masters::MasterOp;
 use crate::composite::place::PlaceOrder;
 use crate::composite::record::{RecordBody, RecordOrder};
-use crate::composite::{archive, check, create, generate, give_back, govern, pay, place, record};
+use crate::composite::{archive, check, create, generate, give_back, govern, hold, pay, place, record};
 use crate::encode::metadata;
 use crate::engine::task::Task;
 use crate::error::CommandError;
@@ -165,6 +165,7 @@ impl Op {
             variant::Action::Approve(_)
             | variant::Action::Activate(_)
             | variant::Action::Reactivate(_)
+            | variant::Action::ChangeDetails(_)
             | variant::Action::ChangeSegmentation(_)
             | variant::Action::RefreshAttribute(_) => Self::GovernVariant(command),
             _ => Self::Variant(command),
@@ -194,16 +195,7 @@ impl Op {
                 command.now = now;
                 workspace.decide::<variant::Variant>(main, command)?;
             }
-            Self::Inventory(command) => {
-                command.now = now;
-                if let inventory::Action::Reserve(reserve) = &mut command.action {
-                    reserve.customer_active_holds = match (&reserve.customer_id, &reserve.order_id) {
-                        (Some(customer), None) => Some(workspace.holds().own(customer, now)),
-                        _ => None,
-                    };
-                }
-                workspace.decide::<inventory::Inventory>(main, command)?;
-            }
+            Self::Inventory(command) => hold::decide(workspace, main, command)?,
             Self::Order(command) => {
                 command.now = now;
                 workspace.decide::<order::Order>(main, command)?;

@@ -253,20 +253,31 @@ impl Prices {
     }
 
     fn scheduled(&mut self, schedule: Schedule) {
-        // The return of what stood before is scheduled right after the temporary price that it ends.
+        // The return of what stood before is scheduled right after the temporary price that it ends. One temporary price within another
+        // has a return of its own, at another time.
         let restores = self.temporary_until == Some(schedule.effective_from)
             && schedule.effective_to.is_none()
-            && !self.schedules.iter().any(|other| other.restores);
+            && !self.returns().any(|other| other.effective_from == schedule.effective_from);
         let at = self.schedules.partition_point(|other| other.effective_from <= schedule.effective_from);
         self.schedules.insert(at, Schedule { restores, ..schedule });
     }
 
     fn cancelled(&mut self, id: &ScheduleId) {
         let Some(at) = self.schedules.iter().position(|schedule| schedule.schedule_id == *id) else { return };
-        // Without its return, what was temporary stays.
-        if self.schedules.remove(at).restores {
-            self.temporary_until = None;
+        // Without its return, what was temporary stays: for good, or until the price around it ends.
+        let gone = self.schedules.remove(at);
+        if gone.restores && self.temporary_until == Some(gone.effective_from) {
+            self.temporary_until = self.next_return();
         }
+    }
+
+    /// The returns that wait: that of the price that stands, then those of the temporary prices around it.
+    fn returns(&self) -> impl Iterator<Item = &Schedule> {
+        self.schedules.iter().filter(|schedule| schedule.restores)
+    }
+
+    fn next_return(&self) -> Option<Timestamp> {
+        self.returns().next().map(|next| next.effective_from)
     }
 
     fn take(&mut self, step: Step, steps: &mut Vec<Step>) {
@@ -280,6 +291,19 @@ impl Prices {
         while let Some(due) = self.schedules.first().filter(|next| next.effective_from <= now).cloned() {
             // Off the list at once: a change looks for returns that still wait.
             self.schedules.remove(0);
+            if due.restores {
+                // What comes back may be temporary itself.
+                let changed = Changed {
+                    price: due.price,
+                    previous: self.price,
+                    effective_from: due.effective_from,
+                    effective_to: self.next_return(),
+                    reason: due.reason,
+                    schedule_id: Some(due.schedule_id),
+                };
+                self.take(Step::Changed(changed), &mut steps);
+                continue;
+            }
             let change = Change {
                 price: due.price,
                 from: due.effective_from,
@@ -292,13 +316,14 @@ impl Prices {
         steps
     }
 
-    /// Another price stands from now on. The return that was to end the one before has no place any more; a temporary price
-    /// brings back what that return would have brought. Gives the steps.
+    /// Another price stands from now on. Returns that were to come before it ends have no place any more; a temporary price brings back
+    /// what the last of them would have brought, and within a longer temporary price that price itself. Gives the steps.
     pub fn change(&mut self, change: &Change<'_>, restore_id: ScheduleId) -> Vec<Step> {
         let mut steps = Vec::new();
-        let overtaken = self.schedules.iter().find(|schedule| schedule.restores).cloned();
-        let base = overtaken.as_ref().map_or(self.price, |overtaken| overtaken.price);
-        if let Some(overtaken) = overtaken {
+        let ends_before = |back: &&Schedule| change.to.is_none_or(|to| back.effective_from <= to);
+        let overtaken: Vec<Schedule> = self.returns().filter(ends_before).cloned().collect();
+        let base = overtaken.last().map_or(self.price, |overtaken| overtaken.price);
+        for overtaken in overtaken {
             let reason = Text::new("overtaken by another price").expect("a short text");
             self.take(Step::Cancelled { schedule_id: overtaken.schedule_id, reason }, &mut steps);
         }

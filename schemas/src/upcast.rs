@@ -15,6 +15,8 @@ const STEPS: &[Step] = &[
     Step { wire_name: "variant.price_changed", from: 1, apply: price_changed_v1_to_v2 },
     // Version 2 says who locked, where that is known; of what was written before it is not.
     Step { wire_name: "variant.locked", from: 1, apply: Ok },
+    // Version 2 says which types count the variant; what was written before it was counted by none.
+    Step { wire_name: "variant.references_bound", from: 1, apply: Ok },
 ];
 
 /// Brings a payload from version `from` to version `to` by all steps between. Errors say what the payload lacks.

@@ -307,8 +307,11 @@ pub struct ValueReference {
 pub struct ReferencesBound {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category_id: Option<CategoryId>,
-    /// Sorted, without repetition.
+    /// Values of attributes, and that of the brand. Sorted, without repetition.
     pub values: Vec<ValueReference>,
+    /// Registered types, by id, whose values are colours or sizes, which do not count for their type. Sorted, without repetition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attribute_types: Vec<Token>,
 }
 
 /// Master data changed: what customers see of one attribute value from now on. The configuration stays what it was.
@@ -379,7 +382,7 @@ events! {
         Discontinued = "variant.discontinued" v 1,
         Reactivated = "variant.reactivated" v 1,
         Archived = "variant.archived" v 1,
-        ReferencesBound = "variant.references_bound" v 1,
+        ReferencesBound = "variant.references_bound" v 2,
         AttributeRefreshed = "variant.attribute_refreshed" v 1,
         ListPriceChanged = "variant.list_price_changed" v 1,
         ListPriceScheduled = "variant.list_price_scheduled" v 1,

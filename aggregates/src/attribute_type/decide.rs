@@ -39,15 +39,20 @@ pub fn check_value(data_type: DataType, allowed: &AllowedValues, value: &Label) 
     let text = value.as_str();
     let refuse =
         |why: String| Err(Rejection::Unprocessable(format!("{text:?} is no value of the type: {why}")));
-    let number = Decimal::from_str(text).ok();
+    let number = decimal(text);
     match data_type {
-        DataType::Number if number.is_none() => return refuse("it is no decimal number".to_owned()),
+        DataType::Number => match number.map(|number| number.normalize().to_string()) {
+            None => return refuse("it is no decimal number".to_owned()),
+            // One number, one value: what is unique about a value is its text.
+            Some(written) if written != text => return refuse(format!("write it as {written}")),
+            Some(_) => {}
+        },
         DataType::Boolean if !matches!(text, "true" | "false") => {
             return refuse("it is true or false".to_owned());
         }
         DataType::Color => return refuse("its values are colours: create a color".to_owned()),
         DataType::Size => return refuse("its values are sizes: create a size".to_owned()),
-        DataType::Text | DataType::Number | DataType::Boolean => {}
+        DataType::Text | DataType::Boolean => {}
     }
     if let Some(most) = allowed.max_length
         && text.chars().count() > usize::from(most)
@@ -67,6 +72,15 @@ pub fn check_value(data_type: DataType, allowed: &AllowedValues, value: &Label) 
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Digits, with a sign before and a fraction behind if need be, and nothing else.
+fn decimal(text: &str) -> Option<Decimal> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) =
+        unsigned.split_once('.').map_or((unsigned, None), |(whole, rest)| (whole, Some(rest)));
+    (digits(whole) && fraction.is_none_or(digits)).then(|| Decimal::from_str(text).ok()).flatten()
 }
 
 /// Bounds make sense together and for the data type.
@@ -158,7 +172,7 @@ impl Existing {
     }
 
     fn change(&self, change: &Change, command: &Command) -> Decision {
-        self.governed.edit(&LIFECYCLE, "change", LockScope::Details, command.roles, command.now)?;
+        self.governed.edit(&LIFECYCLE, "change", command.roles, command.now)?;
         if let Some(allowed) = &change.allowed {
             check_allowed(self.data_type, allowed)?;
         }
@@ -178,7 +192,7 @@ impl Existing {
 
     fn change_segmentation(&self, change: &ChangeSegmentation, command: &Command) -> Decision {
         let (roles, now) = (command.roles, command.now);
-        self.governed.edit(&LIFECYCLE, "change-segmentation", LockScope::Segmentation, roles, now)?;
+        self.governed.edit(&LIFECYCLE, "change-segmentation", roles, now)?;
         let channels = change.channels.as_deref().map_or_else(|| Ok(self.channels.clone()), segments)?;
         let regions = change.regions.as_deref().map_or_else(|| Ok(self.regions.clone()), segments)?;
         if channels == self.channels && regions == self.regions {

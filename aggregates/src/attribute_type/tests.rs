@@ -89,6 +89,12 @@ fn a_value_is_one_of_the_type() {
     for bad in ["2", "9", "1.000", "one"] {
         assert!(!check(DataType::Number, &allowed, bad), "{bad}");
     }
+    for number in ["0", "10", "-2.5", "0.05", "1000000"] {
+        assert!(check(DataType::Number, &any, number), "{number}");
+    }
+    for other in ["10.0", "1_0", "+5", "-0", "007", ".5", "5.", "1e3", "1,5", "-"] {
+        assert!(!check(DataType::Number, &any, other), "{other:?} is not how a number is written");
+    }
     assert!(check(DataType::Boolean, &any, "true") && !check(DataType::Boolean, &any, "yes"));
     assert!(!check(DataType::Color, &any, "Navy") && !check(DataType::Size, &any, "M"));
     let names: AllowedValues = serde_json::from_value(json!({"one_of": ["Pure Wool"]})).unwrap();

@@ -109,7 +109,7 @@ impl Existing {
     }
 
     fn change(&self, change: &Change, command: &Command) -> Decision {
-        self.governed.edit(&LIFECYCLE, "change", LockScope::Details, command.roles, command.now)?;
+        self.governed.edit(&LIFECYCLE, "change", command.roles, command.now)?;
         let changed = Changed {
             definition: self.definition.saturating_add(1),
             display_name: change.display_name.clone().filter(|name| *name != self.display_name),
@@ -122,7 +122,7 @@ impl Existing {
 
     fn change_segmentation(&self, change: &ChangeSegmentation, command: &Command) -> Decision {
         let (roles, now) = (command.roles, command.now);
-        self.governed.edit(&LIFECYCLE, "change-segmentation", LockScope::Segmentation, roles, now)?;
+        self.governed.edit(&LIFECYCLE, "change-segmentation", roles, now)?;
         let channels = change.channels.as_deref().map_or_else(|| Ok(self.channels.clone()), segments)?;
         let regions = change.regions.as_deref().map_or_else(|| Ok(self.regions.clone()), segments)?;
         if channels == self.channels && regions == self.regions {

@@ -1,6 +1,7 @@
 //! What can be asked of a category.
 
 use daybook_schemas::body::or_default;
+use daybook_schemas::master::Lifecycle;
 use daybook_schemas::rules::CombinationRules;
 use daybook_schemas::{CategoryId, Label, Slug, Text, Token};
 use schemars::JsonSchema;
@@ -43,7 +44,7 @@ pub struct Create {
 pub struct ParentFacts {
     pub path: String,
     pub depth: u8,
-    pub archived: bool,
+    pub lifecycle: Lifecycle,
     /// How many hang right below it.
     pub children: usize,
     /// Itself and everything above it.

@@ -11,7 +11,7 @@ use super::{
     MAX_CHILDREN, MAX_DEPTH, Move, ParentFacts, Rejection, Repath, check_rules,
 };
 use crate::Decider;
-use crate::lifecycle::{Rule, Table, Transition};
+use crate::lifecycle::{BrokenRule, Rule, Table, Transition};
 use crate::master::segments;
 use crate::master::table::{EDITORS, LOCK, OWNERS, RECOUNT, UNLOCK, direct, edit};
 
@@ -104,7 +104,7 @@ fn place(
     let Some(parent) = parent else {
         return Err(Rejection::Unprocessable(format!("there is no category {id} to hang it below")));
     };
-    if parent.archived {
+    if parent.lifecycle == Lifecycle::Archived {
         return Err(Rejection::Unprocessable(format!("category {id} is archived: nothing hangs below it")));
     }
     if parent.children >= MAX_CHILDREN {
@@ -157,12 +157,12 @@ impl Category {
 }
 
 impl Existing {
-    fn edit(&self, name: &'static str, scope: LockScope, command: &Command) -> Result<(), Rejection> {
-        self.governed.edit(&LIFECYCLE, name, scope, command.roles, command.now)
+    fn edit(&self, name: &'static str, command: &Command) -> Result<(), Rejection> {
+        self.governed.edit(&LIFECYCLE, name, command.roles, command.now)
     }
 
     fn change(&self, change: &Change, command: &Command) -> Decision {
-        self.edit("change", LockScope::Details, command)?;
+        self.edit("change", command)?;
         let changed = Changed {
             name: change.name.clone().filter(|name| *name != self.name),
             description: change.description.clone().filter(|text| Some(text) != self.description.as_ref()),
@@ -171,7 +171,7 @@ impl Existing {
     }
 
     fn change_schema(&self, change: &ChangeSchema, command: &Command) -> Decision {
-        self.edit("change-schema", LockScope::Details, command)?;
+        self.edit("change-schema", command)?;
         check_rules(&change.attribute_schema)?;
         if change.attribute_schema == self.attribute_schema {
             return Ok(Vec::new());
@@ -180,7 +180,7 @@ impl Existing {
     }
 
     fn change_segmentation(&self, change: &ChangeSegmentation, command: &Command) -> Decision {
-        self.edit("change-segmentation", LockScope::Segmentation, command)?;
+        self.edit("change-segmentation", command)?;
         let channels = change.channels.as_deref().map_or_else(|| Ok(self.channels.clone()), segments)?;
         let regions = change.regions.as_deref().map_or_else(|| Ok(self.regions.clone()), segments)?;
         if channels == self.channels && regions == self.regions {
@@ -190,7 +190,7 @@ impl Existing {
     }
 
     fn change_slug(&self, change: &ChangeSlug, command: &Command) -> Decision {
-        self.edit("change-slug", LockScope::Details, command)?;
+        self.edit("change-slug", command)?;
         if change.slug == self.slug {
             return Ok(Vec::new());
         }
@@ -201,7 +201,7 @@ impl Existing {
     }
 
     fn hang(&self, asked: &Move, command: &Command) -> Decision {
-        self.edit("move", LockScope::Details, command)?;
+        self.edit("move", command)?;
         if asked.parent_id == self.parent_id {
             return Ok(Vec::new());
         }
@@ -210,6 +210,7 @@ impl Existing {
             return Err(Rejection::Unprocessable(detail.to_owned()));
         }
         let (path, depth) = place(asked.parent_id.as_ref(), asked.parent.as_ref(), &self.slug, asked.height)?;
+        self.refuse_dead_parent(asked)?;
         let moved = Moved {
             from_parent: self.parent_id.clone(),
             to_parent: asked.parent_id.clone(),
@@ -218,6 +219,16 @@ impl Existing {
             reason: asked.reason.clone(),
         };
         Ok(vec![moved.into()])
+    }
+
+    /// What is active hangs below what is active: a move is no way around the rule of its activation.
+    fn refuse_dead_parent(&self, asked: &Move) -> Result<(), Rejection> {
+        let (Some(id), Some(parent)) = (&asked.parent_id, &asked.parent) else { return Ok(()) };
+        if self.governed.lifecycle != Lifecycle::Active || parent.lifecycle == Lifecycle::Active {
+            return Ok(());
+        }
+        let (rule, state) = (Rule::LiveParent, parent.lifecycle.as_str());
+        Err(Rejection::Broken(BrokenRule { rule, what: "category", id: id.to_string(), state }))
     }
 
     fn repath(&self, repath: &Repath) -> Vec<Event> {

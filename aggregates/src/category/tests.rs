@@ -1,6 +1,7 @@
 //! Given / when / then for every rule of categories that is their own.
 
 use daybook_schemas::CategoryId;
+use daybook_schemas::master::Lifecycle;
 use serde_json::{Value, json};
 
 use super::{Action, Adopt, Category, Disown, LIFECYCLE, MAX_CHILDREN, MAX_DEPTH, Move, ParentFacts, Repath};
@@ -24,7 +25,13 @@ fn id(text: &str) -> CategoryId {
 }
 
 fn parent(path: &str, depth: u8) -> ParentFacts {
-    ParentFacts { path: path.to_owned(), depth, archived: false, children: 0, line: vec![id("apparel")] }
+    ParentFacts {
+        path: path.to_owned(),
+        depth,
+        lifecycle: Lifecycle::Active,
+        children: 0,
+        line: vec![id("apparel")],
+    }
 }
 
 fn create(facts: Option<ParentFacts>) -> Result<(String, Value), Refusal> {
@@ -72,7 +79,7 @@ fn the_path_is_that_of_the_parent_and_the_slug() {
 
 #[test]
 fn nothing_hangs_below_what_is_not_there_archived_full_or_too_deep() {
-    let archived = ParentFacts { archived: true, ..parent("apparel", 0) };
+    let archived = ParentFacts { lifecycle: Lifecycle::Archived, ..parent("apparel", 0) };
     let full = ParentFacts { children: MAX_CHILDREN, ..parent("apparel", 0) };
     for facts in [None, Some(archived), Some(full), Some(parent("deep", MAX_DEPTH))] {
         assert_eq!(create(facts).unwrap_err().code, "unprocessable");

@@ -68,6 +68,10 @@ impl Decider for Color {
 impl Color {
     fn create(&self, create: &Create, command: &Command) -> Decision {
         LIFECYCLE.create(command.roles)?;
+        // Born protected is protected: for those who protect.
+        if create.brand.is_some() && !OWNERS.iter().any(|role| command.roles.contains(*role)) {
+            return Err(Refused::Forbidden { command: "create", roles: OWNERS }.into());
+        }
         let color_id = match &create.color_id {
             Some(id) => id.clone(),
             None => ValueId::new(command.fresh_id.as_str())?,
@@ -101,7 +105,7 @@ impl Existing {
 
     /// State, role and lock; a brand's colour is its owner's to change.
     fn editable(&self, name: &'static str, command: &Command) -> Result<(), Rejection> {
-        self.governed.edit(&LIFECYCLE, name, LockScope::Details, command.roles, command.now)?;
+        self.governed.edit(&LIFECYCLE, name, command.roles, command.now)?;
         if self.brand.is_some() && !OWNERS.iter().any(|role| command.roles.contains(*role)) {
             return Err(Refused::Forbidden { command: name, roles: OWNERS }.into());
         }

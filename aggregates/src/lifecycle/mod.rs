@@ -46,6 +46,8 @@ pub enum Rule {
     LiveCategory,
     /// So are the attribute values it has, where they are master data.
     LiveValues,
+    /// Its attributes keep the combination rules of category and product.
+    AllowedCombination,
     /// Nothing is in stock and nothing is held.
     EmptyStock,
     /// Nothing uses it.
@@ -64,6 +66,7 @@ impl Rule {
             Self::Priced => "priced",
             Self::LiveCategory => "live_category",
             Self::LiveValues => "live_values",
+            Self::AllowedCombination => "allowed_combination",
             Self::EmptyStock => "empty_stock",
             Self::Unused => "unused",
             Self::Childless => "childless",
@@ -78,6 +81,7 @@ impl Rule {
             Self::Priced => "it has a price",
             Self::LiveCategory => "its category is live",
             Self::LiveValues => "its attribute values are live",
+            Self::AllowedCombination => "category and product allow its attributes",
             Self::EmptyStock => "nothing is in stock or held",
             Self::Unused => "nothing uses it",
             Self::Childless => "it has no children",
@@ -105,6 +109,7 @@ impl fmt::Display for BrokenRule {
             Rule::Priced
             | Rule::LiveCategory
             | Rule::LiveValues
+            | Rule::AllowedCombination
             | Rule::EmptyStock
             | Rule::Unused
             | Rule::LiveParent => write!(f, "{what} {id} is {state}: it must be active"),

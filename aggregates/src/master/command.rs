@@ -19,7 +19,7 @@ pub struct Step {
     pub broken: Vec<BrokenRule>,
 }
 
-/// Locks parts against change. A lock replaces the one before.
+/// Locks parts against change. A lock takes the place of the one before, and is refused if it would lift part of it or end it earlier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {

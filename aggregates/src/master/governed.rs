@@ -54,17 +54,18 @@ impl Default for Governed {
 }
 
 impl Governed {
-    /// Whether an edit is possible: by state, role and lock.
+    /// Whether an edit is possible: by state, role and lock, each as the table has it.
     pub(crate) fn edit(
         &self,
         table: &'static Table<Lifecycle>,
         command: &'static str,
-        scope: LockScope,
         roles: Roles,
         now: Timestamp,
     ) -> Result<(), Rejection> {
-        table.edit(self.lifecycle, command, roles)?;
-        self.unlocked(scope, now)
+        let row = table.edit(self.lifecycle, command, roles)?;
+        let scopes = [LockScope::Details, LockScope::Lifecycle, LockScope::Segmentation];
+        let covers = scopes.into_iter().find(|scope| row.lock == Some(scope.as_str()));
+        covers.map_or(Ok(()), |scope| self.unlocked(scope, now))
     }
 
     fn unlocked(&self, scope: LockScope, now: Timestamp) -> Result<(), Rejection> {
@@ -163,6 +164,11 @@ impl Governed {
         if lock.until.is_some_and(|until| until <= now) {
             return Err(Rejection::Unprocessable("a lock ends in the future".to_owned()));
         }
+        if let Some(standing) = self.dropped_by(&scopes, lock.until, now) {
+            let (scopes, by) = (standing.scopes.clone(), standing.locked_by.clone());
+            let (reason, until) = (standing.reason.clone(), standing.until);
+            return Err(Rejection::LockStands { scopes, reason, until, by });
+        }
         let locked = Locked {
             scopes,
             reason: lock.reason.clone(),
@@ -170,6 +176,15 @@ impl Governed {
             locked_by: lock.locked_by.clone(),
         };
         Ok((self.lock.as_ref() != Some(&locked)).then_some(locked))
+    }
+
+    /// The lock in force that another one would lift: in part, or earlier.
+    fn dropped_by(&self, scopes: &[LockScope], until: Option<Timestamp>, now: Timestamp) -> Option<&Locked> {
+        let stands = |lock: &&Locked| lock.until.is_none_or(|until| until > now);
+        let lock = self.lock.as_ref().filter(stands)?;
+        let as_long = until.is_none_or(|until| lock.until.is_some_and(|own| own <= until));
+        let covers = lock.scopes.iter().all(|scope| scopes.contains(scope));
+        (!covers || !as_long).then_some(lock)
     }
 
     fn count(&self, delta: i64) -> Result<Option<UsageChanged>, Rejection> {

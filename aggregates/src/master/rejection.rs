@@ -25,6 +25,11 @@ pub enum Rejection {
     NotLive(Lifecycle),
     #[error("the {} are locked{}{}: {reason}", scope_words(*.scope), whom(.by.as_ref()), end(.until.as_ref()))]
     Locked { scope: LockScope, reason: Text, until: Option<Timestamp>, by: Option<Label> },
+    #[error(
+        "a lock on the {} stands{}{} ({reason}), and this one would lift it: cover the same and as long, or unlock first",
+        all_words(.scopes), whom(.by.as_ref()), end(.until.as_ref())
+    )]
+    LockStands { scopes: Vec<LockScope>, reason: Text, until: Option<Timestamp>, by: Option<Label> },
     #[error("{0}")]
     Unprocessable(String),
     #[error("{0}")]
@@ -37,6 +42,10 @@ const fn scope_words(scope: LockScope) -> &'static str {
         LockScope::Lifecycle => "lifecycle steps",
         LockScope::Segmentation => "channels and regions",
     }
+}
+
+fn all_words(scopes: &[LockScope]) -> String {
+    scopes.iter().map(|scope| scope_words(*scope)).collect::<Vec<_>>().join(", ")
 }
 
 fn whom(by: Option<&Label>) -> String {
@@ -62,7 +71,7 @@ impl Reject for Rejection {
             // The first reason decides; every reason has its own code in `errors`.
             Self::Several(reasons) => reasons.first().map_or("unprocessable", Reject::code),
             Self::InUse(_) => "in_use",
-            Self::Locked { .. } => "locked",
+            Self::Locked { .. } | Self::LockStands { .. } => "locked",
             Self::Broken(_) | Self::NotLive(_) | Self::Unprocessable(_) => "unprocessable",
             Self::Invalid(_) => "invalid_request",
         }
@@ -74,7 +83,7 @@ impl Reject for Rejection {
             Self::Exists | Self::InUse(_) => Kind::Conflict,
             Self::Lifecycle(refused) => refused.kind(),
             Self::Several(reasons) => reasons.first().map_or(Kind::Unprocessable, Reject::kind),
-            Self::Locked { .. } => Kind::Locked,
+            Self::Locked { .. } | Self::LockStands { .. } => Kind::Locked,
             Self::Broken(_) | Self::NotLive(_) | Self::Unprocessable(_) => Kind::Unprocessable,
             Self::Invalid(_) => Kind::Invalid,
         }

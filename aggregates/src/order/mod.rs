@@ -12,6 +12,9 @@
 //!    │ pay (no line takes goods from stock) ─▶ paid
 //!    └ cancel (also from reserved, payment_failed, paid) ─▶ cancelled
 //!
+//!  money that arrives late:  payment_failed ──pay──▶ paid, if the goods can be had anew, else paid and cancelled at once;
+//!                            cancelled ──pay──▶ paid and cancelled at once; either way what was paid is refunded
+//!
 //!  a return of shipped goods:  requested ──▶ received ──▶ refunded, whole or part
 //! ```
 //!
@@ -19,7 +22,8 @@
 //!
 //! 1. The lines never change. A line's total is quantity × unit price − discounts + tax; the order's total is their sum,
 //!    exact, in one currency.
-//! 2. Exactly the total is paid, once.
+//! 2. Exactly the total is paid, once. A payment that succeeds is never refused for coming late: it is on record, and pays for goods or
+//!    is refunded.
 //! 3. Of each line: shipped ≤ ordered, coming back ≤ shipped.
 //! 4. A refund settles only a return that arrived, a cancelled order, or goodwill after payment; for no line is more
 //!    refunded than was paid for it.

@@ -108,7 +108,7 @@ impl Existing {
     }
 
     fn change(&self, change: &Change, command: &Command) -> Decision {
-        self.governed.edit(&LIFECYCLE, "change", LockScope::Details, command.roles, command.now)?;
+        self.governed.edit(&LIFECYCLE, "change", command.roles, command.now)?;
         let conversions = change
             .conversions
             .clone()

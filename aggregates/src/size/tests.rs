@@ -133,6 +133,14 @@ fn locks_say_who_why_and_until() {
     }
     size.pass(60).ok("change", json!({"display_name": "x"}));
     size.ok("lock", json!({"scopes": ["details"], "reason": "recall"}));
+    for lifts in [
+        json!({"scopes": ["lifecycle"], "reason": "campaign"}),
+        json!({"scopes": ["details"], "reason": "campaign", "until": size.now.plus_secs(60)}),
+    ] {
+        let refusal = size.refused("lock", lifts);
+        assert_eq!((refusal.code, refusal.kind), ("locked", Kind::Locked));
+        assert!(refusal.detail.starts_with("a lock on the details stands (recall)"), "{refusal}");
+    }
     size.writes("unlock", json!({"reason": "over"}), &["size.unlocked"]);
     size.writes("unlock", json!({"reason": "over"}), &[]);
     size.refuses("lock", json!({"scopes": [], "reason": "r"}), "invalid_request");

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::History;
-use super::masters::{Limit, ValueFacts};
+use super::masters::{Limit, MasterFacts, NamedRules, ValueFacts};
 use crate::actions::actions;
 use crate::lifecycle::BrokenRule;
 
@@ -231,7 +231,8 @@ pub struct CancelPriceSchedule {
 #[serde(deny_unknown_fields)]
 pub struct ApplyDuePrices {}
 
-/// Changes descriptive fields; absent ones stay.
+/// Changes descriptive fields; absent ones stay. With another category or brand the rules, limits and protected colours of the master
+/// data are those of the new one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeDetails {
@@ -245,6 +246,15 @@ pub struct ChangeDetails {
     pub product_group: Option<Label>,
     #[serde(default)]
     pub description: Option<Text>,
+    /// Where it is sold from then on, for a category or brand that is not where the variant is; it stays unless given.
+    #[serde(default)]
+    pub channels: Option<Vec<Token>>,
+    /// As with the channels.
+    #[serde(default)]
+    pub regions: Option<Vec<Token>>,
+    /// A looked-up fact: the master data of what the variant will be. Without it no reference changes.
+    #[serde(skip)]
+    pub masters: Option<Box<MasterFacts>>,
 }
 
 /// Sets channels and regions; an absent list stays, an empty one means everywhere.
@@ -270,7 +280,8 @@ pub struct RefreshAttribute {
     pub value: Option<ValueFacts>,
 }
 
-/// Locks parts of the variant against change. A lock replaces the one before.
+/// Locks parts of the variant against change. A lock takes the place of the one before, and is refused if it would lift part of it or end
+/// it earlier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
@@ -301,6 +312,9 @@ pub struct Step {
     /// A looked-up fact: the master data that the variant refers to and that is not live.
     #[serde(skip)]
     pub dead: Vec<BrokenRule>,
+    /// A looked-up fact: the combination rules of its product and its category, as they are now.
+    #[serde(skip)]
+    pub rules: Vec<NamedRules>,
 }
 
 /// Retires the variant for ever: nothing may be in stock or held.
@@ -321,6 +335,10 @@ pub struct StockFacts {
     pub on_hand: i64,
     /// Units in holds that have not run out.
     pub reserved: i64,
+    /// Units that wait to be thrown away or sent back.
+    pub damaged: i64,
+    /// Units on their way.
+    pub incoming: i64,
 }
 
 actions! {

@@ -1,21 +1,19 @@
 //! What a variant answers to each command.
 
 use daybook_schemas::master::Lifecycle as MasterState;
-use daybook_schemas::variant::{
-    AttributeRefreshed, DetailsChanged, Event, LockScope, Locked, SegmentationChanged, Unlocked,
-};
+use daybook_schemas::variant::{AttributeRefreshed, Event, LockScope, Locked, SegmentationChanged, Unlocked};
 use daybook_schemas::{Text, Timestamp};
 
 use super::create::segments;
-use super::masters::within;
+use super::masters::{NamedRules, check_rules, within};
 use super::{
-    Action, Archive, ChangeDetails, ChangeSegmentation, Command, Existing, LIFECYCLE, Lock, RefreshAttribute,
-    Rejection, Step, StepName, StockFacts, Unlock, Variant,
+    Action, Archive, ChangeSegmentation, Command, Existing, LIFECYCLE, Lock, RefreshAttribute, Rejection,
+    Step, StepName, StockFacts, Unlock, Variant,
 };
 use crate::lifecycle::{BrokenRule, Rule, Transition};
 use crate::{Decider, Roles};
 
-type Decision = Result<Vec<Event>, Rejection>;
+pub(super) type Decision = Result<Vec<Event>, Rejection>;
 
 impl Decider for Variant {
     type Action = Action;
@@ -80,7 +78,10 @@ impl Existing {
     }
 
     fn step(&self, step: StepName, body: &Step, roles: Roles, now: Timestamp) -> Decision {
-        self.governed(step, body.reason.as_ref(), roles, now, |rule| self.check(rule, &body.dead, None, now))
+        self.governed(step, body.reason.as_ref(), roles, now, |rule| match rule {
+            Rule::AllowedCombination => self.against(&body.rules),
+            rule => self.check(rule, &body.dead, None, now),
+        })
     }
 
     fn archive(&self, archive: &Archive, roles: Roles, now: Timestamp) -> Decision {
@@ -125,9 +126,11 @@ impl Existing {
             },
             Rule::EmptyStock => match stock {
                 None => vec![Rejection::StockUnknown],
-                Some(StockFacts { on_hand: 0, reserved: 0 }) => Vec::new(),
-                Some(StockFacts { on_hand, reserved }) => vec![Rejection::StockLeft { on_hand, reserved }],
+                Some(stock) if stock == StockFacts::default() => Vec::new(),
+                Some(stock) => vec![Rejection::StockLeft(stock)],
             },
+            // Told by `against`.
+            Rule::AllowedCombination => Vec::new(),
             Rule::LiveCategory | Rule::LiveValues | Rule::Unused | Rule::Childless | Rule::LiveParent => dead
                 .iter()
                 .filter(|reference| reference.rule == rule)
@@ -137,16 +140,13 @@ impl Existing {
         }
     }
 
-    fn change_details(&self, change: &ChangeDetails, now: Timestamp) -> Decision {
-        self.refuse_if_locked(LockScope::Details, now)?;
-        let changed = DetailsChanged {
-            name: change.name.clone().filter(|name| *name != self.name),
-            brand: change.brand.clone().filter(|brand| *brand != self.brand),
-            category: change.category.clone().filter(|category| *category != self.category),
-            product_group: change.product_group.clone().filter(|group| *group != self.product_group),
-            description: change.description.clone().filter(|text| Some(text) != self.description.as_ref()),
-        };
-        Ok(if changed == DetailsChanged::default() { Vec::new() } else { vec![changed.into()] })
+    /// Every combination rule that the attributes break.
+    fn against(&self, rules: &[NamedRules]) -> Vec<Rejection> {
+        let mut reasons = Vec::new();
+        for named in rules {
+            check_rules(named, &self.attributes, &mut reasons);
+        }
+        reasons
     }
 
     fn change_segmentation(&self, change: &ChangeSegmentation, now: Timestamp) -> Decision {
@@ -198,6 +198,11 @@ impl Existing {
         if lock.until.is_some_and(|until| until <= now) {
             return Err(Rejection::LockEndsTooEarly);
         }
+        if let Some(standing) = self.dropped_by(&scopes, lock.until, now) {
+            let (scopes, by) = (standing.scopes.clone(), standing.locked_by.clone());
+            let (reason, until) = (standing.reason.clone(), standing.until);
+            return Err(Rejection::LockStands { scopes, reason, until, by });
+        }
         let locked = Locked {
             scopes,
             reason: lock.reason.clone(),
@@ -205,6 +210,15 @@ impl Existing {
             locked_by: lock.locked_by.clone(),
         };
         Ok(if self.lock.as_ref() == Some(&locked) { Vec::new() } else { vec![locked.into()] })
+    }
+
+    /// The lock in force that another one would lift: in part, or earlier.
+    fn dropped_by(&self, scopes: &[LockScope], until: Option<Timestamp>, now: Timestamp) -> Option<&Locked> {
+        let stands = |lock: &&Locked| lock.until.is_none_or(|until| until > now);
+        let lock = self.lock.as_ref().filter(stands)?;
+        let as_long = until.is_none_or(|until| lock.until.is_some_and(|own| own <= until));
+        let covers = lock.scopes.iter().all(|scope| scopes.contains(scope));
+        (!covers || !as_long).then_some(lock)
     }
 
     fn unlock(&self, unlock: &Unlock) -> Vec<Event> {

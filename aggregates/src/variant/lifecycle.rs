@@ -83,7 +83,7 @@ const APPROVERS: &[Role] = &[Role::Approver, Role::BrandOwner, Role::Operator, R
 const OWNERS: &[Role] = &[Role::BrandOwner, Role::Operator, Role::System];
 const TIMERS: &[Role] = &[Role::System];
 
-const FOR_SALE: &[Rule] = &[Rule::Priced, Rule::LiveCategory, Rule::LiveValues];
+const FOR_SALE: &[Rule] = &[Rule::Priced, Rule::LiveCategory, Rule::LiveValues, Rule::AllowedCombination];
 
 const fn row(
     from: Lifecycle,

@@ -18,6 +18,8 @@ use crate::master::folded;
 pub struct MasterFacts {
     /// The category, where it is master data.
     pub category: Option<CategoryFacts>,
+    /// The brand, where it is a value of the master data that is in force, or was.
+    pub brand: Option<BrandFacts>,
     /// For each attribute of the command, in its order.
     pub values: Vec<Looked>,
     /// Rules that hold: of the category, those above it, and the product.
@@ -47,6 +49,14 @@ pub struct CategoryFacts {
     pub lifecycle: Lifecycle,
 }
 
+/// A brand of the master data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrandFacts {
+    pub value_id: ValueId,
+    /// Active, deprecated or archived.
+    pub lifecycle: Lifecycle,
+}
+
 /// An attribute value of the master data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueFacts {
@@ -59,6 +69,8 @@ pub struct ValueFacts {
     pub lifecycle: Lifecycle,
     /// The one brand that may use it.
     pub brand: Option<Label>,
+    /// The registered type of colours or sizes that it is used under: it counts the variant.
+    pub counted_type: Option<Token>,
 }
 
 /// Combination rules and whose they are.
@@ -98,6 +110,10 @@ pub fn resolve(create: &Create, facts: &MasterFacts) -> Resolved {
             reasons.push(dead(Rule::LiveCategory, "category", &category.category_id, category.lifecycle));
         }
     }
+    if let Some(brand) = &facts.brand {
+        references.values.push(brand_reference(brand));
+        reasons.extend(dead_brand(brand));
+    }
     for (attribute, looked) in create.attributes.iter_mut().zip(&facts.values) {
         match looked {
             Looked::Inline => {}
@@ -115,23 +131,16 @@ pub fn resolve(create: &Create, facts: &MasterFacts) -> Resolved {
                 attribute.hex.clone_from(&value.hex);
                 attribute.rank = value.rank;
                 references.values.push(ValueReference { kind: value.kind, value_id: value.value_id.clone() });
+                references.attribute_types.extend(value.counted_type.clone());
                 if value.lifecycle != Lifecycle::Active {
                     let what = value.kind.as_str();
                     reasons.push(dead(Rule::LiveValues, what, &value.value_id, value.lifecycle));
                 }
-                if let Some(brand) = &value.brand
-                    && folded(brand.as_str()) != folded(create.brand.as_str())
-                {
-                    reasons.push(Rejection::ProtectedColor {
-                        value_id: value.value_id.clone(),
-                        brand: brand.clone(),
-                    });
-                }
+                reasons.extend(protected(value, &create.brand));
             }
         }
     }
-    references.values.sort_unstable();
-    references.values.dedup();
+    in_order(&mut references);
     match configuration(&create) {
         Ok((attributes, _)) => {
             for named in &facts.rules {
@@ -159,7 +168,30 @@ impl Resolved {
     }
 }
 
-fn dead(rule: Rule, what: &'static str, id: &impl ToString, lifecycle: Lifecycle) -> Rejection {
+/// Sorted, without repetition.
+pub(super) fn in_order(references: &mut ReferencesBound) {
+    references.values.sort_unstable();
+    references.values.dedup();
+    references.attribute_types.sort_unstable();
+    references.attribute_types.dedup();
+}
+
+pub(super) fn brand_reference(brand: &BrandFacts) -> ValueReference {
+    ValueReference { kind: MasterKind::AttributeValue, value_id: brand.value_id.clone() }
+}
+
+pub(super) fn dead_brand(brand: &BrandFacts) -> Option<Rejection> {
+    (brand.lifecycle != Lifecycle::Active)
+        .then(|| dead(Rule::LiveValues, "attribute_value", &brand.value_id, brand.lifecycle))
+}
+
+/// A colour of another brand.
+pub(super) fn protected(value: &ValueFacts, brand: &Label) -> Option<Rejection> {
+    let owner = value.brand.as_ref().filter(|owner| folded(owner.as_str()) != folded(brand.as_str()))?;
+    Some(Rejection::ProtectedColor { value_id: value.value_id.clone(), brand: owner.clone() })
+}
+
+pub(super) fn dead(rule: Rule, what: &'static str, id: &impl ToString, lifecycle: Lifecycle) -> Rejection {
     Rejection::Broken(BrokenRule { rule, what, id: id.to_string(), state: lifecycle.as_str() })
 }
 

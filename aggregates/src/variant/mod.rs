@@ -15,7 +15,8 @@
 //! 5. An archived variant never changes again.
 //! 6. A crossed-out price is not below the price and in its currency; no price is below zero; a list's price is in its currency.
 //! 7. Scheduled prices take effect in the order of their time, each once, however late that is noticed. A temporary price
-//!    gives way to the price before it; any later change takes the place of that return. The same holds on every price list.
+//!    gives way to the price before it, which may be temporary itself; any change that lasts longer takes the place of that return. The
+//!    same holds on every price list. What everybody pays in a currency stands in one place: the own price, or a list.
 //! 8. What a lock covers is refused until the lock is lifted or runs out. Prices scheduled before the lock still take
 //!    effect.
 
@@ -26,6 +27,7 @@ mod history;
 mod lifecycle;
 pub mod masters;
 mod prices;
+pub mod rebind;
 mod rejection;
 pub mod sku;
 mod state;

@@ -2,7 +2,7 @@
 
 use daybook_schemas::prices::{Change, PriceList, Prices, Step, Wanted};
 use daybook_schemas::variant::{Event, LockScope, Price};
-use daybook_schemas::{ScheduleId, Text, Timestamp};
+use daybook_schemas::{Currency, ScheduleId, Text, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::create::checked;
@@ -109,9 +109,21 @@ impl Existing {
             customer_group: named.customer_group.clone(),
         });
         let for_all = |list: &PriceList| list.channel.is_none() && list.customer_group.is_none();
-        let own_currency = self.price_at(command.now).map(|own| own.currency());
-        if list.as_ref().is_some_and(|list| for_all(list) && own_currency == Some(list.currency)) {
-            return Err(Rejection::OwnPriceIsNoList(price.currency()));
+        // What everybody pays in a currency has one place, at all times to come: else the list would hide the own price.
+        let start = change.effective_from.map_or(command.now, |from| from.max(command.now));
+        match &list {
+            Some(list) if for_all(list) && has_price_in(&self.prices, list.currency, start) => {
+                return Err(Rejection::OwnPriceIsNoList(list.currency));
+            }
+            Some(_) => {}
+            None => {
+                let hides = |known: &&ListPrices| {
+                    for_all(&known.list) && has_price_in(&known.prices, price.currency(), start)
+                };
+                if let Some(known) = self.price_lists.iter().find(hides) {
+                    return Err(Rejection::ListHidesOwnPrice(known.list.clone()));
+                }
+            }
         }
         let (from, to, reason) = (change.effective_from, change.effective_to, &change.reason);
         self.reprice(Wish { list, price: Some(price), from, to, reason }, command)
@@ -149,7 +161,8 @@ impl Existing {
         if others.sum::<usize>() + course.schedules.len() >= MAX_SCHEDULES {
             return Err(Rejection::TooManySchedules);
         }
-        let price_before = course.price.is_some() || from.is_some() && !course.schedules.is_empty();
+        // The price before is that of the time when the temporary one begins.
+        let price_before = course.at(from.unwrap_or(now)).is_some();
         if wish.to.is_some() && !price_before && !course.may_end {
             return Err(Rejection::NothingToRestore);
         }
@@ -189,6 +202,16 @@ impl Existing {
         steps.extend(course.cancel(&cancel.schedule_id, &cancel.reason));
         Ok(events(list, steps).collect())
     }
+}
+
+/// Whether a price in the currency stands at a time or later, as far as is known.
+fn has_price_in(prices: &Prices, currency: Currency, start: Timestamp) -> bool {
+    let later = prices.schedules.iter().filter(|schedule| schedule.effective_from > start);
+    prices
+        .at(start)
+        .into_iter()
+        .chain(later.filter_map(|schedule| schedule.price))
+        .any(|p| p.currency() == currency)
 }
 
 fn events(list: Option<&PriceList>, steps: Vec<Step>) -> impl Iterator<Item = Event> {

@@ -4,7 +4,7 @@ use daybook_schemas::prices::PriceList;
 use daybook_schemas::variant::{Lifecycle, LockScope};
 use daybook_schemas::{Currency, Invalid, Label, MoneyError, ScheduleId, Text, Timestamp, Token, ValueId};
 
-use super::{MAX_ATTRIBUTES, MAX_PRICE_LISTS, MAX_SCHEDULES, MAX_SEGMENTS};
+use super::{MAX_ATTRIBUTES, MAX_PRICE_LISTS, MAX_SCHEDULES, MAX_SEGMENTS, StockFacts};
 use crate::lifecycle::{BrokenRule, Refused};
 use crate::{Kind, RefusalItem, Reject};
 
@@ -33,20 +33,27 @@ pub enum Rejection {
     NoPrice,
     #[error("a variant is not created in state {}", .0.as_str())]
     NotOnTheWay(Lifecycle),
-    #[error(
-        "{on_hand} units are on hand and {reserved} are held: a variant is archived with empty stock only"
-    )]
-    StockLeft { on_hand: i64, reserved: i64 },
+    #[error("{}: a variant is archived with empty stock only", left(.0))]
+    StockLeft(StockFacts),
     #[error("the stock of the variant was not looked up")]
     StockUnknown,
     #[error("{} is locked{}{}: {reason}", named(*.scope), whom(.by.as_ref()), end(.until.as_ref()))]
     Locked { scope: LockScope, reason: Text, until: Option<Timestamp>, by: Option<Label> },
+    #[error(
+        "a lock on {} stands{}{} ({reason}), and this one would lift it: cover the same and as long, or unlock first",
+        all_named(.scopes), whom(.by.as_ref()), end(.until.as_ref())
+    )]
+    LockStands { scopes: Vec<LockScope>, reason: Text, until: Option<Timestamp>, by: Option<Label> },
     #[error("there is no scheduled price {0}")]
     NoSuchSchedule(ScheduleId),
     #[error("the variant has no price list for {0}")]
     NoSuchPriceList(PriceList),
     #[error("what everybody pays in {0} is the variant's own price: leave the list out")]
     OwnPriceIsNoList(Currency),
+    #[error(
+        "everybody who pays in its currency gets the price of list {0}, which would hide the own price: end the list first"
+    )]
+    ListHidesOwnPrice(PriceList),
     #[error("only operators bring a history along")]
     HistoryIsForOperators,
     #[error("at most {MAX_PRICE_LISTS} price lists")]
@@ -100,6 +107,19 @@ const fn named(scope: LockScope) -> &'static str {
     }
 }
 
+fn all_named(scopes: &[LockScope]) -> String {
+    scopes.iter().map(|scope| named(*scope)).collect::<Vec<_>>().join(", ")
+}
+
+fn left(stock: &StockFacts) -> String {
+    let StockFacts { on_hand, reserved, damaged, incoming } = stock;
+    let mut left = format!("{on_hand} units are on hand and {reserved} are held");
+    if *damaged > 0 || *incoming > 0 {
+        left.push_str(&format!(", {damaged} are damaged and {incoming} on their way"));
+    }
+    left
+}
+
 fn whom(by: Option<&Label>) -> String {
     by.map(|by| format!(" by {by}")).unwrap_or_default()
 }
@@ -117,9 +137,9 @@ impl Reject for Rejection {
             // The first reason decides; every reason has its own code in `errors`.
             Self::Several(reasons) => reasons.first().map_or("unprocessable", Reject::code),
             Self::HistoryIsForOperators => "forbidden",
-            Self::StockLeft { .. } => "stock_left",
+            Self::StockLeft(_) => "stock_left",
             Self::Combination { .. } => "combination_not_allowed",
-            Self::Locked { .. } => "locked",
+            Self::Locked { .. } | Self::LockStands { .. } => "locked",
             Self::NoPrice
             | Self::StockUnknown
             | Self::Broken(_)
@@ -129,6 +149,7 @@ impl Reject for Rejection {
             | Self::TooManySchedules
             | Self::TooManyPriceLists
             | Self::OwnPriceIsNoList(_)
+            | Self::ListHidesOwnPrice(_)
             | Self::NegativePrice
             | Self::CompareAtBelowPrice
             | Self::PeriodEndsTooEarly

@@ -21,7 +21,9 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, archive: &A
     workspace.require([&stock, &claim])?;
     let now = workspace.context.now;
     let inventory = workspace.read::<Inventory>(&stock)?;
-    let facts = StockFacts { on_hand: inventory.totals().on_hand, reserved: inventory.reserved_at(now) };
+    let totals = inventory.totals();
+    let (on_hand, damaged, incoming) = (totals.on_hand, totals.damaged, totals.incoming);
+    let facts = StockFacts { on_hand, reserved: inventory.reserved_at(now), damaged, incoming };
     let archived = finish(workspace, main, archive, facts)?;
     if archived == 0 {
         return Ok(());

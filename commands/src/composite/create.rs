@@ -20,8 +20,8 @@ use super::masters::facts;
 use super::refusal;
 use crate::workspace::{Halt, Workspace, stream};
 
-/// Numbers of a sequence that may be skipped because their SKU was taken by hand.
-const MAX_SKIPPED: u64 = 1_000;
+/// Numbers that are looked at one by one, before a free one is searched for by doubling the step.
+const ONE_BY_ONE: u64 = 8;
 
 /// The streams that a creation looks at beside its own if master data leaves it as it says: to be read at once, and named on the
 /// caller's thread. What is missing here is read when it is asked for.
@@ -197,14 +197,52 @@ pub(super) fn numbered(
     owner: &VariantId,
 ) -> Result<(Sku, u64), Halt> {
     let next = workspace.peek::<Sequence>(&stream::sequence(name.as_str()))?.next();
-    for number in next..next + MAX_SKIPPED {
-        let sku = sku::with_number(create, number).map_err(Refusal::from)?;
-        if is_free(workspace, &sku, owner)? {
-            return Ok((sku, number));
+    first_free(workspace, create, next, |workspace, sku| is_free(workspace, sku, owner))
+}
+
+/// A number from `next` on whose SKU is free, and the one before it is not: the first such where there is one run of taken ones. Each
+/// number looked at is a stream to read, so a long run taken by hand is passed over in steps that double.
+pub(super) fn first_free(
+    workspace: &mut Workspace<'_>,
+    create: &Create,
+    next: u64,
+    mut is_free: impl FnMut(&mut Workspace<'_>, &Sku) -> Result<bool, Halt>,
+) -> Result<(Sku, u64), Halt> {
+    // The first number refuses with its own reason if no SKU can be made of it; of a later one only the length can be wrong.
+    sku::with_number(create, next).map_err(Refusal::from)?;
+    let (mut taken, mut step): (Option<u64>, u64) = (None, 1);
+    // The least number known not to be taken, with its SKU if one can be made of it.
+    let mut end: Option<(u64, Option<Sku>)> = None;
+    loop {
+        let number = match (taken, &end) {
+            (None, _) => next,
+            (Some(u64::MAX), _) => return Err(none_free()),
+            (Some(taken), None) => taken.saturating_add(step),
+            (Some(taken), Some((end, found))) if end - taken <= 1 => {
+                return found.clone().map(|sku| (sku, *end)).ok_or_else(none_free);
+            }
+            (Some(taken), Some((end, _))) => taken + (end - taken) / 2,
+        };
+        match sku::with_number(create, number) {
+            Ok(sku) if is_free(workspace, &sku)? => {
+                if number == next {
+                    return Ok((sku, number));
+                }
+                end = Some((number, Some(sku)));
+            }
+            Ok(_) => {
+                taken = Some(number);
+                if end.is_none() && number - next >= ONE_BY_ONE {
+                    step = step.saturating_mul(2);
+                }
+            }
+            Err(_) => end = Some((number, None)),
         }
     }
-    let detail = format!("{MAX_SKIPPED} SKUs of the template in a row are taken");
-    Err(refusal("duplicate_sku", Kind::Conflict, detail).into())
+}
+
+fn none_free() -> Halt {
+    refusal("duplicate_sku", Kind::Conflict, "every SKU that the template can make is taken").into()
 }
 
 fn draw(workspace: &mut Workspace<'_>, name: Token, number: u64) -> Result<(), Halt> {

@@ -18,18 +18,16 @@ use daybook_aggregates::{Kind, Refusal};
 use daybook_eventlog::StreamId;
 use daybook_schemas::product::{Generated, LeftOut};
 use daybook_schemas::sequence::{Advanced, Event as SequenceEvent};
-use daybook_schemas::variant::{ReferencesBound, ValueReference};
+use daybook_schemas::variant::{Lifecycle, ReferencesBound, ValueReference};
 use daybook_schemas::{CategoryId, ProductId, Sku, Token, VariantId, configuration as canonical};
 use hashbrown::{HashMap, HashSet};
+use sha2::{Digest, Sha256};
 
-use super::create::{claim, is_free, may_take};
-use super::masters::{count_category, facts};
+use super::create::{claim, first_free, is_free, may_take};
+use super::masters::{count_category, count_type, facts};
 use super::{Reasons, refusal};
 use crate::error::CommandError;
 use crate::workspace::{Halt, Workspace, stream};
-
-/// Numbers of a sequence that may be skipped for one variant because their SKUs were taken by hand.
-const MAX_SKIPPED: u64 = 1_000;
 
 pub(crate) struct Generate {
     pub(crate) product_id: ProductId,
@@ -53,7 +51,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Gen
     let combinations = combinations(&asked.body)?;
     let mut reasons = Told::default();
     let items = items(workspace, asked, &combinations, &mut reasons)?;
-    workspace.require(&streams(&items)?)?;
+    workspace.require(&streams(&items))?;
     let numbered = numbered(workspace, &items)?;
     workspace.require(&numbered)?;
     let mut plan = Plan::default();
@@ -64,7 +62,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Gen
     }
     let left_out = match asked.body.mode {
         Mode::AllOrNothing => reasons.refuse().map(|()| Vec::new())?,
-        Mode::Each if plan.ready.is_empty() => reasons.refuse().map(|()| Vec::new())?,
+        Mode::Each if plan.ready.is_empty() && plan.there == 0 => reasons.refuse().map(|()| Vec::new())?,
         Mode::Each => reasons.left_out,
     };
     write(workspace, main, asked, plan, left_out)
@@ -265,19 +263,21 @@ fn key(attribute: &NewAttribute) -> (Token, String) {
 }
 
 /// The streams that the variants need, to be read at once.
-fn streams(items: &[Item]) -> Result<Vec<StreamId>, Halt> {
+fn streams(items: &[Item]) -> Vec<StreamId> {
     let mut streams = Vec::with_capacity(items.len() * 3);
     for item in items {
         streams.push(stream::variant(&item.id));
         streams.push(stream::claim(What::Config, &item.hash));
-        match sku::plan(&item.create).map_err(Refusal::from)? {
-            SkuPlan::Fixed(sku) => streams.push(stream::claim(What::Sku, sku.as_str())),
-            SkuPlan::NeedsSequence(name) => streams.push(stream::sequence(name.as_str())),
+        match sku::plan(&item.create) {
+            Ok(SkuPlan::Fixed(sku)) => streams.push(stream::claim(What::Sku, sku.as_str())),
+            Ok(SkuPlan::NeedsSequence(name)) => streams.push(stream::sequence(name.as_str())),
+            // One that the template can't fill is refused when its turn comes, with its reason.
+            Err(_) => {}
         }
     }
     streams.sort_unstable();
     streams.dedup();
-    Ok(streams)
+    streams
 }
 
 /// The claims on SKUs with a number, if each item draws the next one: one read for all, and one more for each that was taken by hand.
@@ -285,7 +285,7 @@ fn numbered(workspace: &mut Workspace<'_>, items: &[Item]) -> Result<Vec<StreamI
     let mut last: HashMap<Token, u64> = HashMap::new();
     let mut claims = Vec::new();
     for item in items {
-        if let SkuPlan::NeedsSequence(name) = sku::plan(&item.create).map_err(Refusal::from)? {
+        if let Ok(SkuPlan::NeedsSequence(name)) = sku::plan(&item.create) {
             let drawn = workspace.peek::<Sequence>(&stream::sequence(name.as_str()))?.last;
             let number = last.entry(name).or_insert(drawn);
             *number = number.saturating_add(1);
@@ -302,16 +302,26 @@ fn numbered(workspace: &mut Workspace<'_>, items: &[Item]) -> Result<Vec<StreamI
 #[derive(Default)]
 struct Plan {
     ready: Vec<(Item, Sku)>,
+    /// Combinations whose variant is there already.
+    there: usize,
     skus: HashSet<Sku>,
     /// The last number used of each sequence.
     numbers: HashMap<Token, u64>,
 }
 
 impl Plan {
-    /// Finds a SKU for the item and decides its creation. One that is there already is left alone.
+    /// Finds a SKU for the item and decides its creation. One that is there already is left alone; one that was archived is made
+    /// anew, under another id.
     fn add(&mut self, workspace: &mut Workspace<'_>, mut item: Item) -> Result<(), Halt> {
+        let mut hash = item.hash.clone();
+        while is_archived(workspace, &item)? {
+            hash = canonical::hex(&Sha256::digest(hash.as_bytes()));
+            item.id = derived_id(&item.create.product_id, &hash);
+            item.create.variant_id = Some(item.id.clone());
+        }
         if let Some(existing) = workspace.peek::<Variant>(&stream::variant(&item.id))?.existing() {
             if existing.config_hash == item.hash {
+                self.there += 1;
                 return Ok(());
             }
             let detail = format!("variant {} exists already, with another configuration", item.id);
@@ -350,17 +360,21 @@ impl Plan {
                     Some(last) => *last,
                     None => workspace.peek::<Sequence>(&stream::sequence(name.as_str()))?.last,
                 };
-                for number in last.saturating_add(1)..=last.saturating_add(MAX_SKIPPED) {
-                    let sku = sku::with_number(&item.create, number).map_err(Refusal::from)?;
-                    if !self.skus.contains(&sku) && is_free(workspace, &sku, &item.id)? {
-                        self.numbers.insert(name, number);
-                        return Ok(sku);
-                    }
-                }
-                Err(taken(format!("{MAX_SKIPPED} SKUs of the template in a row are taken")))
+                let next = last.saturating_add(1);
+                let (sku, number) = first_free(workspace, &item.create, next, |workspace, sku| {
+                    Ok(!self.skus.contains(sku) && is_free(workspace, sku, &item.id)?)
+                })?;
+                self.numbers.insert(name, number);
+                Ok(sku)
             }
         }
     }
+}
+
+/// Whether the item's id is that of an archived variant of the same configuration.
+fn is_archived(workspace: &mut Workspace<'_>, item: &Item) -> Result<bool, Halt> {
+    let existing = workspace.peek::<Variant>(&stream::variant(&item.id))?.existing();
+    Ok(existing.is_some_and(|own| own.lifecycle == Lifecycle::Archived && own.config_hash == item.hash))
 }
 
 fn taken(detail: String) -> Halt {
@@ -377,17 +391,23 @@ fn write(
 ) -> Result<(), Halt> {
     let mut categories: HashMap<CategoryId, i64> = HashMap::new();
     let mut values: HashMap<ValueReference, i64> = HashMap::new();
+    let mut types: HashMap<Token, i64> = HashMap::new();
     let mut variants = Vec::with_capacity(plan.ready.len());
     for (item, sku) in plan.ready {
         let config = stream::claim(What::Config, &item.hash);
         claim(workspace, &config, What::Config, item.hash, &item.id)?;
         claim(workspace, &stream::claim(What::Sku, sku.as_str()), What::Sku, sku.to_string(), &item.id)?;
-        if let Some(ReferencesBound { category_id, values: bound }) = item.create.references.map(|own| *own) {
+        if let Some(ReferencesBound { category_id, values: bound, attribute_types }) =
+            item.create.references.map(|own| *own)
+        {
             if let Some(id) = category_id {
                 *categories.entry(id).or_default() += 1;
             }
             for reference in bound {
                 *values.entry(reference).or_default() += 1;
+            }
+            for id in attribute_types {
+                *types.entry(id).or_default() += 1;
             }
         }
         variants.push(Generated { variant_id: item.id, sku, signature: item.signature });
@@ -407,6 +427,11 @@ fn write(
     values.sort_unstable();
     for (reference, count) in values {
         facts::count_value(workspace, &reference, count)?;
+    }
+    let mut types: Vec<_> = types.into_iter().collect();
+    types.sort_unstable();
+    for (id, count) in types {
+        count_type(workspace, &stream::of("attribute_type", &id), count)?;
     }
     let record = RecordGenerated { product_id: asked.product_id.clone(), variants, left_out };
     let command = workspace.context.command(ProductAction::RecordGenerated(record));

@@ -10,6 +10,7 @@
 //! - [`record`]: an order of the past, from placing to delivery at once
 //! - [`pay`]: an order's holds become sales, or the order is called off and refunded
 //! - [`give_back`]: holds or goods of an order go back: cancelled, payment failed, returned
+//! - [`hold`]: holds as they are asked for from outside, and the ids of those of orders
 //! - [`lines`]: snapshots of variants for the lines of an order
 
 pub(crate) mod archive;
@@ -18,6 +19,7 @@ pub(crate) mod create;
 pub(crate) mod generate;
 pub(crate) mod give_back;
 pub(crate) mod govern;
+pub(crate) mod hold;
 pub(crate) mod lines;
 pub(crate) mod masters;
 pub(crate) mod pay;

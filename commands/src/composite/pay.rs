@@ -1,8 +1,9 @@
 //! `order/pay`: the holds of the order become sales. A hold that ran out meanwhile is taken anew if the stock allows;
-//! if it does not, the order is called off and the money goes back in the same append: never oversold, never kept.
+//! if it does not, the order is called off and the money goes back in the same append: never oversold, never kept. So it is with money that
+//! arrives after the payment was given up, and what arrives after the order was cancelled goes back at once.
 
 use daybook_aggregates::inventory::{self, Inventory, Outcome};
-use daybook_aggregates::order::{self, Cancel, Order, Pay, Refund};
+use daybook_aggregates::order::{self, Cancel, Existing, Order, Pay, Refund, Status};
 use daybook_eventlog::StreamId;
 use daybook_schemas::order::Hold;
 use daybook_schemas::{CustomerId, OrderId, Quantity, ReservationId, Text};
@@ -23,9 +24,11 @@ enum Left {
 }
 
 pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<(), Halt> {
+    let renewed = super::hold::renewed(&workspace.context);
     let existing = workspace.peek::<Order>(main)?.existing();
-    let known = existing.map(|o| (o.order_id.clone(), o.customer_id.clone(), o.holds.clone(), o.total));
-    let Some((order_id, customer, holds, total)) = known else {
+    let known = existing
+        .map(|o| (o.order_id.clone(), o.customer_id.clone(), holds_of(o, &renewed), o.total, o.status));
+    let Some((order_id, customer, holds, total, status)) = known else {
         return settle(workspace, main, pay).map(|_| ());
     };
     let streams: Vec<StreamId> = holds.iter().map(|hold| stream::inventory(&hold.variant_id)).collect();
@@ -33,24 +36,41 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) 
     if settle(workspace, main, pay)? == 0 {
         return Ok(());
     }
-    match sell(workspace, &order_id, customer.as_ref(), &holds) {
-        Ok(renewed) => confirm_renewed(workspace, &renewed),
-        Err(Halt::Refused(CommandError::Refused(_))) => {
-            workspace.discard();
-            call_off(workspace, main, pay, &holds)?;
-            if total.is_zero() { Ok(()) } else { refund(workspace, main, pay) }
+    let why = if status == Status::Cancelled {
+        "it was paid after it had been cancelled"
+    } else {
+        match sell(workspace, &order_id, customer.as_ref(), &holds) {
+            Ok(renewed) => return confirm_renewed(workspace, &renewed),
+            Err(Halt::Refused(CommandError::Refused(_))) => {
+                "the reservation had run out and the goods are gone"
+            }
+            Err(halt) => return Err(halt),
         }
-        Err(halt) => Err(halt),
+    };
+    let why = Text::new(why).expect("a short text");
+    workspace.discard();
+    call_off(workspace, main, pay, &holds, &why)?;
+    if total.is_zero() { Ok(()) } else { refund(workspace, main, pay, why) }
+}
+
+/// What is held for the order; where its holds were given back, what it would take now.
+fn holds_of(existing: &Existing, renewed: &ReservationId) -> Vec<Hold> {
+    if existing.status != Status::PaymentFailed {
+        return existing.holds.clone();
     }
+    let units = existing.stocked_units().into_iter();
+    units
+        .map(|(variant_id, units)| Hold {
+            variant_id,
+            reservation_id: renewed.clone(),
+            quantity: Quantity::new(units).expect("the sum of its lines was held as one quantity"),
+        })
+        .collect()
 }
 
 fn settle(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<usize, Halt> {
     let command = workspace.context.command(order::Action::Pay(pay.clone()));
     workspace.decide::<Order>(main, &command)
-}
-
-fn new_reservation(workspace: &Workspace<'_>) -> ReservationId {
-    ReservationId::new(workspace.context.fresh_id.as_str()).expect("tokens and ids have one alphabet")
 }
 
 /// First decisions on every variant: sells what is held, holds anew what ran out. Gives the variants of the latter.
@@ -73,7 +93,7 @@ fn sell(
                     quantity: missing,
                     taken_over: Vec::new(),
                 };
-                let id = new_reservation(workspace);
+                let id = super::hold::renewed(&workspace.context);
                 let action = reserve(&need, &id, customer, order, inventory::DEFAULT_TTL_SECONDS);
                 let command = workspace.context.command(action);
                 workspace.decide::<Inventory>(&stock, &command)?;
@@ -105,7 +125,7 @@ fn confirm_renewed(
     workspace: &mut Workspace<'_>,
     renewed: &[(StreamId, Option<ReservationId>)],
 ) -> Result<(), Halt> {
-    let id = new_reservation(workspace);
+    let id = super::hold::renewed(&workspace.context);
     for (stock, held) in renewed {
         confirm(workspace, stock, &id)?;
         if let Some(held) = held {
@@ -121,22 +141,23 @@ fn confirm(workspace: &mut Workspace<'_>, stock: &StreamId, id: &ReservationId) 
     workspace.decide::<Inventory>(stock, &command).map(|_| ())
 }
 
-/// Why an order is called off that was paid too late.
-fn gone() -> Option<Text> {
-    Text::new("the reservation had run out and the goods are gone").ok()
-}
-
 /// Paid and cancelled at once; what is still held is released.
-fn call_off(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay, holds: &[Hold]) -> Result<(), Halt> {
+fn call_off(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    pay: &Pay,
+    holds: &[Hold],
+    why: &Text,
+) -> Result<(), Halt> {
     super::give_back::release(workspace, holds)?;
     settle(workspace, main, pay)?;
-    let command = workspace.context.command(order::Action::Cancel(Cancel { reason: gone() }));
+    let command = workspace.context.command(order::Action::Cancel(Cancel { reason: Some(why.clone()) }));
     workspace.decide::<Order>(main, &command).map(|_| ())
 }
 
 /// The whole amount goes back.
-fn refund(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<(), Halt> {
-    let refund = Refund { reason: gone(), refunded_at: pay.paid_at, ..Refund::default() };
+fn refund(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay, why: Text) -> Result<(), Halt> {
+    let refund = Refund { reason: Some(why), refunded_at: pay.paid_at, ..Refund::default() };
     let command = workspace.context.command(order::Action::Refund(refund));
     workspace.decide::<Order>(main, &command).map(|_| ())
 }

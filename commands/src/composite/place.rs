@@ -12,7 +12,7 @@ use daybook_schemas::prices::Wanted;
 use daybook_schemas::{CustomerId, OrderId, ReservationId};
 
 use super::lines::{self, Asked, Need, When};
-use super::{Reasons, refusal};
+use super::{Reasons, hold, refusal};
 use crate::workspace::{Halt, Workspace};
 
 pub(crate) struct PlaceOrder {
@@ -52,7 +52,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
     let needs = lines::needs(&lines)?;
     check_open_orders(workspace, asked)?;
     let ttl_seconds = body.ttl_seconds.unwrap_or(inventory::DEFAULT_TTL_SECONDS);
-    let reservation = reservation_of(&asked.order_id);
+    let reservation = hold::of_order(&asked.order_id);
     let reserve =
         |need: &Need| reserve(need, &reservation, body.customer_id.as_ref(), &asked.order_id, ttl_seconds);
     for need in &needs {
@@ -131,11 +131,6 @@ fn place(asked: &PlaceOrder, lines: Vec<order::NewLine>) -> Place {
         billing_address: body.billing_address.clone(),
         placed_at: body.placed_at,
     }
-}
-
-/// The hold of an order has the order's id on every variant.
-pub(super) fn reservation_of(order: &OrderId) -> ReservationId {
-    ReservationId::new(order.as_str()).expect("all ids have one alphabet")
 }
 
 pub(super) fn reserve(

@@ -14,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lines::{self, Asked, Need, When};
-use super::place::{check_count, mark_reserved, repeat, reservation_of, reserve};
-use super::{Reasons, refusal};
+use super::place::{check_count, mark_reserved, repeat, reserve};
+use super::{Reasons, hold, refusal};
 use crate::workspace::{Halt, Workspace};
 
 /// Records an order of the past, from placing to delivery. For operators and importers.
@@ -104,7 +104,7 @@ pub(crate) fn decide(
     // others that ran out since still count here, which can refuse an order but never oversell.
     workspace.context.now = workspace.context.now.min(body.placed_at);
     let needs = lines::needs(&lines)?;
-    let reservation = reservation_of(&asked.order_id);
+    let reservation = hold::of_order(&asked.order_id);
     let open = not_sold_yet(workspace, &needs, &reservation)?;
     let ttl = inventory::DEFAULT_TTL_SECONDS;
     for need in &open {

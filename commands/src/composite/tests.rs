@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use daybook_aggregates::inventory::Inventory;
 use daybook_aggregates::{Role, Roles};
 use daybook_eventlog::StreamId;
 use daybook_schemas::{Timestamp, Token};
@@ -16,6 +17,11 @@ use crate::holds::HoldIndex;
 use crate::op::Op;
 use crate::state::StreamState;
 use crate::workspace::{Context, Halt, Known, Scratch, Workspace, stream};
+
+mod generation;
+mod holds;
+mod late_money;
+mod masters;
 
 struct World {
     table: Table,
@@ -106,6 +112,21 @@ impl World {
             }
             return Ok(self.keep(scratch));
         }
+    }
+
+    fn sku(&self, variant: &str) -> String {
+        let stream = StreamId::new(format!("variant-{variant}")).unwrap();
+        let state = self.table.get(&stream).and_then(|slot| slot.state.as_ref()).unwrap();
+        let variant = <daybook_aggregates::variant::Variant as crate::state::Resident>::of(state).unwrap();
+        variant.existing().unwrap().sku.to_string()
+    }
+
+    /// The ids of the holds on record of a variant's stock.
+    fn hold_ids(&self, variant: &str) -> Vec<String> {
+        let stream = StreamId::new(format!("inventory-{variant}")).unwrap();
+        let state = self.table.get(&stream).and_then(|slot| slot.state.as_ref()).unwrap();
+        let stock = <Inventory as crate::state::Resident>::of(state).unwrap();
+        stock.holds().map(|hold| hold.reservation_id.to_string()).collect()
     }
 
     /// Has the streams of these names read anew. Their revisions, which nothing here looks at, are forgotten.

@@ -150,7 +150,10 @@ impl Course<'_> {
         let temporary_until = self.history.last().and_then(|standing| standing.effective_to);
         let restores = temporary_until == Some(schedule.effective_from)
             && schedule.effective_to.is_none()
-            && !self.schedules.iter().any(|other| other.restores);
+            && !self
+                .schedules
+                .iter()
+                .any(|other| other.restores && other.effective_from == schedule.effective_from);
         let at = self.schedules.partition_point(|other| other.effective_from <= schedule.effective_from);
         let view = ScheduleView {
             schedule_id: schedule.schedule_id,
@@ -165,11 +168,14 @@ impl Course<'_> {
 
     pub(super) fn cancel(&mut self, id: &ScheduleId) {
         let Some(at) = self.schedules.iter().position(|schedule| schedule.schedule_id == *id) else { return };
-        // Without its return, what was temporary stays.
-        if self.schedules.remove(at).restores
-            && let Some(standing) = self.history.last_mut()
+        // Without its return, what was temporary stays: for good, or until the price around it ends.
+        let gone = self.schedules.remove(at);
+        if let Some(standing) = self.history.last_mut()
+            && gone.restores
+            && standing.effective_to == Some(gone.effective_from)
         {
-            standing.effective_to = None;
+            let next = self.schedules.iter().find(|schedule| schedule.restores);
+            standing.effective_to = next.map(|next| next.effective_from);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! previous ones included; and which variants use which values.
 //!
 //! One row a record, keyed by its id, in a table an aggregate; a row of `slugs` for every slug ever given, keyed `color/navy`;
-//! a row of `uses` for every value that a variant is bound to, keyed `color/navy/v1`, and one of `bindings` for every such variant. Variants that
+//! a row of `uses` for every value, category and type that a variant is bound to, keyed `color/navy/v1`, and one of `bindings` for every such variant. Variants that
 //! name everything inline have none.
 
 pub mod query;
@@ -146,8 +146,11 @@ fn bind(variant: &str, event: Option<&ReferencesBound>, rows: &mut Rows<'_>) -> 
     for key in before.iter().flat_map(|binding| binding.uses(variant)) {
         rows.put::<UseView>(&key, None)?;
     }
-    let binding = event
-        .map(|event| BindingView { category_id: event.category_id.clone(), values: event.values.clone() });
+    let binding = event.map(|event| BindingView {
+        category_id: event.category_id.clone(),
+        values: event.values.clone(),
+        attribute_types: event.attribute_types.clone(),
+    });
     for key in binding.iter().flat_map(|binding| binding.uses(variant)) {
         rows.put(&key, Some(UseView {}))?;
     }

@@ -121,7 +121,7 @@ pub fn subtree(
     page(rows, select, after, |category: &CategoryView, key| format!("{}:{key}", category.path))
 }
 
-/// Variants that use a record, in the order of their ids. `aggregate`: `color`, `size`, `attribute_value` or `category`.
+/// Variants that use a record, in the order of their ids. `aggregate`: `color`, `size`, `attribute_value`, `category` or `attribute_type`.
 pub fn users(
     rows: &dyn ReadTransaction,
     aggregate: &str,
@@ -144,7 +144,7 @@ pub struct Usage {
     pub id: String,
     /// What the record says, and at which revision. `None`: there is no such record.
     pub said: Option<(u64, u64)>,
-    /// Variants bound to it; of an attribute type, its values that are not archived.
+    /// Variants bound to it; of an attribute type, its values that are not archived as well.
     pub users: u64,
 }
 
@@ -155,7 +155,7 @@ pub fn usages(rows: &dyn ReadTransaction, each: &mut dyn FnMut(Usage)) -> Result
     recorded::<AttributeValueView>(rows, "attribute_value", |own| &own.governance, each)?;
     recorded::<CategoryView>(rows, "category", |own| &own.governance, each)?;
     each_record::<AttributeTypeView>(rows, &mut |id, of| {
-        let mut users = 0;
+        let mut users = count_users(rows, "attribute_type", &id)?;
         let mut after = None;
         loop {
             let values = attribute_values(rows, Some(of.code.as_str()), after.as_deref(), MAX_PAGE)?;
@@ -218,6 +218,7 @@ fn orphans(rows: &dyn ReadTransaction, each: &mut dyn FnMut(Usage)) -> Result<()
             "size" => ("size", &SIZES),
             "attribute_value" => ("attribute_value", &VALUES),
             "category" => ("category", &CATEGORIES),
+            "attribute_type" => ("attribute_type", &TYPES),
             other => {
                 return Err(StoreError::Damaged(format!("{other:?} is no master data that variants use")));
             }

@@ -163,6 +163,60 @@ fn who_uses_a_value_is_known_until_the_variant_is_archived(on: On) {
     assert_eq!(query::count_users(&*rows, "color", "nav").unwrap(), 0);
 }
 
+/// Of every kind there is one that is used, one that nobody uses, and one that is not there.
+fn users_are_counted_for_every_kind_of_master_data(on: On) {
+    let world = World::on(on);
+    for id in ["used", "idle"] {
+        world.append(&format!("color-{id}"), color(id, id));
+        world.append(&format!("category-{id}"), category(id, None, id));
+        let size = json!({"size_id": id, "category": "shoes", "gender": "men", "region": "uk", "value": id,
+            "display_name": id, "conversions": {"uk": id}, "rank": 1});
+        world.append(&format!("size-{id}"), event("size.created", &size));
+        let of = json!({"attribute_type_id": id, "code": format!("code-{id}"), "name": id, "data_type": "text", "allowed": {},
+            "channels": [], "regions": []});
+        world.append(&format!("attribute_type-{id}"), event("attribute_type.created", &of));
+    }
+    for id in ["used", "idle", "gone"] {
+        let value = json!({"attribute_value_id": id, "attribute_type_id": "used", "type": "code-used", "value": id,
+            "display_name": id, "channels": [], "regions": []});
+        world.append(&format!("attribute_value-{id}"), event("attribute_value.created", &value));
+    }
+    world.append("attribute_value-gone", event("attribute_value.archived", &json!({"from": "draft"})));
+    for (variant, id) in [("v1", "used"), ("v2", "used"), ("v3", "lost")] {
+        let value = |kind: &str| json!({"kind": kind, "value_id": id});
+        let bound = json!({"category_id": id, "values": [value("size"), value("color"), value("attribute_value")],
+            "attribute_types": [id]});
+        world.append(&format!("variant-{variant}"), event("variant.references_bound", &bound));
+    }
+    let elsewhere = json!({"values": []});
+    world.append(
+        "variant-v4",
+        event("variant.references_bound", &json!({"category_id": "idle", "values": []})),
+    );
+    world.append("variant-v4", event("variant.references_bound", &elsewhere));
+    let projection = world.project(|| Masters);
+    let rows = projection.reader.begin().unwrap();
+    let mut told = Vec::new();
+    query::usages(&*rows, &mut |usage| {
+        told.push((usage.aggregate, usage.id, usage.said.is_some(), usage.users))
+    })
+    .unwrap();
+    told.sort_unstable();
+    let kind = |aggregate, used| {
+        [("idle", true, 0), ("lost", false, 1), ("used", true, used)]
+            .map(|(id, there, users)| (aggregate, id.to_owned(), there, users))
+    };
+    let mut expected: Vec<(&str, String, bool, u64)> = Vec::new();
+    for aggregate in ["attribute_value", "category", "color", "size"] {
+        expected.extend(kind(aggregate, 2));
+    }
+    // Its two values that are not archived use it as well.
+    expected.extend(kind("attribute_type", 4));
+    expected.push(("attribute_value", "gone".to_owned(), true, 0));
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+}
+
 each_engine!(
     a_colour_is_found_under_every_slug_it_ever_had,
     a_tree_is_read_level_by_level_or_whole,
@@ -170,4 +224,5 @@ each_engine!(
     types_and_values_carry_their_definition,
     an_event_before_the_creation_is_parked,
     who_uses_a_value_is_known_until_the_variant_is_archived,
+    users_are_counted_for_every_kind_of_master_data,
 );

@@ -3,7 +3,7 @@
 use daybook_eventlog::{Position, RecordedEvent};
 use daybook_schemas::master::{Lifecycle, LockScope, Locked};
 use daybook_schemas::variant::ValueReference;
-use daybook_schemas::{CategoryId, Label, Text, Timestamp};
+use daybook_schemas::{CategoryId, Label, Text, Timestamp, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,8 @@ pub struct BindingView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category_id: Option<CategoryId>,
     pub values: Vec<ValueReference>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attribute_types: Vec<Token>,
 }
 
 impl View for BindingView {
@@ -73,7 +75,8 @@ impl BindingView {
         let category = self.category_id.iter().map(|id| format!("category/{id}/{variant}"));
         let values =
             self.values.iter().map(|own| format!("{}/{}/{variant}", own.kind.as_str(), own.value_id));
-        category.chain(values).collect()
+        let types = self.attribute_types.iter().map(|id| format!("attribute_type/{id}/{variant}"));
+        category.chain(values).chain(types).collect()
     }
 }
 

@@ -161,6 +161,7 @@ fn every_broken_rule_is_reported() {
             dead(Rule::LiveValues, "color", "navy"),
             dead(Rule::LiveValues, "size", "m"),
         ],
+        rules: Vec::new(),
     };
     let refusal = crate::Refusal::from(item.act(Action::Approve(step.clone())).unwrap_err());
     assert_eq!((refusal.code, refusal.kind), ("locked", crate::Kind::Locked));
@@ -219,9 +220,11 @@ fn nothing_is_activated_without_a_price() {
 fn nothing_is_archived_with_goods_left() {
     let mut item = draft();
     for stock in [
-        StockFacts { on_hand: 1, reserved: 0 },
-        StockFacts { on_hand: 0, reserved: 1 },
-        StockFacts { on_hand: -1, reserved: 0 },
+        StockFacts { on_hand: 1, ..StockFacts::default() },
+        StockFacts { reserved: 1, ..StockFacts::default() },
+        StockFacts { on_hand: -1, ..StockFacts::default() },
+        StockFacts { damaged: 1, ..StockFacts::default() },
+        StockFacts { incoming: 1, ..StockFacts::default() },
     ] {
         assert_eq!(archive(&mut item, Some(stock)).unwrap_err().code, "stock_left");
     }
@@ -306,6 +309,24 @@ fn a_lock_is_lifted_or_replaced() {
     assert_eq!(events[0].1["scopes"], json!(["price", "details"]));
     item.writes("lock", lock, &[]);
     item.refuses("change-details", json!({"name": "Other"}), "locked");
+    // A lock that would lift another, in part or earlier, is refused, and says which.
+    let soon = item.now.plus_secs(60).to_string();
+    for lifts in [
+        json!({"scopes": ["lifecycle"], "reason": "recall"}),
+        json!({"scopes": ["price", "lifecycle"], "reason": "recall"}),
+        json!({"scopes": ["price", "details"], "reason": "campaign", "until": soon}),
+    ] {
+        let refusal = item.refused("lock", lifts);
+        assert_eq!((refusal.code, refusal.kind), ("locked", crate::Kind::Locked));
+        assert!(
+            refusal.detail.starts_with("a lock on the price, the description stands (audit)"),
+            "{refusal}"
+        );
+    }
+    item.ok("lock", json!({"scopes": ["price", "details", "segmentation"], "reason": "wider"}));
+    item.ok("unlock", json!({"reason": "over"}));
+    item.ok("lock", json!({"scopes": ["price"], "reason": "short", "until": soon}));
+    item.pass(60);
     item.ok("lock", json!({"scopes": ["lifecycle"], "reason": "recall"}));
     item.ok("change-details", json!({"name": "Other"}));
     let refusal = item.refused("submit", json!({}));

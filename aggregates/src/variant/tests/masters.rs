@@ -25,6 +25,7 @@ fn navy() -> ValueFacts {
         rank: Some(3),
         lifecycle: MasterState::Active,
         brand: None,
+        counted_type: None,
     }
 }
 

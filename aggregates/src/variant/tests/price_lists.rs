@@ -95,12 +95,35 @@ fn the_most_specific_list_that_fits_the_buyer_has_the_price() {
 fn what_everybody_pays_in_the_own_currency_is_no_list() {
     let mut item = draft();
     item.refuses("change-price", change("9 GBP - -"), "unprocessable");
-    // Once the own price is in another currency, it is one; and it stays one.
+    // Once the own price is in another currency, it is one; and as long as it is, it hides no own price.
     item.ok("change-price", json!({"price": {"amount": "10", "currency": "EUR"}, "reason": "move"}));
     item.ok("change-price", change("9 GBP - -"));
     assert_eq!(
         (pays(&item, "GBP - -", 1_000), pays(&item, "- - -", 1_000)),
         ("9.00 GBP".into(), "10.00 EUR".into())
+    );
+    let own = |currency: &str, from: Option<String>| json!({"price": {"amount": "12", "currency": currency}, "effective_from": from, "reason": "r"});
+    for from in [None, Some(secs(3_000))] {
+        item.refuses("change-price", own("GBP", from), "unprocessable");
+    }
+    let ended = json!({"list": {"currency": "GBP"}, "effective_from": secs(2_000), "reason": "over"});
+    item.ok("end-price-list", ended);
+    item.refuses("change-price", own("GBP", None), "unprocessable");
+    item.ok("change-price", own("GBP", Some(secs(2_000))));
+    // Nor does a list come to stand where the own price will be.
+    for from in [1_000, 2_500] {
+        item.refuses(
+            "change-price",
+            with(change("8 GBP - -"), json!({"effective_from": secs(from)})),
+            "unprocessable",
+        );
+    }
+    item.refuses("change-price", change("8 EUR - -"), "unprocessable");
+    item.ok("change-price", with(change("8 EUR - -"), json!({"effective_from": secs(2_500)})));
+    item.pass(5_000);
+    assert_eq!(
+        (pays(&item, "GBP - -", 5_900), pays(&item, "EUR - -", 5_900)),
+        ("12.00 GBP".into(), "8.00 EUR".into())
     );
 }
 
@@ -261,8 +284,8 @@ fn lists_and_schedules_are_bounded() {
 #[derive(Clone, Default)]
 struct Plain {
     standing: Option<u32>,
-    /// When a temporary price gives way, and to what.
-    back: Option<(i64, Option<u32>)>,
+    /// When temporary prices give way, and to what; the one that stands last.
+    back: Vec<(i64, Option<u32>)>,
     /// From, until, price; in the order in which they were scheduled.
     waiting: Vec<(i64, Option<i64>, Option<u32>)>,
     told: BTreeMap<i64, Option<u32>>,
@@ -270,14 +293,17 @@ struct Plain {
 
 impl Plain {
     fn put(&mut self, at: i64, price: Option<u32>, until: Option<i64>) {
-        let before = self.back.take().map_or(self.standing, |(_, before)| before);
+        let mut before = self.standing;
+        while let Some((_, base)) = self.back.pop_if(|(end, _)| until.is_none_or(|until| *end <= until)) {
+            before = base;
+        }
         self.standing = price;
-        self.back = until.map(|until| (until, before));
+        self.back.extend(until.map(|until| (until, before)));
         self.told.insert(at, price);
     }
 
     fn tick(&mut self, at: i64) {
-        if let Some((_, before)) = self.back.take_if(|(until, _)| *until == at) {
+        if let Some((_, before)) = self.back.pop_if(|(until, _)| *until == at) {
             self.standing = before;
         }
         for (_, until, price) in self.waiting.extract_if(.., |(from, ..)| *from == at).collect::<Vec<_>>() {

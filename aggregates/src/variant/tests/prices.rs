@@ -129,6 +129,48 @@ fn any_change_takes_the_place_of_a_pending_return() {
 }
 
 #[test]
+fn a_short_sale_within_a_longer_one_goes_back_to_it() {
+    let mut item = draft();
+    item.ok("change-price", json!({"price": price("8"), "effective_to": secs(4_600), "reason": "sale"}));
+    let flash = json!({"price": price("5"), "effective_to": secs(1_060), "reason": "flash"});
+    item.writes("change-price", flash, &["variant.price_changed", "variant.price_scheduled"]);
+    let shown = |item: &Item| [1_059, 1_060, 4_599, 4_600].map(|at| price_at(item, at));
+    let as_agreed = ["5.00", "8.00", "8.00", "12.50"].map(str::to_owned);
+    assert_eq!(shown(&item), as_agreed);
+    let events = item.pass(100).ok("apply-due-prices", json!({}));
+    assert_eq!(
+        (events.len(), &events[0].1["effective_to"]),
+        (1, &json!(secs(4_600))),
+        "the sale, until its end"
+    );
+    assert_eq!(shown(&item)[1..], as_agreed[1..]);
+    // A price for good ends all of it.
+    item.ok("change-price", json!({"price": price("6"), "effective_to": secs(1_200), "reason": "flash"}));
+    item.writes(
+        "change-price",
+        json!({"price": price("9"), "reason": "for good"}),
+        &["variant.price_schedule_cancelled", "variant.price_schedule_cancelled", "variant.price_changed"],
+    );
+    assert_eq!(price_at(&item, 9_999), "9.00");
+}
+
+/// One temporary price three deep, one taken back, and one that outlasts what is around it.
+#[test]
+fn temporary_prices_end_each_at_its_time() {
+    let mut item = draft();
+    for (amount, to) in [("8", 2_000), ("7", 1_900), ("6", 1_800)] {
+        item.ok("change-price", json!({"price": price(amount), "effective_to": secs(to), "reason": "r"}));
+    }
+    let shown = |item: &Item| [1_799, 1_800, 1_900, 2_000].map(|at| price_at(item, at)).join(" ");
+    assert_eq!(shown(&item), "6.00 7.00 8.00 12.50");
+    item.ok("cancel-price-schedule", json!({"schedule_id": "fresh-4", "reason": "stays"}));
+    assert_eq!(shown(&item), "6.00 6.00 8.00 12.50", "until the price around it ends");
+    item.ok("change-price", json!({"price": price("5"), "effective_to": secs(1_950), "reason": "r"}));
+    assert_eq!(shown(&item), "5.00 5.00 5.00 12.50");
+    assert_eq!(price_at(&item, 1_950), "8.00");
+}
+
+#[test]
 fn a_change_puts_what_is_due_on_record_first() {
     let mut item = draft();
     item.ok("change-price", json!({"price": price("8"), "effective_from": secs(1_100), "reason": "r"}));
@@ -175,6 +217,12 @@ fn periods_are_checked() {
             json!({"price": price("8"), "effective_from": from, "effective_to": secs(1_100), "reason": "r"});
         item.refuses("change-price", sale, "unprocessable");
     }
+    // A price that comes later is none that could come back.
+    item.ok("change-price", json!({"price": price("9"), "effective_from": secs(4_600), "reason": "r"}));
+    let sale = |from, to| json!({"price": price("1"), "effective_from": secs(from), "effective_to": secs(to), "reason": "r"});
+    item.refuses("change-price", sale(1_001, 1_003), "unprocessable");
+    item.ok("change-price", sale(5_000, 5_002));
+    assert_eq!((price_at(&item, 5_001), price_at(&item, 5_002)), ("1.00".to_owned(), "9.00".to_owned()));
 }
 
 #[test]

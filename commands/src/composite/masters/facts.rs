@@ -10,18 +10,18 @@ use daybook_aggregates::master::{Action as Govern, CountUsage};
 use daybook_aggregates::product::Product;
 use daybook_aggregates::size::{self, Size};
 use daybook_aggregates::variant::masters::{
-    CategoryFacts, Limit, Looked, MasterFacts, NamedRules, ValueFacts,
+    BrandFacts, CategoryFacts, Limit, Looked, MasterFacts, NamedRules, ValueFacts,
 };
-use daybook_aggregates::variant::{Create, NewAttribute, value_id};
+use daybook_aggregates::variant::{ChangeDetails, Create, NewAttribute, value_id};
 use daybook_aggregates::{color, variant};
 use daybook_eventlog::StreamId;
 use daybook_schemas::attribute_type::DataType;
 use daybook_schemas::master::Lifecycle;
 use daybook_schemas::rules::CombinationRules;
-use daybook_schemas::variant::{MasterKind, ReferencesBound, ValueReference};
+use daybook_schemas::variant::{AttributeSnapshot, MasterKind, ReferencesBound, ValueReference};
 use daybook_schemas::{CategoryId, Label, ProductId, Slug, Token, ValueId};
 
-use super::{category_claim, claims, count_category, not_active, tree, type_stream};
+use super::{category_claim, claims, count_category, count_type, not_active, tree, type_stream};
 use crate::workspace::{Halt, Workspace, stream};
 
 /// The attribute type whose values are brands.
@@ -36,7 +36,8 @@ pub(crate) fn stream_of(kind: MasterKind, id: &ValueId) -> StreamId {
 pub(crate) enum TypeInForce {
     /// Nobody registered it, or it is not active yet: free text.
     Free,
-    Active(DataType),
+    /// With its id.
+    Active(DataType, Token),
     /// Deprecated or archived: nothing new may use it.
     Dead(Lifecycle),
 }
@@ -51,14 +52,15 @@ pub(crate) fn first_streams(create: &Create) -> Vec<StreamId> {
     streams.sort_unstable();
     streams.dedup();
     streams.extend(category_claim(&create.category));
-    streams.extend(brand_stream(&create.brand));
+    streams.push(brand_claim(&create.brand));
     streams.push(product_stream(&create.product_id));
     streams
 }
 
-fn brand_stream(brand: &Label) -> Option<StreamId> {
+/// The claim of the value that is the brand, whatever its id.
+fn brand_claim(brand: &Label) -> StreamId {
     let kind = Token::new(BRAND).expect("a constant that keeps the rule");
-    Some(stream_of(MasterKind::AttributeValue, &value_id(&kind, brand).ok()?))
+    claims::folded_stream(What::AttributeValue, &attribute_value::claim_key(&kind, brand))
 }
 
 fn product_stream(id: &ProductId) -> StreamId {
@@ -84,25 +86,114 @@ pub(crate) fn common(
     brand: &Label,
 ) -> Result<MasterFacts, Halt> {
     let mut facts = MasterFacts::default();
-    let rules = &workspace.peek::<Product>(&product_stream(product))?.rules;
-    if *rules != CombinationRules::default() {
-        facts.rules.push(NamedRules { source: format!("product {product}"), rules: rules.clone() });
-    }
+    of_product(workspace, product, &mut facts)?;
     if let Some(claim) = category_claim(category)
         && let Some(owner) = workspace.peek::<Claim>(&claim)?.owner.clone()
     {
         let id = CategoryId::new(owner.as_str()).expect("all ids have one alphabet");
         facts.category = line(workspace, &id, &mut facts)?;
     }
-    if let Some(stream) = brand_stream(brand)
-        && let Some(value) = workspace.peek::<AttributeValue>(&stream)?.existing()
-        && value.kind.as_str() == BRAND
-        && (!value.channels.is_empty() || !value.regions.is_empty())
-    {
-        let (channels, regions) = (value.channels.clone(), value.regions.clone());
-        facts.limits.push(Limit { source: format!("brand {brand}"), channels, regions });
-    }
+    of_brand(workspace, brand, &mut facts)?;
     Ok(facts)
+}
+
+fn of_product(
+    workspace: &mut Workspace<'_>,
+    product: &ProductId,
+    facts: &mut MasterFacts,
+) -> Result<(), Halt> {
+    let rules = &workspace.peek::<Product>(&product_stream(product))?.rules;
+    if *rules != CombinationRules::default() {
+        facts.rules.push(NamedRules { source: format!("product {product}"), rules: rules.clone() });
+    }
+    Ok(())
+}
+
+/// The brand that is a value of the master data. One that is not in force yet binds nobody.
+fn of_brand(workspace: &mut Workspace<'_>, brand: &Label, facts: &mut MasterFacts) -> Result<(), Halt> {
+    let Some(owner) = workspace.peek::<Claim>(&brand_claim(brand))?.owner.clone() else { return Ok(()) };
+    let stream = stream::of(MasterKind::AttributeValue.as_str(), &owner);
+    let Some(value) = workspace.peek::<AttributeValue>(&stream)?.existing() else { return Ok(()) };
+    restrict(&mut facts.limits, format!("brand {brand}"), &value.channels, &value.regions);
+    facts.brand = match value.governed.lifecycle {
+        Lifecycle::Draft | Lifecycle::PendingApproval => None,
+        lifecycle @ (Lifecycle::Active | Lifecycle::Deprecated | Lifecycle::Archived) => {
+            Some(BrandFacts { value_id: value.attribute_value_id.clone(), lifecycle })
+        }
+    };
+    Ok(())
+}
+
+/// What a variant will be under once its category or brand is another.
+pub(crate) fn of_change(
+    workspace: &mut Workspace<'_>,
+    existing: &variant::Existing,
+    change: &ChangeDetails,
+) -> Result<MasterFacts, Halt> {
+    let brand = change.brand.as_ref().unwrap_or(&existing.brand);
+    let bound = existing.references.category_id.as_ref();
+    // The name that a bound variant has may lead elsewhere by now: where it stays, what it is bound to counts.
+    let moved = change.category.as_ref().filter(|label| bound.is_none() || **label != existing.category);
+    let mut facts = match moved {
+        Some(category) => common(workspace, &existing.product_id, category, brand)?,
+        None => {
+            let mut facts = MasterFacts::default();
+            of_product(workspace, &existing.product_id, &mut facts)?;
+            if let Some(id) = bound {
+                facts.category = line(workspace, id, &mut facts)?;
+            }
+            of_brand(workspace, brand, &mut facts)?;
+            facts
+        }
+    };
+    of_attributes(workspace, existing, &mut facts)?;
+    Ok(facts)
+}
+
+/// The values that the variant's attributes are bound to, and where they may be sold.
+fn of_attributes(
+    workspace: &mut Workspace<'_>,
+    existing: &variant::Existing,
+    facts: &mut MasterFacts,
+) -> Result<(), Halt> {
+    let mut types = Vec::with_capacity(existing.attributes.len());
+    for attribute in &existing.attributes {
+        types.push(type_in_force(workspace, &attribute.kind, &mut facts.limits)?);
+    }
+    for reference in &existing.references.values {
+        let bound =
+            |(attribute, _): &(&AttributeSnapshot, &TypeInForce)| attribute.value_id == reference.value_id;
+        let Some((attribute, of)) = existing.attributes.iter().zip(&types).find(bound) else { continue };
+        let about = Some((&attribute.kind, &mut facts.limits));
+        if let Some(mut found) = value(workspace, reference.kind, &reference.value_id, about)? {
+            found.counted_type = counted_type(of);
+            facts.values.push(Looked::Found(Box::new(found)));
+        }
+    }
+    Ok(())
+}
+
+/// The combination rules that a variant is under.
+pub(crate) fn rules(
+    workspace: &mut Workspace<'_>,
+    existing: &variant::Existing,
+) -> Result<Vec<NamedRules>, Halt> {
+    let mut facts = MasterFacts::default();
+    of_product(workspace, &existing.product_id, &mut facts)?;
+    if let Some(id) = &existing.references.category_id {
+        line(workspace, id, &mut facts)?;
+    }
+    Ok(facts.rules)
+}
+
+/// The type that counts variants by itself: one of values that do not count for it.
+fn counted_type(of: &TypeInForce) -> Option<Token> {
+    match of {
+        TypeInForce::Active(DataType::Color | DataType::Size, id) => Some(id.clone()),
+        TypeInForce::Active(DataType::Text | DataType::Number | DataType::Boolean, _)
+        | TypeInForce::Free
+        | TypeInForce::Dead(_) => None,
+    }
 }
 
 /// The category; its rules and limits, and those of all above it, join the facts.
@@ -146,7 +237,7 @@ pub(crate) fn type_in_force(
         Lifecycle::Active => {
             let source = format!("attribute type {code}");
             restrict(limits, source, &of.channels, &of.regions);
-            Ok(TypeInForce::Active(of.data_type))
+            Ok(TypeInForce::Active(of.data_type, of.attribute_type_id.clone()))
         }
         dead @ (Lifecycle::Deprecated | Lifecycle::Archived) => Ok(TypeInForce::Dead(dead)),
     }
@@ -162,9 +253,9 @@ fn restrict(limits: &mut Vec<Limit>, source: String, channels: &[Token], regions
 fn place_of(attribute: &NewAttribute, of: &TypeInForce) -> Result<(MasterKind, bool), Lifecycle> {
     Ok(match of {
         TypeInForce::Dead(lifecycle) => return Err(*lifecycle),
-        TypeInForce::Active(DataType::Color) => (MasterKind::Color, true),
-        TypeInForce::Active(DataType::Size) => (MasterKind::Size, true),
-        TypeInForce::Active(DataType::Text | DataType::Number | DataType::Boolean) => {
+        TypeInForce::Active(DataType::Color, _) => (MasterKind::Color, true),
+        TypeInForce::Active(DataType::Size, _) => (MasterKind::Size, true),
+        TypeInForce::Active(DataType::Text | DataType::Number | DataType::Boolean, _) => {
             (MasterKind::AttributeValue, true)
         }
         TypeInForce::Free => match attribute.kind.as_str() {
@@ -220,7 +311,7 @@ pub(crate) fn look_up(
         None => None,
     };
     Ok(match found {
-        Some(value) => Looked::Found(Box::new(value)),
+        Some(value) => Looked::Found(Box::new(ValueFacts { counted_type: counted_type(of), ..value })),
         None if strict => Looked::Missing,
         None => Looked::Inline,
     })
@@ -273,6 +364,7 @@ pub(crate) fn value(
             rank: None,
             lifecycle: own.governed.lifecycle,
             brand: own.brand.clone(),
+            counted_type: None,
         }),
         MasterKind::Size => workspace.peek::<Size>(&stream)?.existing().map(|own| ValueFacts {
             kind,
@@ -283,6 +375,7 @@ pub(crate) fn value(
             rank: Some(own.rank),
             lifecycle: own.governed.lifecycle,
             brand: None,
+            counted_type: None,
         }),
         MasterKind::AttributeValue => {
             let Some(own) = workspace.peek::<AttributeValue>(&stream)?.existing() else { return Ok(None) };
@@ -302,6 +395,7 @@ pub(crate) fn value(
                 rank: own.rank,
                 lifecycle: own.governed.lifecycle,
                 brand: None,
+                counted_type: None,
             })
         }
     })
@@ -322,7 +416,32 @@ pub(crate) fn broken(
         let state = value(workspace, *kind, value_id, None)?.map(|value| value.lifecycle);
         broken.extend(not_active(Rule::LiveValues, kind.as_str(), value_id, state));
     }
+    for id in types_of(workspace, references)? {
+        let stream = stream::of("attribute_type", &id);
+        let state = workspace.peek::<AttributeType>(&stream)?.existing().map(|of| of.governed.lifecycle);
+        broken.extend(not_active(Rule::LiveValues, "attribute type", &id, state));
+    }
     Ok(broken)
+}
+
+/// The registered types, by id, of all values that are referred to.
+fn types_of(workspace: &mut Workspace<'_>, references: &ReferencesBound) -> Result<Vec<Token>, Halt> {
+    let mut types = references.attribute_types.clone();
+    for ValueReference { kind, value_id } in &references.values {
+        if *kind != MasterKind::AttributeValue {
+            continue;
+        }
+        let stream = stream_of(*kind, value_id);
+        let Some(code) = workspace.peek::<AttributeValue>(&stream)?.existing().map(|own| own.kind.clone())
+        else {
+            continue;
+        };
+        let claim = stream::claim(What::AttributeType, code.as_str());
+        types.extend(workspace.peek::<Claim>(&claim)?.owner.clone());
+    }
+    types.sort_unstable();
+    types.dedup();
+    Ok(types)
 }
 
 /// Where a variant may be sold at most.
@@ -334,18 +453,8 @@ pub(crate) fn limits(
     if let Some(id) = &existing.references.category_id {
         line(workspace, id, &mut facts)?;
     }
-    let mut of = common(workspace, &existing.product_id, &existing.category, &existing.brand)?;
-    of.limits.retain(|limit| limit.source.starts_with("brand "));
-    facts.limits.append(&mut of.limits);
-    for attribute in &existing.attributes {
-        type_in_force(workspace, &attribute.kind, &mut facts.limits)?;
-    }
-    for ValueReference { kind, value_id } in &existing.references.values {
-        let attribute = existing.attributes.iter().find(|attribute| attribute.value_id == *value_id);
-        if let Some(attribute) = attribute {
-            value(workspace, *kind, value_id, Some((&attribute.kind, &mut facts.limits)))?;
-        }
-    }
+    of_brand(workspace, &existing.brand, &mut facts)?;
+    of_attributes(workspace, existing, &mut facts)?;
     Ok(facts.limits)
 }
 
@@ -358,7 +467,33 @@ pub(crate) fn count(
     if let Some(id) = &references.category_id {
         count_category(workspace, id, delta)?;
     }
+    for id in &references.attribute_types {
+        count_type(workspace, &stream::of("attribute_type", id), delta)?;
+    }
     references.values.iter().try_for_each(|reference| count_value(workspace, reference, delta))
+}
+
+/// A variant refers to something else: what it leaves counts one fewer, what it comes to one more, and what it keeps the same.
+pub(crate) fn recount(
+    workspace: &mut Workspace<'_>,
+    before: &ReferencesBound,
+    after: &ReferencesBound,
+) -> Result<(), Halt> {
+    count(workspace, &without(before, after), -1)?;
+    count(workspace, &without(after, before), 1)
+}
+
+fn without(these: &ReferencesBound, those: &ReferencesBound) -> ReferencesBound {
+    ReferencesBound {
+        category_id: these.category_id.clone().filter(|id| Some(id) != those.category_id.as_ref()),
+        values: these.values.iter().filter(|own| !those.values.contains(own)).cloned().collect(),
+        attribute_types: these
+            .attribute_types
+            .iter()
+            .filter(|id| !those.attribute_types.contains(id))
+            .cloned()
+            .collect(),
+    }
 }
 
 /// More or fewer variants use a value.

@@ -190,7 +190,7 @@ fn attribute_value(
     }
 }
 
-fn count_type(workspace: &mut Workspace<'_>, of: &StreamId, delta: i64) -> Result<(), Halt> {
+pub(super) fn count_type(workspace: &mut Workspace<'_>, of: &StreamId, delta: i64) -> Result<(), Halt> {
     let action = attribute_type::Action::Govern(Govern::CountUsage(CountUsage { delta }));
     let command = workspace.context.command(action);
     workspace.decide::<AttributeType>(of, &command).map(|_| ())

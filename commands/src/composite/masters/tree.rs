@@ -110,7 +110,7 @@ fn facts(workspace: &mut Workspace<'_>, id: Option<&CategoryId>) -> Result<Optio
     let mut facts = ParentFacts {
         path: parent.path.clone(),
         depth: parent.depth,
-        archived: parent.governed.lifecycle == Lifecycle::Archived,
+        lifecycle: parent.governed.lifecycle,
         children: parent.children.len(),
         line: vec![id.clone()],
     };

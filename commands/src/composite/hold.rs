@@ -1,0 +1,101 @@
+//! `inventory/reserve`, `confirm` and `release` as they come from outside. What an order holds is the order's alone: it is sold by
+//! `order/pay` and given back by `order/cancel`, which keep order and stock in step.
+//!
+//! Invariants, and how they would break:
+//!
+//! 1. No hold of an order is confirmed or released but by its order. Else its goods leave the stock while the order, not paid
+//!    and cancelled, gives nothing back.
+//! 2. No hold from outside has the id that an order's hold needs. Else whoever guesses the order's id can keep it from
+//!    being placed.
+//! 3. Holds without the limits of a customer (`order_id`) are for those who speak for the shop.
+
+use daybook_aggregates::inventory::{self, Action, Hold, Inventory};
+use daybook_aggregates::{Command, Kind, Refusal, Role};
+use daybook_eventlog::StreamId;
+use daybook_schemas::configuration::hex;
+use daybook_schemas::{OrderId, ReservationId};
+use sha2::{Digest, Sha256};
+
+use super::refusal;
+use crate::workspace::{Context, Halt, Workspace};
+
+/// What the ids of orders' holds begin with, and no other.
+const OF_ORDERS: &str = "order~";
+/// Longest id.
+const MAX_LENGTH: usize = 64;
+
+/// The hold of an order has one id on every variant: the order's, marked; where that is too long, its SHA-256.
+pub(super) fn of_order(order: &OrderId) -> ReservationId {
+    marked(order.as_str())
+}
+
+/// A hold that an order takes anew under way, under a fresh id.
+pub(super) fn renewed(context: &Context) -> ReservationId {
+    marked(context.fresh_id.as_str())
+}
+
+fn marked(id: &str) -> ReservationId {
+    let mut marked = format!("{OF_ORDERS}{id}");
+    if marked.len() > MAX_LENGTH {
+        marked = format!("{OF_ORDERS}{}", hex(&Sha256::digest(id.as_bytes())));
+        marked.truncate(MAX_LENGTH);
+    }
+    ReservationId::new(marked).expect("the mark and ids have one alphabet, and it is cut to their length")
+}
+
+/// Whether an order keeps the hold. Holds of orders once had the order's very id.
+fn is_an_orders(hold: &Hold) -> bool {
+    let id = hold.reservation_id.as_str();
+    let Some(order) = &hold.order_id else { return false };
+    id.starts_with(OF_ORDERS) || id == order.as_str()
+}
+
+/// Decides a command to stock that came from outside.
+pub(crate) fn decide(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    command: &mut Command<Action>,
+) -> Result<(), Halt> {
+    command.now = workspace.context.now;
+    match &mut command.action {
+        Action::Reserve(reserve) => {
+            check_reserve(&workspace.context, reserve)?;
+            reserve.customer_active_holds = match (&reserve.customer_id, &reserve.order_id) {
+                (Some(customer), None) => Some(workspace.holds().own(customer, command.now)),
+                _ => None,
+            };
+        }
+        Action::Confirm(inventory::Confirm { reservation_id, .. })
+        | Action::Release(inventory::Release { reservation_id, .. }) => {
+            let hold = workspace.peek::<Inventory>(main)?.hold(reservation_id);
+            // One that ran out is told as such.
+            if let Some(hold) = hold.filter(|hold| is_an_orders(hold) && !hold.is_due(command.now)) {
+                return Err(kept_for_order(hold).into());
+            }
+        }
+        _ => {}
+    }
+    workspace.decide::<Inventory>(main, command).map(|_| ())
+}
+
+fn check_reserve(context: &Context, reserve: &inventory::Reserve) -> Result<(), Refusal> {
+    let for_the_shop = context.roles.contains(Role::Operator) || context.roles.contains(Role::System);
+    if reserve.order_id.is_some() && !for_the_shop {
+        let detail = "only operators hold stock in the name of an order: place the order instead";
+        return Err(refusal("forbidden", Kind::Forbidden, detail));
+    }
+    let Some(id) = &reserve.reservation_id else { return Ok(()) };
+    let is_the_orders = reserve.order_id.as_ref().is_some_and(|order| order.as_str() == id.as_str());
+    if is_the_orders || id.as_str().starts_with(OF_ORDERS) {
+        let detail = format!("the id {id} is kept for the hold of an order: choose another id");
+        return Err(refusal("reservation_conflict", Kind::Conflict, detail));
+    }
+    Ok(())
+}
+
+fn kept_for_order(hold: &Hold) -> Refusal {
+    let id = &hold.reservation_id;
+    let order = hold.order_id.as_ref().map_or("", OrderId::as_str);
+    let detail = format!("reservation {id} is that of order {order}: pay the order, or cancel it");
+    refusal("held_for_order", Kind::Conflict, detail)
+}
