@@ -80,7 +80,13 @@ impl Existing {
     fn step(&self, step: StepName, body: &Step, roles: Roles, now: Timestamp) -> Decision {
         self.governed(step, body.reason.as_ref(), roles, now, |rule| match rule {
             Rule::AllowedCombination => self.against(&body.rules),
-            rule => self.check(rule, &body.dead, None, now),
+            rule @ (Rule::Priced
+            | Rule::LiveCategory
+            | Rule::LiveValues
+            | Rule::EmptyStock
+            | Rule::Unused
+            | Rule::Childless
+            | Rule::LiveParent) => self.check(rule, &body.dead, None, now),
         })
     }
 
