@@ -79,16 +79,17 @@ impl Existing {
             };
         }
         match self.status {
-            // Money that arrives late, after the payment had failed or the order was cancelled, goes on record in any case: it is
-            // the composite's to take the goods anew, or to give the money back in the same append.
-            Status::Reserved | Status::PaymentFailed | Status::Cancelled => {}
+            // After a payment that failed the goods were given back: it is the composite's to take them anew, or to give the
+            // money back in the same append.
+            Status::Reserved | Status::PaymentFailed => {}
             Status::Placed if !self.is_stocked() => {}
             Status::Placed => return Err(Rejection::NotReserved),
             Status::Paid
             | Status::PartiallyShipped
             | Status::Shipped
             | Status::Delivered
-            | Status::Completed => return Err(self.impossible("pay")),
+            | Status::Completed
+            | Status::Cancelled => return Err(self.impossible("pay")),
         }
         if amount != self.total {
             return Err(Rejection::WrongAmount { total: self.total, paid: amount });

@@ -12,8 +12,7 @@
 //!    │ pay (no line takes goods from stock) ─▶ paid
 //!    └ cancel (also from reserved, payment_failed, paid) ─▶ cancelled
 //!
-//!  money that arrives late:  payment_failed ──pay──▶ paid, if the goods can be had anew, else paid and cancelled at once;
-//!                            cancelled ──pay──▶ paid and cancelled at once; either way what was paid is refunded
+//!  another try:  payment_failed ──pay──▶ paid, if the goods can be had anew, else paid, cancelled and refunded at once
 //!
 //!  a return of shipped goods:  requested ──▶ received ──▶ refunded, whole or part
 //! ```
@@ -22,8 +21,8 @@
 //!
 //! 1. The lines never change. A line's total is quantity × unit price − discounts + tax; the order's total is their sum,
 //!    exact, in one currency.
-//! 2. Exactly the total is paid, once. A payment that succeeds is never refused for coming late: it is on record, and pays for goods or
-//!    is refunded.
+//! 2. Exactly the total is paid, once. A payment that succeeds after the hold ran out or after one that failed pays for goods or is
+//!    refunded.
 //! 3. Of each line: shipped ≤ ordered, coming back ≤ shipped.
 //! 4. A refund settles only a return that arrived, a cancelled order, or goodwill after payment; for no line is more
 //!    refunded than was paid for it.

@@ -1,6 +1,6 @@
 //! `order/pay`: the holds of the order become sales. A hold that ran out meanwhile is taken anew if the stock allows;
-//! if it does not, the order is called off and the money goes back in the same append: never oversold, never kept. So it is with money that
-//! arrives after the payment was given up, and what arrives after the order was cancelled goes back at once.
+//! if it does not, the order is called off and the money goes back in the same append: never oversold, never kept. So it is with a
+//! payment after one that failed.
 
 use daybook_aggregates::inventory::{self, Inventory, Outcome};
 use daybook_aggregates::order::{self, Cancel, Existing, Order, Pay, Refund, Status};
@@ -26,9 +26,8 @@ enum Left {
 pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<(), Halt> {
     let renewed = super::hold::renewed(&workspace.context);
     let existing = workspace.peek::<Order>(main)?.existing();
-    let known = existing
-        .map(|o| (o.order_id.clone(), o.customer_id.clone(), holds_of(o, &renewed), o.total, o.status));
-    let Some((order_id, customer, holds, total, status)) = known else {
+    let known = existing.map(|o| (o.order_id.clone(), o.customer_id.clone(), holds_of(o, &renewed), o.total));
+    let Some((order_id, customer, holds, total)) = known else {
         return settle(workspace, main, pay).map(|_| ());
     };
     let streams: Vec<StreamId> = holds.iter().map(|hold| stream::inventory(&hold.variant_id)).collect();
@@ -36,21 +35,16 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) 
     if settle(workspace, main, pay)? == 0 {
         return Ok(());
     }
-    let why = if status == Status::Cancelled {
-        "it was paid after it had been cancelled"
-    } else {
-        match sell(workspace, &order_id, customer.as_ref(), &holds) {
-            Ok(renewed) => return confirm_renewed(workspace, &renewed),
-            Err(Halt::Refused(CommandError::Refused(_))) => {
-                "the reservation had run out and the goods are gone"
-            }
-            Err(halt) => return Err(halt),
+    match sell(workspace, &order_id, customer.as_ref(), &holds) {
+        Ok(renewed) => confirm_renewed(workspace, &renewed),
+        Err(Halt::Refused(CommandError::Refused(_))) => {
+            let why = Text::new("the reservation had run out and the goods are gone").expect("a short text");
+            workspace.discard();
+            call_off(workspace, main, pay, &holds, &why)?;
+            if total.is_zero() { Ok(()) } else { refund(workspace, main, pay, why) }
         }
-    };
-    let why = Text::new(why).expect("a short text");
-    workspace.discard();
-    call_off(workspace, main, pay, &holds, &why)?;
-    if total.is_zero() { Ok(()) } else { refund(workspace, main, pay, why) }
+        Err(halt) => Err(halt),
+    }
 }
 
 /// What is held for the order; where its holds were given back, what it would take now.
