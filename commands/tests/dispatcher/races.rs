@@ -116,7 +116,7 @@ async fn race(log: FaultyLog, atomic: bool) {
         }
         // The log takes some appends, then none any more, as when the power goes; one in three rounds it acknowledges none of
         // those that it took last.
-        let (seen, taken) = (AtomicUsize::new(0), round * 5 + 1);
+        let (seen, taken) = (AtomicUsize::new(0), round % ROUNDS * 5 + 1);
         log.fail(move |_| match seen.fetch_add(1, Ordering::SeqCst) {
             n if n < taken => None,
             n if n == taken && round % 3 == 0 => {

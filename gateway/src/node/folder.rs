@@ -41,11 +41,10 @@ pub(super) fn check(data: &Path) -> anyhow::Result<()> {
     )
 }
 
-/// Refuses a folder without data: an operator who names a wrong one does not want an empty log, or read models of nothing.
+/// Refuses a folder without data: an operator who names a wrong one does not want an empty log, or read models of nothing. Where the log
+/// lies on a server, what a folder holds is built from it, and an operator may work with a new one.
 pub(super) fn check_exists(config: &Config) -> anyhow::Result<()> {
-    let there =
-        if config.log.backend.is_shared() { config.data.is_dir() } else { config.data.join("log").is_dir() };
-    if there {
+    if config.log.backend.is_shared() || config.data.join("log").is_dir() {
         return Ok(());
     }
     bail!(
