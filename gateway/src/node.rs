@@ -65,6 +65,8 @@ pub struct Node {
 impl Node {
     /// Opens the data folder, which must be there, and starts everything on it.
     pub async fn open_existing(config: &Config) -> anyhow::Result<Self> {
+        // Of a folder that belongs to another kind of log that is to be said first.
+        folder::check_backend(config)?;
         folder::check_exists(config)?;
         Self::open(config).await
     }
