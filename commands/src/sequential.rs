@@ -11,13 +11,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{
-    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
-    RecordedEvent, Revision, StreamAppend, StreamId,
-};
+use daybook_eventlog::pass_to_log;
+use daybook_eventlog::{Append, AppendError, Appended, EventLog, StreamAppend};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{broadcast, watch};
 
 pub(crate) struct SequentialLog {
     inner: Arc<dyn EventLog>,
@@ -57,9 +54,7 @@ async fn in_turn(inner: &dyn EventLog, append: Append, patience: Duration) -> Re
 }
 
 impl EventLog for SequentialLog {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    pass_to_log!(inner: capabilities, read_stream, stream_revision, read_all, head, others, close);
 
     fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
         let group = self.append_group(vec![append]);
@@ -86,56 +81,5 @@ impl EventLog for SequentialLog {
             results
         }
         .boxed()
-    }
-
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: Revision,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
-        self.inner.read_stream(stream, from, limit)
-    }
-
-    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
-        self.inner.stream_revision(stream)
-    }
-
-    fn read_all<'a>(
-        &'a self,
-        after: Position,
-        filter: &'a Filter,
-        limit: usize,
-        limit_bytes: usize,
-    ) -> BoxFuture<'a, Result<Page, ReadError>> {
-        self.inner.read_all(after, filter, limit, limit_bytes)
-    }
-
-    fn piece_end(&self, after: Position, wanted: u64) -> Position {
-        self.inner.piece_end(after, wanted)
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
-        self.inner.head()
-    }
-
-    fn watch_head(&self) -> watch::Receiver<Position> {
-        self.inner.watch_head()
-    }
-
-    fn look(&self) {
-        self.inner.look();
-    }
-
-    fn ask_for_turn(&self, stream: &StreamId) {
-        self.inner.ask_for_turn(stream);
-    }
-
-    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
-        self.inner.turns_asked()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use crate::breaker::{Breaker, BreakerOptions, CircuitState, CircuitStatus, jittered};
 use crate::event::RecordedEvent;
 use crate::log::{
-    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError, Revision,
-    StreamId,
+    Append, AppendError, Appended, EventLog, Filter, Head, Page, Position, ReadError, Revision, StreamId,
 };
+use crate::pass_to_log;
 
 /// How a remote log is guarded.
 #[derive(Debug, Clone, Copy)]
@@ -142,9 +141,7 @@ fn refused(breaker: &Breaker) -> Option<AppendError> {
 }
 
 impl EventLog for GuardedLog {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    pass_to_log!(inner: capabilities, others, close);
 
     fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
         if let Some(error) = refused(&self.breaker) {
@@ -199,38 +196,16 @@ impl EventLog for GuardedLog {
         self.read(move || self.inner.read_all(after, filter, limit, limit_bytes)).boxed()
     }
 
-    fn piece_end(&self, after: Position, wanted: u64) -> Position {
-        self.inner.piece_end(after, wanted)
-    }
-
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
         self.read(|| self.inner.head()).boxed()
-    }
-
-    fn watch_head(&self) -> watch::Receiver<Position> {
-        self.inner.watch_head()
-    }
-
-    fn look(&self) {
-        self.inner.look();
-    }
-
-    fn ask_for_turn(&self, stream: &StreamId) {
-        self.inner.ask_for_turn(stream);
-    }
-
-    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
-        self.inner.turns_asked()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use tokio::sync::watch;
 
     use super::*;
     use crate::log::{Expected, StreamAppend};
@@ -266,9 +241,8 @@ mod tests {
     }
 
     impl EventLog for Remote {
-        fn capabilities(&self) -> Capabilities {
-            self.log.capabilities()
-        }
+        pass_to_log!(log: capabilities, watch_head, close);
+
         fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
             if self.away.load(Ordering::SeqCst) {
                 let error = AppendError::Unavailable { reason: "away".into(), indeterminate: true };
@@ -304,12 +278,6 @@ mod tests {
         }
         fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
             self.answer(self.log.head()).boxed()
-        }
-        fn watch_head(&self) -> watch::Receiver<Position> {
-            self.log.watch_head()
-        }
-        fn close(&self) -> BoxFuture<'_, ()> {
-            self.log.close()
         }
     }
 

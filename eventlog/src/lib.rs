@@ -27,9 +27,10 @@ pub mod kurrent;
 pub mod lease;
 pub mod log;
 pub mod memory;
+pub mod pass;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-pub mod priority;
+mod priority;
 pub mod rules;
 pub mod scan;
 pub mod segment;

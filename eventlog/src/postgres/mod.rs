@@ -42,6 +42,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::AbortHandle;
 
@@ -87,6 +88,8 @@ struct Inner {
     channel: String,
     turns: broadcast::Sender<StreamId>,
     nudge: Arc<Notify>,
+    /// Callers may be on threads of their own.
+    runtime: Handle,
 }
 
 impl PostgresLog {
@@ -131,7 +134,18 @@ impl PostgresLog {
             nudge: nudge.clone(),
         };
         let follower = tokio::spawn(follower.run()).abort_handle();
-        let inner = Inner { queue, reader, head, status, finished, follower, channel, turns, nudge };
+        let inner = Inner {
+            queue,
+            reader,
+            head,
+            status,
+            finished,
+            follower,
+            channel,
+            turns,
+            nudge,
+            runtime: Handle::current(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -225,7 +239,7 @@ impl EventLog for PostgresLog {
 
     fn ask_for_turn(&self, stream: &StreamId) {
         let (pool, channel) = (self.inner.reader.pool.clone(), self.inner.channel.clone());
-        tokio::spawn(follow::ask_for_turn(pool, channel, stream.clone()));
+        self.inner.runtime.spawn(follow::ask_for_turn(pool, channel, stream.clone()));
     }
 
     fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {

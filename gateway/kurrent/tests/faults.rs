@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daybook_eventlog::kurrent::{ConnectError, KurrentLog, KurrentOptions};
+use daybook_eventlog::pass_to_log;
 use daybook_eventlog::{
-    Append, AppendError, Appended, Capabilities, EventLog, Expected, Filter, Head, MemoryLog, Page, Position,
-    ReadError, RecordedEvent, Revision, StreamId,
+    AppendError, Appended, EventLog, Expected, Filter, MemoryLog, Position, ReadError, Revision, StreamId,
 };
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -152,43 +152,10 @@ async fn a_refused_append_does_not_fail_others_in_flight() {
 struct Mute(MemoryLog, watch::Sender<Position>);
 
 impl EventLog for Mute {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-    fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        self.0.append(append)
-    }
-    fn append_group(&self, appends: Vec<Append>) -> BoxFuture<'static, Vec<Result<Appended, AppendError>>> {
-        self.0.append_group(appends)
-    }
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: Revision,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
-        self.0.read_stream(stream, from, limit)
-    }
-    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
-        self.0.stream_revision(stream)
-    }
-    fn read_all<'a>(
-        &'a self,
-        after: Position,
-        filter: &'a Filter,
-        limit: usize,
-        limit_bytes: usize,
-    ) -> BoxFuture<'a, Result<Page, ReadError>> {
-        self.0.read_all(after, filter, limit, limit_bytes)
-    }
-    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
-        self.0.head()
-    }
+    pass_to_log!(0: capabilities, append, append_group, read_stream, stream_revision, read_all, head, close);
+
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.1.subscribe()
-    }
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
     }
 }
 

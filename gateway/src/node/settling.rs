@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use daybook_eventlog::{
-    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
-    RecordedEvent, Revision, StreamId,
-};
+use daybook_eventlog::pass_to_log;
+use daybook_eventlog::{EventLog, Filter, Page, Position, ReadError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{Mutex, broadcast, watch};
+use tokio::sync::Mutex;
 
 use super::folder::Belonging;
 
@@ -38,30 +36,7 @@ impl SettlingLog {
 }
 
 impl EventLog for SettlingLog {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        self.inner.append(append)
-    }
-
-    fn append_group(&self, appends: Vec<Append>) -> BoxFuture<'static, Vec<Result<Appended, AppendError>>> {
-        self.inner.append_group(appends)
-    }
-
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: Revision,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
-        self.inner.read_stream(stream, from, limit)
-    }
-
-    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
-        self.inner.stream_revision(stream)
-    }
+    pass_to_log!(inner: capabilities, append, append_group, read_stream, stream_revision, head, others, close);
 
     fn read_all<'a>(
         &'a self,
@@ -82,33 +57,5 @@ impl EventLog for SettlingLog {
             Ok(page)
         }
         .boxed()
-    }
-
-    fn piece_end(&self, after: Position, wanted: u64) -> Position {
-        self.inner.piece_end(after, wanted)
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
-        self.inner.head()
-    }
-
-    fn watch_head(&self) -> watch::Receiver<Position> {
-        self.inner.watch_head()
-    }
-
-    fn look(&self) {
-        self.inner.look();
-    }
-
-    fn ask_for_turn(&self, stream: &StreamId) {
-        self.inner.ask_for_turn(stream);
-    }
-
-    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
-        self.inner.turns_asked()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }

@@ -8,12 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use daybook_eventlog::{
-    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
-    RecordedEvent, Revision, StreamId,
-};
+use daybook_eventlog::pass_to_log;
+use daybook_eventlog::{EventLog, Filter, Position, RecordedEvent};
 use daybook_schemas::inventory::Received;
-use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -291,44 +288,7 @@ struct Dozing {
 }
 
 impl EventLog for Dozing {
-    fn capabilities(&self) -> Capabilities {
-        self.log.capabilities()
-    }
-
-    fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        self.log.append(append)
-    }
-
-    fn append_group(&self, appends: Vec<Append>) -> BoxFuture<'static, Vec<Result<Appended, AppendError>>> {
-        self.log.append_group(appends)
-    }
-
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: Revision,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
-        self.log.read_stream(stream, from, limit)
-    }
-
-    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
-        self.log.stream_revision(stream)
-    }
-
-    fn read_all<'a>(
-        &'a self,
-        after: Position,
-        filter: &'a Filter,
-        limit: usize,
-        limit_bytes: usize,
-    ) -> BoxFuture<'a, Result<Page, ReadError>> {
-        self.log.read_all(after, filter, limit, limit_bytes)
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
-        self.log.head()
-    }
+    pass_to_log!(log: capabilities, append, append_group, read_stream, stream_revision, read_all, head, close);
 
     fn watch_head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
@@ -336,10 +296,6 @@ impl EventLog for Dozing {
 
     fn look(&self) {
         self.head.send_replace(*self.log.watch_head().borrow());
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.log.close()
     }
 }
 
@@ -361,6 +317,19 @@ fn gateways_wake_each_other_also_after_the_server_was_away() {
         *dozing.head.borrow() > before
     };
     eventually("the first wake-up", || woken_after(0));
+    // Whoever reaches the server can say what is false: nobody reads more from it than that it is time to look.
+    let subject = format!("{}-wake", server.options().prefix);
+    for hostile in ["18446744073709551615", "99999999999999999999999", "-1", "\u{fffd}", ""] {
+        let (client, subject) = (connections[0].client(), subject.clone());
+        connections[0]
+            .wait(async move {
+                client.publish(subject, hostile.into()).await.map_err(stream::unavailable)?;
+                client.flush().await.map_err(stream::unavailable)
+            })
+            .unwrap();
+    }
+    let before = world.head();
+    eventually("a wake-up after false ones", || woken_after(before));
     server.kill();
     let before = woken_after(0).then(|| world.head()).unwrap();
     server.run();

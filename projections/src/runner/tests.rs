@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{
-    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
-    RecordedEvent, Revision, StreamId,
-};
+use daybook_eventlog::pass_to_log;
+use daybook_eventlog::{EventLog, Filter, Page, Position, ReadError, RecordedEvent};
 use daybook_schemas::inventory::{Adjusted, Received};
 use futures::future::BoxFuture;
 use proptest::prelude::*;
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::*;
 use crate::generations::Opened;
@@ -318,26 +315,8 @@ struct Lossy {
 }
 
 impl EventLog for Lossy {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-    fn append(&self, append: Append) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        self.inner.append(append)
-    }
-    fn append_group(&self, appends: Vec<Append>) -> BoxFuture<'static, Vec<Result<Appended, AppendError>>> {
-        self.inner.append_group(appends)
-    }
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: Revision,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
-        self.inner.read_stream(stream, from, limit)
-    }
-    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
-        self.inner.stream_revision(stream)
-    }
+    pass_to_log!(inner: capabilities, append, append_group, read_stream, stream_revision, head, watch_head, close);
+
     fn read_all<'a>(
         &'a self,
         after: Position,
@@ -350,15 +329,6 @@ impl EventLog for Lossy {
             page.events.retain(|event| event.position != self.lost);
             Ok(page)
         })
-    }
-    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
-        self.inner.head()
-    }
-    fn watch_head(&self) -> watch::Receiver<Position> {
-        self.inner.watch_head()
-    }
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use daybook_eventlog::pass_to_log;
 use daybook_eventlog::{
-    Append, AppendError, Appended, Capabilities, EventLog, Filter, Head, Page, Position, ReadError,
-    RecordedEvent, Revision, StreamId,
+    Append, AppendError, Appended, Capabilities, EventLog, Filter, Page, Position, ReadError, RecordedEvent,
+    Revision, StreamId,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 type Fault = Arc<dyn Fn(&Append) -> Option<(AppendError, bool)> + Send + Sync>;
 type Gate = Arc<dyn Fn(&StreamId) -> bool + Send + Sync>;
@@ -97,6 +98,8 @@ impl FaultyLog {
 }
 
 impl EventLog for FaultyLog {
+    pass_to_log!(inner: stream_revision, head, others, close);
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { atomic_multi_stream: self.multi_stream, ..self.inner.capabilities() }
     }
@@ -158,10 +161,6 @@ impl EventLog for FaultyLog {
         .boxed()
     }
 
-    fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>> {
-        self.inner.stream_revision(stream)
-    }
-
     fn read_all<'a>(
         &'a self,
         after: Position,
@@ -174,25 +173,5 @@ impl EventLog for FaultyLog {
             self.inner.read_all(after, filter, limit, limit_bytes).await
         }
         .boxed()
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
-        self.inner.head()
-    }
-
-    fn watch_head(&self) -> watch::Receiver<Position> {
-        self.inner.watch_head()
-    }
-
-    fn ask_for_turn(&self, stream: &StreamId) {
-        self.inner.ask_for_turn(stream);
-    }
-
-    fn turns_asked(&self) -> Option<broadcast::Receiver<StreamId>> {
-        self.inner.turns_asked()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }
