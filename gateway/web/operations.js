@@ -15,7 +15,7 @@ export function projections(page) {
         { title: "Projection", value: (p) => p.name }, { title: "State", value: (p) => badge(p.state) },
         { title: "Generation", number: true, value: (p) => p.generation }, { title: "Checkpoint", number: true, value: (p) => count(p.checkpoint) },
         { title: "Head", number: true, value: (p) => count(p.head) }, { title: "Lag", number: true, value: (p) => count(p.lag) },
-        { title: "Dead letters", number: true, value: (p) => count(p.dead_letters) }, { title: "Reason", value: (p) => p.reason ?? "" },
+        { title: "Dead letters", number: true, value: (p) => count(p.dead_letters) }, { title: "Reason", value: (p) => p.reason ?? (p.building ? `generation ${p.building.generation} is being built, at ${count(p.building.checkpoint)}` : "") },
       ], list));
       note.textContent = "Lag is in log positions. This page refreshes itself.";
     } catch (error) {

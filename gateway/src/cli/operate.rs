@@ -280,14 +280,19 @@ async fn list(global: &Global, config: &Config) -> anyhow::Result<Outcome> {
     ))?;
     for row in value["projections"].as_array().into_iter().flatten() {
         let text = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned);
+        let building = row["building"].as_object().map(|next| {
+            let at = next["checkpoint"].as_str().unwrap_or("0");
+            format!(", generation {} being built, at {at}", next["generation"])
+        });
         print_line(format_args!(
-            "{:<12} {:>10} {:>12} {:>12} {:>10}  {}",
+            "{:<12} {:>10} {:>12} {:>12} {:>10}  {}{}",
             text("name"),
             text("generation"),
             text("checkpoint"),
             text("head"),
             text("lag"),
-            text("state")
+            text("state"),
+            building.unwrap_or_default()
         ))?;
     }
     Ok(Outcome::Done)

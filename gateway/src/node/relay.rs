@@ -107,6 +107,7 @@ mod with_nats {
                         dead_letters: 0,
                         retries: 0,
                         events: 0,
+                        building: None,
                     })
                 }
             }

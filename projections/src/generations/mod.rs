@@ -356,8 +356,12 @@ impl Core {
     }
 
     fn slot_status(&self, slot: &Slot) -> ProjectionStatus {
+        let building = slot
+            .building
+            .load_full()
+            .map(|next| runner::Building { generation: next.number, checkpoint: next.handle.checkpoint() });
         if let Some(live) = slot.live.load_full() {
-            return live.handle.status();
+            return ProjectionStatus { building, ..live.handle.status() };
         }
         let head = *self.log.watch_head().borrow();
         let name = slot.kind.name();
@@ -373,6 +377,7 @@ impl Core {
             dead_letters: 0,
             retries: 0,
             events: 0,
+            building,
         }
     }
 

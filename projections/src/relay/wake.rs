@@ -39,8 +39,8 @@ async fn run(
     mut stopped: watch::Receiver<()>,
 ) {
     let mut head = log.watch_head();
-    // What others have said need not be told to them.
-    let mut heard: Position = 0;
+    // What another has just said need not be told to all.
+    let mut heard: Option<Position> = None;
     loop {
         let Ok(mut messages) = client.subscribe(subject.clone()).await else {
             tokio::select! {
@@ -57,7 +57,7 @@ async fn run(
                     let Some(message) = message else { break };
                     let said = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
                     if let Some(said) = said.filter(|said| *said > *head.borrow()) {
-                        heard = heard.max(said);
+                        heard = Some(said);
                         log.look();
                     }
                 }
@@ -66,7 +66,7 @@ async fn run(
                         return;
                     }
                     let position = *head.borrow_and_update();
-                    if position > heard {
+                    if heard != Some(position) {
                         // Not told: the others poll.
                         let _ = client.publish(subject.clone(), position.to_string().into()).await;
                     }

@@ -56,6 +56,17 @@ pub struct ProjectionStatus {
     pub retries: u64,
     /// Events read since the start.
     pub events: u64,
+    /// The generation that a rebuild makes beside this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub building: Option<Building>,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Building {
+    pub generation: u64,
+    #[serde(with = "crate::position_text")]
+    pub checkpoint: Position,
 }
 
 /// What thread and handles share.
@@ -231,6 +242,7 @@ impl ProjectionHandle {
             dead_letters,
             retries: self.shared.retries.load(Ordering::Relaxed),
             events: self.shared.events.load(Ordering::Relaxed),
+            building: None,
         }
     }
 

@@ -31,7 +31,7 @@ mod tests;
 use std::time::Duration;
 
 pub use engine::catch_up;
-pub use handle::{ProjectionHandle, ProjectionStatus, RunnerState};
+pub use handle::{Building, ProjectionHandle, ProjectionStatus, RunnerState};
 pub use letters::LettersRetried;
 pub use thread::start;
 
