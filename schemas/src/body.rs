@@ -2,7 +2,7 @@
 //!
 //! Derived structs also take a JSON array, their fields in order. Nobody promises that form, and whoever looks at a body for a
 //! part of it (limits by customer, for instance) would read another body than the one that is carried out. [`from_slice`] refuses
-//! it at every depth, at no cost: it asks serde_json for a map where a struct is wanted, and that is what it reads anyway.
+//! it at every depth while it reads: it asks serde_json for a map where a struct is wanted.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -35,6 +35,17 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// For `default`: what is true unless it is said otherwise.
+#[must_use]
+pub const fn yes() -> bool {
+    true
+}
+
+/// For `deserialize_with`: null is [`yes`], as if the field were absent.
+pub fn or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(yes))
 }
 
 /// For `deserialize_with`: like [`or_default`], of a type that would take an array too.

@@ -8,7 +8,7 @@ use daybook_schemas::{
     Sku, Text, Timestamp, Token, VariantId,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::actions::actions;
 
@@ -202,20 +202,11 @@ pub struct RequestReturn {
 pub struct ReceiveReturn {
     pub return_id: ReturnId,
     /// Whether the goods go back to stock; they do unless it is said otherwise.
-    #[serde(default = "yes", deserialize_with = "or_yes")]
+    #[serde(default = "body::yes", deserialize_with = "body::or_yes")]
     pub restock: bool,
     /// Now unless given.
     #[serde(default)]
     pub received_at: Option<Timestamp>,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-/// Null is the default, as if the field were absent.
-fn or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_else(yes))
 }
 
 /// Gives money back: for a return that arrived, for a cancelled order, or out of goodwill.

@@ -6,7 +6,7 @@ use daybook_aggregates::variant::{self, Archive, StockFacts, Variant};
 use daybook_eventlog::StreamId;
 
 use super::create::token;
-use super::masters::facts;
+use super::masters::usage;
 use crate::workspace::{Halt, Workspace, stream};
 
 pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, archive: &Archive) -> Result<(), Halt> {
@@ -28,7 +28,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, archive: &A
     if archived == 0 {
         return Ok(());
     }
-    facts::count(workspace, &references, -1)?;
+    usage::count(workspace, &references, -1)?;
     let owner = token(&id);
     if workspace.peek::<Claim>(&claim)?.owner.as_ref() == Some(&owner) {
         let release = ClaimAction::Release { kind: What::Config, key: hash, owner };

@@ -16,7 +16,7 @@ use daybook_schemas::sequence::{Advanced, Event as SequenceEvent};
 use daybook_schemas::variant::Lifecycle;
 use daybook_schemas::{Sku, Token, VariantId};
 
-use super::masters::facts;
+use super::masters::{facts, usage};
 use super::refusal;
 use crate::workspace::{Halt, Workspace, stream};
 
@@ -74,7 +74,7 @@ pub(crate) fn decide(
     }
     variant(workspace, main, create, Some(sku))?;
     match &create.references {
-        Some(references) => facts::count(workspace, references, 1),
+        Some(references) => usage::count(workspace, references, 1),
         None => Ok(()),
     }
 }

@@ -24,7 +24,7 @@ use hashbrown::{HashMap, HashSet};
 use sha2::{Digest, Sha256};
 
 use super::create::{claim, first_free, is_free, may_take};
-use super::masters::{count_category, count_type, facts};
+use super::masters::{count_category, count_type, facts, usage};
 use super::{Reasons, refusal};
 use crate::error::CommandError;
 use crate::workspace::{Halt, Workspace, stream};
@@ -426,7 +426,7 @@ fn write(
     let mut values: Vec<_> = values.into_iter().collect();
     values.sort_unstable();
     for (reference, count) in values {
-        facts::count_value(workspace, &reference, count)?;
+        usage::count_value(workspace, &reference, count)?;
     }
     let mut types: Vec<_> = types.into_iter().collect();
     types.sort_unstable();

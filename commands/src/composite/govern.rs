@@ -6,7 +6,7 @@ use daybook_aggregates::variant::rebind::rebound;
 use daybook_aggregates::variant::{Action, Variant};
 use daybook_eventlog::StreamId;
 
-use super::masters::facts;
+use super::masters::{facts, usage};
 use crate::workspace::{Halt, Workspace};
 
 pub(crate) fn decide(
@@ -49,7 +49,7 @@ pub(crate) fn decide(
     }
     let decided = workspace.decide::<Variant>(main, command)?;
     match moved {
-        Some((before, after)) if decided > 0 => facts::recount(workspace, &before, &after),
+        Some((before, after)) if decided > 0 => usage::recount(workspace, &before, &after),
         Some(_) | None => Ok(()),
     }
 }

@@ -5,13 +5,14 @@ use daybook_aggregates::inventory::{self, Inventory, Outcome};
 use daybook_aggregates::order::{self, Deliver, Order, Pay, Place, Ship};
 use daybook_aggregates::{Kind, Role};
 use daybook_eventlog::StreamId;
+use daybook_schemas::body;
 use daybook_schemas::order::Address;
 use daybook_schemas::prices::Wanted;
 use daybook_schemas::{
     CustomerId, Label, Money, OrderId, Quantity, ReservationId, Timestamp, Token, VariantId,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::lines::{self, Asked, Need, When};
 use super::place::{check_count, mark_reserved, repeat, reserve};
@@ -52,17 +53,8 @@ pub struct RecordLine {
     #[serde(default)]
     pub name: Option<Label>,
     /// Whether the line takes goods from stock (postage, fees and the like do not); it does unless it is said otherwise.
-    #[serde(default = "yes", deserialize_with = "or_yes")]
+    #[serde(default = "body::yes", deserialize_with = "body::or_yes")]
     pub stocked: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-/// Null is the default, as if the field were absent.
-fn or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_else(yes))
 }
 
 pub(crate) struct RecordOrder {

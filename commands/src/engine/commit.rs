@@ -214,6 +214,9 @@ impl Engine {
     /// Where another writer is at the same stream, the next turn is left to it. Otherwise the one that has just won would be
     /// there first again, while the other still reads what it did.
     fn give_turn(&mut self, item: &Item) {
+        if !self.options.shared_log {
+            return;
+        }
         for stream in &item.written {
             if let Some(slot) = self.table.get_mut(stream)
                 && std::mem::take(&mut slot.contended)

@@ -150,7 +150,7 @@ impl Group {
     pub(crate) fn close(&mut self) -> (Vec<Append>, Pending) {
         let next = Self::new(self.joining);
         let mut group = std::mem::replace(self, next);
-        if group.appends.len() < group.pending.items.len() || group.appends.iter().any(is_moved) {
+        if group.joining {
             group.number_again();
         }
         (group.appends, group.pending)

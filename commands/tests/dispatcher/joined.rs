@@ -228,3 +228,29 @@ async fn two_nodes_take_turns_at_a_hot_stream() {
     let reserved = one.history().await.iter().filter(|line| line.ends_with("inventory.reserved")).count();
     assert_eq!(reserved, BUYERS * EACH);
 }
+
+/// Where another node went on with a long stream, a node reads what came since, and not the whole again.
+#[tokio::test]
+async fn a_long_stream_is_read_from_where_it_was_read_last() {
+    let (log, one) = shared().await;
+    for _ in 0..300 {
+        receive(&one, 1).await.unwrap();
+    }
+    let options = Options { shared_log: true, ..Options::default() };
+    let two = Shop::with(Arc::new(log.clone()), options).await;
+    receive(&two, 1).await.unwrap();
+    assert!(log.count_reads() >= 300, "the other node has read it whole");
+    // Both know what the other did, then hear no more.
+    receive(&one, 1).await.unwrap();
+    receive(&two, 1).await.unwrap();
+    receive(&one, 1).await.unwrap();
+    log.count_reads();
+    log.silence(true);
+    let retries = two.dispatcher.stats().snapshot().retries;
+    receive(&one, 1).await.unwrap();
+    receive(&two, 1).await.unwrap();
+    assert!(two.dispatcher.stats().snapshot().retries > retries, "it met a conflict");
+    let read = log.count_reads();
+    assert!(read < 20, "{read} events were read");
+    two.ok("inventory/1/sell", json!({"quantity": 306})).await;
+}

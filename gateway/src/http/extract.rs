@@ -53,6 +53,12 @@ impl FromRequestParts<App> for Query {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         Known::from_request_parts(parts, app).await?;
+        Self::of(parts)
+    }
+}
+
+impl Query {
+    fn of(parts: &Parts) -> Result<Self, Problem> {
         let mut params = Params::parse(parts.uri.query())?;
         let min_position = params.number("min_position")?.unwrap_or(0);
         Ok(Self { params, min_position })
@@ -67,7 +73,7 @@ impl FromRequestParts<App> for Inside {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let principal = app.authenticator.authenticate(&parts.headers)?;
         app.authenticator.require_inside(&principal)?;
-        Query::from_request_parts(parts, app).await.map(Self)
+        Query::of(parts).map(Self)
     }
 }
 

@@ -6,14 +6,13 @@ use daybook_aggregates::category::Category;
 use daybook_aggregates::claim::{Claim, What};
 use daybook_aggregates::color::Color;
 use daybook_aggregates::lifecycle::{BrokenRule, Rule};
-use daybook_aggregates::master::{Action as Govern, CountUsage};
 use daybook_aggregates::product::Product;
-use daybook_aggregates::size::{self, Size};
+use daybook_aggregates::size::Size;
+use daybook_aggregates::variant;
 use daybook_aggregates::variant::masters::{
     BrandFacts, CategoryFacts, Limit, Looked, MasterFacts, NamedRules, ValueFacts,
 };
 use daybook_aggregates::variant::{ChangeDetails, Create, NewAttribute, value_id};
-use daybook_aggregates::{color, variant};
 use daybook_eventlog::StreamId;
 use daybook_schemas::attribute_type::DataType;
 use daybook_schemas::master::Lifecycle;
@@ -21,7 +20,7 @@ use daybook_schemas::rules::CombinationRules;
 use daybook_schemas::variant::{AttributeSnapshot, MasterKind, ReferencesBound, ValueReference};
 use daybook_schemas::{CategoryId, Label, ProductId, Slug, Token, ValueId};
 
-use super::{category_claim, claims, count_category, count_type, not_active, tree, type_stream};
+use super::{category_claim, claims, not_active, tree, type_stream};
 use crate::workspace::{Halt, Workspace, stream};
 
 /// The attribute type whose values are brands.
@@ -456,67 +455,4 @@ pub(crate) fn limits(
     of_brand(workspace, &existing.brand, &mut facts)?;
     of_attributes(workspace, existing, &mut facts)?;
     Ok(facts.limits)
-}
-
-/// More or fewer variants use what is referred to.
-pub(crate) fn count(
-    workspace: &mut Workspace<'_>,
-    references: &ReferencesBound,
-    delta: i64,
-) -> Result<(), Halt> {
-    if let Some(id) = &references.category_id {
-        count_category(workspace, id, delta)?;
-    }
-    for id in &references.attribute_types {
-        count_type(workspace, &stream::of("attribute_type", id), delta)?;
-    }
-    references.values.iter().try_for_each(|reference| count_value(workspace, reference, delta))
-}
-
-/// A variant refers to something else: what it leaves counts one fewer, what it comes to one more, and what it keeps the same.
-pub(crate) fn recount(
-    workspace: &mut Workspace<'_>,
-    before: &ReferencesBound,
-    after: &ReferencesBound,
-) -> Result<(), Halt> {
-    count(workspace, &without(before, after), -1)?;
-    count(workspace, &without(after, before), 1)
-}
-
-fn without(these: &ReferencesBound, those: &ReferencesBound) -> ReferencesBound {
-    ReferencesBound {
-        category_id: these.category_id.clone().filter(|id| Some(id) != those.category_id.as_ref()),
-        values: these.values.iter().filter(|own| !those.values.contains(own)).cloned().collect(),
-        attribute_types: these
-            .attribute_types
-            .iter()
-            .filter(|id| !those.attribute_types.contains(id))
-            .cloned()
-            .collect(),
-    }
-}
-
-/// More or fewer variants use a value.
-pub(crate) fn count_value(
-    workspace: &mut Workspace<'_>,
-    reference: &ValueReference,
-    delta: i64,
-) -> Result<(), Halt> {
-    let stream = stream_of(reference.kind, &reference.value_id);
-    let count = Govern::CountUsage(CountUsage { delta });
-    let decided = match reference.kind {
-        MasterKind::Color => {
-            let command = workspace.context.command(color::Action::Govern(count));
-            workspace.decide::<Color>(&stream, &command)
-        }
-        MasterKind::Size => {
-            let command = workspace.context.command(size::Action::Govern(count));
-            workspace.decide::<Size>(&stream, &command)
-        }
-        MasterKind::AttributeValue => {
-            let command = workspace.context.command(attribute_value::Action::Govern(count));
-            workspace.decide::<AttributeValue>(&stream, &command)
-        }
-    };
-    decided.map(|_| ())
 }

@@ -4,10 +4,12 @@
 //! - [`claims`]: who owns a slug, a code, a value, a size
 //! - [`tree`]: categories with their parents, children and paths
 //! - [`facts`]: what variants look up of master data
+//! - [`usage`]: how many variants use a record
 
 pub(crate) mod claims;
 pub(crate) mod facts;
 mod tree;
+pub(crate) mod usage;
 
 use daybook_aggregates::attribute_type::{self, AttributeType};
 use daybook_aggregates::attribute_value::{self, AttributeValue, TypeFacts};
