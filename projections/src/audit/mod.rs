@@ -1,6 +1,6 @@
 //! The audit view: who did what to which stream, and when; a slim row for every event.
 //!
-//! Rows are keyed by position and only ever appended; nothing is decoded but the metadata. Idempotency keys and sequences
+//! Rows are keyed by position and only ever appended; nothing is decoded but the metadata. Idempotency keys, claims and sequences
 //! leave no rows: they are machinery that stands beside the events of the same command.
 
 pub mod query;
@@ -26,6 +26,7 @@ static EVENTS: TableSpec = TableSpec {
     key: KeyKind::Position,
     columns: &[Column::text("stream"), Column::text("actor"), Column::integer("recorded_at")],
     indexes: &[&["stream"], &["actor"], &["recorded_at"]],
+    dictionary: Some(include_bytes!("events.zdict")),
 };
 
 static TABLES: &[&TableSpec] = &[&EVENTS];
@@ -73,11 +74,11 @@ pub struct Audit;
 
 impl Projector for Audit {
     fn spec(&self) -> StoreSpec {
-        StoreSpec { name: NAME, version: 1, tables: TABLES }
+        StoreSpec { name: NAME, version: 2, tables: TABLES }
     }
 
     fn handles(&self, event_type: &str) -> bool {
-        !event_type.starts_with("idempotency.") && !event_type.starts_with("sequence.")
+        !["idempotency.", "claim.", "sequence."].iter().any(|machinery| event_type.starts_with(machinery))
     }
 
     fn needs_decoding(&self) -> bool {

@@ -19,6 +19,7 @@ pub(super) static LIST_PRICES: TableSpec = TableSpec {
     key: KeyKind::Text,
     columns: &[Column::text("priced_group"), Column::text("list"), Column::integer("price_micros")],
     indexes: &[&["priced_group", "list", "price_micros"]],
+    dictionary: None,
 };
 
 pub(super) static PAST_PRICES: TableSpec = TableSpec {
@@ -26,6 +27,7 @@ pub(super) static PAST_PRICES: TableSpec = TableSpec {
     key: KeyKind::Text,
     columns: &[Column::text("course"), Column::integer("from_micros")],
     indexes: &[&["course", "from_micros"]],
+    dictionary: None,
 };
 
 /// A price that stood.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::prices::{LIST_PRICES, ListView, list_key};
 pub use super::timeline::{EffectivePrice, VariantPrices, effective_price, prices, with_all_past};
-use super::{VARIANTS, VariantView};
+use super::{VARIANTS, VariantView, indexed_hash};
 use crate::model::StoreError;
 use crate::rows::{IndexValue, ReadTransaction, Select, decode_view, get_view, select_views};
 
@@ -86,7 +86,10 @@ pub fn by_config_hash(
     after: Option<&str>,
     limit: usize,
 ) -> Result<VariantPage, StoreError> {
-    page(rows, Select::all(&VARIANTS, limit).equal("config_hash", hash), after)
+    let mut page = page(rows, Select::all(&VARIANTS, limit).equal("config_hash", indexed_hash(hash)), after)?;
+    // Of a made-up hash that only begins like a real one there is none.
+    page.variants.retain(|variant| variant.config_hash == hash);
+    Ok(page)
 }
 
 /// Variants of a product group.
@@ -124,7 +127,7 @@ pub fn in_order_of(
 ) -> Result<Vec<VariantView>, StoreError> {
     let (column, value): (_, fn(&VariantView) -> &str) = match unique {
         Unique::Sku => ("sku", |variant| variant.sku.as_str()),
-        Unique::ConfigHash => ("config_hash", |variant| &variant.config_hash),
+        Unique::ConfigHash => ("config_hash", |variant| indexed_hash(&variant.config_hash)),
     };
     let after = after.map(|last| vec![value(last).into(), last.variant_id.as_str().into()]);
     let select = Select::all(&VARIANTS, limit).order_by(column).after(after);

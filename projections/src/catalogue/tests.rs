@@ -196,3 +196,18 @@ each_engine!(
     a_group_has_the_least_and_greatest_price_of_what_is_not_archived_by_currency,
     an_event_before_the_creation_is_parked_by_name,
 );
+
+#[test]
+fn a_hash_that_only_begins_like_one_finds_nothing() {
+    let world = World::new();
+    // As long as a real one.
+    let id = "7".repeat(59);
+    world.append(&format!("variant-{id}"), created(&id, "g1", None));
+    let projection = world.project(|| Catalogue);
+    let rows = projection.reader.begin().unwrap();
+    let hash = format!("hash-{id}");
+    assert_eq!(by_config_hash(&*rows, &hash, None, 10).unwrap().variants.len(), 1);
+    for wrong in [&hash[..32], &format!("{}0", &hash[..63]), &format!("{hash}0"), "", "é"] {
+        assert!(by_config_hash(&*rows, wrong, None, 10).unwrap().variants.is_empty(), "{wrong}");
+    }
+}

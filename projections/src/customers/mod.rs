@@ -36,6 +36,7 @@ static CUSTOMERS: TableSpec = TableSpec {
         Column::integer("net_micros"),
     ],
     indexes: &[&["currency", "last_order_at"], &["currency", "orders"], &["currency", "net_micros"]],
+    dictionary: None,
 };
 static ORDER_TIMES: TableSpec = TableSpec::plain("order_times");
 static TABLES: &[&TableSpec] = &[&ORDER_FACTS, &CUSTOMERS, &ORDER_TIMES];

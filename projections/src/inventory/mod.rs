@@ -27,7 +27,8 @@ use crate::streams;
 /// The projection's name.
 pub const NAME: &str = "inventory";
 
-static STOCK: TableSpec = TableSpec { name: "stock", key: KeyKind::Text, columns: &[], indexes: &[] };
+static STOCK: TableSpec =
+    TableSpec { name: "stock", key: KeyKind::Text, columns: &[], indexes: &[], dictionary: None };
 
 static TABLES: &[&TableSpec] = &[&STOCK];
 

@@ -17,30 +17,35 @@ pub(super) static SIZES: TableSpec = TableSpec {
     key: KeyKind::Text,
     columns: &[Column::text("category"), Column::integer("rank")],
     indexes: &[&["category", "rank"]],
+    dictionary: None,
 };
 pub(super) static COLORS: TableSpec = TableSpec {
     name: "colors",
     key: KeyKind::Text,
     columns: &[Column::text("family")],
     indexes: &[&["family"]],
+    dictionary: None,
 };
 pub(super) static TYPES: TableSpec = TableSpec {
     name: "attribute_types",
     key: KeyKind::Text,
     columns: &[Column::text("code")],
     indexes: &[&["code"]],
+    dictionary: None,
 };
 pub(super) static VALUES: TableSpec = TableSpec {
     name: "attribute_values",
     key: KeyKind::Text,
     columns: &[Column::text("type")],
     indexes: &[&["type"]],
+    dictionary: None,
 };
 pub(super) static CATEGORIES: TableSpec = TableSpec {
     name: "categories",
     key: KeyKind::Text,
     columns: &[Column::text("parent"), Column::text("path")],
     indexes: &[&["parent"], &["path"]],
+    dictionary: None,
 };
 pub(super) static SLUGS: TableSpec = TableSpec::plain("slugs");
 

@@ -33,6 +33,7 @@ static ORDERS: TableSpec = TableSpec {
         Column::integer("placed_at"),
     ],
     indexes: &[&["order_number"], &["customer_id", "placed_at"], &["status", "placed_at"], &["placed_at"]],
+    dictionary: None,
 };
 
 impl View for OrderView {

@@ -37,6 +37,7 @@ static BUYERS: TableSpec = TableSpec {
     key: KeyKind::Text,
     columns: &[Column::text("product"), Column::integer("rank"), Column::text("last_day")],
     indexes: &[&["product", "rank"], &["product", "last_day"]],
+    dictionary: None,
 };
 static TABLES: &[&TableSpec] = &[&ORDER_FACTS, &PRODUCTS, &MONTHS, &NAMES, &BUYERS];
 

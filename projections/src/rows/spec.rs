@@ -49,13 +49,16 @@ pub struct TableSpec {
     pub columns: &'static [Column],
     /// Each a list of columns; the key follows as the last. Rows whose first column is null are not in the index.
     pub indexes: &'static [&'static [&'static str]],
+    /// What its documents are much like, for tables with a row for every variant or event: SQLite compresses them by it. A
+    /// dictionary of zstd (`zstd --train` over some thousand documents); without one, documents are stored as text.
+    pub dictionary: Option<&'static [u8]>,
 }
 
 impl TableSpec {
     /// A table with a text key and no columns.
     #[must_use]
     pub const fn plain(name: &'static str) -> Self {
-        Self { name, key: KeyKind::Text, columns: &[], indexes: &[] }
+        Self { name, key: KeyKind::Text, columns: &[], indexes: &[], dictionary: None }
     }
 
     /// The place of a column.

@@ -14,12 +14,14 @@ static THINGS: TableSpec = TableSpec {
     key: KeyKind::Text,
     columns: &[Column::text("colour"), Column::integer("size")],
     indexes: &[&["colour", "size"]],
+    dictionary: None,
 };
 static EVENTS: TableSpec = TableSpec {
     name: "events",
     key: KeyKind::Position,
     columns: &[Column::text("kind")],
     indexes: &[&["kind"]],
+    dictionary: None,
 };
 static TABLES: &[&TableSpec] = &[&THINGS, &EVENTS];
 

@@ -36,6 +36,7 @@ static EARNERS: TableSpec = TableSpec {
     key: KeyKind::Text,
     columns: &[Column::text("period"), Column::integer("rank")],
     indexes: &[&["period", "rank"]],
+    dictionary: None,
 };
 
 static TABLES: &[&TableSpec] = &[&ORDER_FACTS, &PERIODS, &SHARES, &EARNERS, &NAMES, &BUYERS];

@@ -3,6 +3,7 @@
 //! One connection writes; queries and snapshots have their own, and each reads as of one commit. `synchronous=NORMAL`:
 //! after the loss of power the last commits may be missing, rows and checkpoint alike, and are replayed from the log.
 
+mod docs;
 mod read;
 mod sql;
 
@@ -54,7 +55,7 @@ impl SqliteStore {
             create(&mut connection, &spec, generation).map_err(|e| store_error(&e))?;
         }
         let checkpoint = check(&connection, &spec, generation)?;
-        let statements = spec.tables.iter().map(|table| TableSql::new(table)).collect();
+        let statements = spec.tables.iter().map(|table| TableSql::new(table)).collect::<Result<_, _>>()?;
         let pool = Arc::new(read::pool(path.to_owned()));
         Ok(Self { spec, path: path.to_owned(), connection, checkpoint, statements, pool })
     }
@@ -74,7 +75,8 @@ impl SqliteStore {
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         for write in batch.writes {
-            let sql = self.statements(write.table);
+            let TableSql { upsert, replace, delete, packer, .. } = self.statements(write.table);
+            let mut packer = packer.borrow_mut();
             let position;
             let key: &dyn ToSql = match write.table.key {
                 KeyKind::Text => &write.key.as_str(),
@@ -85,19 +87,19 @@ impl SqliteStore {
             };
             match &write.change {
                 RowChange::Upsert { doc, index } => {
-                    let mut statement = transaction.prepare_cached(&sql.upsert)?;
+                    let mut statement = transaction.prepare_cached(upsert)?;
                     statement.raw_bind_parameter(1, key)?;
-                    statement.raw_bind_parameter(2, utf8(doc))?;
+                    statement.raw_bind_parameter(2, packer.pack(doc))?;
                     for (i, value) in index.iter().enumerate() {
                         statement.raw_bind_parameter(i + 3, index_value(value))?;
                     }
                     statement.raw_execute()?;
                 }
                 RowChange::Replace { doc } => {
-                    transaction.prepare_cached(&sql.replace)?.execute((key, utf8(doc)))?;
+                    transaction.prepare_cached(replace)?.execute((key, packer.pack(doc)))?;
                 }
                 RowChange::Delete => {
-                    transaction.prepare_cached(&sql.delete)?.execute((key,))?;
+                    transaction.prepare_cached(delete)?.execute((key,))?;
                 }
             }
         }
@@ -111,10 +113,6 @@ impl SqliteStore {
     }
 }
 
-fn utf8(doc: &[u8]) -> &str {
-    std::str::from_utf8(doc).expect("JSON is UTF-8")
-}
-
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "page_size", 4096)?;
@@ -122,7 +120,7 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES)?;
     // Negative: KiB.
-    connection.pragma_update(None, "cache_size", -4_096)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
@@ -221,11 +219,7 @@ impl RowStore for SqliteStore {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| {
-                statement
-                    .query_row((stored_key,), |row| {
-                        Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec())
-                    })
-                    .optional()
+                statement.query_row((stored_key,), |row| Ok(docs::unpack(table, row.get_ref(0)?))).optional()
             })
             .map_err(|e| store_error(&e))
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use daybook_eventlog::Position;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use super::docs;
 use super::sql::{key_text, key_value, order_sql, row_json, select_sql, store_error};
 use super::{open_reader, read_checkpoint};
 use crate::model::{RowAccess, RowKey, StoreError};
@@ -59,7 +60,7 @@ impl ReadTransaction for Reading<'_> {
         let key = key_value(table, key)?;
         self.connection
             .prepare_cached(&sql)
-            .and_then(|mut statement| statement.query_row((key,), |row| doc(row, 0)).optional())
+            .and_then(|mut statement| statement.query_row((key,), |row| doc(table, row, 0)).optional())
             .map_err(|e| store_error(&e))
     }
 
@@ -71,7 +72,7 @@ impl ReadTransaction for Reading<'_> {
             .and_then(|mut statement| {
                 statement
                     .query_map(params_from_iter(parameters), |row| {
-                        Ok(Row { key: key_text(row.get_ref(0)?), doc: doc(row, 1)? })
+                        Ok(Row { key: key_text(row.get_ref(0)?), doc: doc(select.table, row, 1)? })
                     })?
                     .collect()
             })
@@ -90,8 +91,8 @@ impl ReadTransaction for Reading<'_> {
     }
 }
 
-fn doc(row: &rusqlite::Row<'_>, column: usize) -> Result<Vec<u8>, rusqlite::Error> {
-    Ok(row.get_ref(column)?.as_bytes().unwrap_or_default().to_vec())
+fn doc(table: &TableSpec, row: &rusqlite::Row<'_>, column: usize) -> Result<Vec<u8>, rusqlite::Error> {
+    Ok(docs::unpack(table, row.get_ref(column)?))
 }
 
 /// Keys with a prefix in order.

@@ -1,10 +1,12 @@
 //! SQL text for tables, and what SQLite's errors and values mean to us.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 
 use rusqlite::ErrorCode;
 use rusqlite::types::{Value, ValueRef};
 
+use super::docs::{self, Packer};
 use crate::model::StoreError;
 use crate::rows::canonical::{self, Stored};
 use crate::rows::select::{self, Dialect, stored_key};
@@ -33,21 +35,22 @@ pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
     if passing { StoreError::Unavailable(error.to_string()) } else { StoreError::Damaged(error.to_string()) }
 }
 
-/// The statements that one table is written with.
+/// What one table is written with.
 pub(super) struct TableSql {
     pub(super) load: String,
     pub(super) upsert: String,
     pub(super) replace: String,
     pub(super) delete: String,
+    pub(super) packer: RefCell<Packer>,
 }
 
 impl TableSql {
-    pub(super) fn new(table: &TableSpec) -> Self {
+    pub(super) fn new(table: &TableSpec) -> Result<Self, StoreError> {
         let name = table.name;
         let columns: String = table.columns.iter().map(|c| format!(", {}", c.name)).collect();
         let marks: String = (0..table.columns.len()).map(|i| format!(", ?{}", i + 3)).collect();
         let sets: String = table.columns.iter().map(|c| format!(", {0} = excluded.{0}", c.name)).collect();
-        Self {
+        Ok(Self {
             load: format!("SELECT doc FROM {name} WHERE key = ?1"),
             upsert: format!(
                 "INSERT INTO {name} (key, doc{columns}) VALUES (?1, ?2{marks}) \
@@ -55,7 +58,8 @@ impl TableSql {
             ),
             replace: format!("UPDATE {name} SET doc = ?2 WHERE key = ?1"),
             delete: format!("DELETE FROM {name} WHERE key = ?1"),
-        }
+            packer: RefCell::new(Packer::of(table)?),
+        })
     }
 }
 
@@ -66,7 +70,8 @@ pub(super) fn create_table(table: &TableSpec) -> String {
         KeyKind::Text => "key TEXT NOT NULL PRIMARY KEY",
         KeyKind::Position => "key INTEGER PRIMARY KEY",
     };
-    let mut sql = format!("CREATE TABLE {} ({key}, doc TEXT NOT NULL", table.name);
+    // Text, or the bytes of a compressed one.
+    let mut sql = format!("CREATE TABLE {} ({key}, doc NOT NULL", table.name);
     for column in table.columns {
         let kind = match column.kind {
             ColumnKind::Text => "TEXT",
@@ -129,11 +134,7 @@ pub(super) fn order_sql(select: &Select) -> String {
 
 /// The canonical JSON of a stored row, whose columns come after key and document.
 pub(super) fn row_json(table: &TableSpec, row: &rusqlite::Row<'_>) -> Result<Vec<u8>, rusqlite::Error> {
-    let doc = row.get_ref(1)?;
-    let doc = match doc {
-        ValueRef::Text(text) | ValueRef::Blob(text) => text,
-        _ => &[],
-    };
+    let doc = docs::unpack(table, row.get_ref(1)?);
     let mut columns = Vec::with_capacity(table.columns.len());
     for i in 0..table.columns.len() {
         columns.push(match row.get_ref(i + 2)? {
@@ -144,5 +145,5 @@ pub(super) fn row_json(table: &TableSpec, row: &rusqlite::Row<'_>) -> Result<Vec
             ValueRef::Blob(blob) => Stored::Other(format!("blob {blob:?}")),
         });
     }
-    Ok(canonical::row_json(table, doc, columns))
+    Ok(canonical::row_json(table, &doc, columns))
 }

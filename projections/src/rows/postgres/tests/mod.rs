@@ -17,12 +17,14 @@ static THINGS: TableSpec = TableSpec {
     key: KeyKind::Text,
     columns: &[Column::text("colour"), Column::integer("size")],
     indexes: &[&["colour", "size"], &["size"]],
+    dictionary: None,
 };
 static EVENTS: TableSpec = TableSpec {
     name: "events",
     key: KeyKind::Position,
     columns: &[Column::text("kind")],
     indexes: &[&["kind"]],
+    dictionary: None,
 };
 static TABLES: &[&TableSpec] = &[&THINGS, &EVENTS];
 const SPEC: StoreSpec = StoreSpec { name: "test", version: 1, tables: TABLES };
