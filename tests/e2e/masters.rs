@@ -127,13 +127,30 @@ async fn reconcile_finds_what_does_not_agree_and_puts_right_what_can_be() {
     };
     client.command("variant/v1/create", tee("navy")).await;
     client.command("variant/v2/create", tee("red")).await;
+    // A variant that is bound to master data of every kind.
+    let size = json!({"category": "jeans", "gender": "unisex", "region": "international", "value": "M"});
+    active(&mut client, "size/m", size).await;
+    active(&mut client, "category/jeans", json!({"name": "Jeans"})).await;
+    active(&mut client, "attribute_type/cut", json!({"name": "Cut", "data_type": "text"})).await;
+    active(&mut client, "attribute_value/slim", json!({"type": "cut", "value": "Slim"})).await;
+    let jeans = json!({"product_id": "jeans", "name": "Jeans", "brand": "Acme", "category": "Jeans", "attributes": [
+        {"type": "size", "value": "M", "value_id": "m"}, {"type": "cut", "value": "Slim", "value_id": "slim"}]});
+    client.command("variant/v0/create", jeans).await;
     server.stop();
     let report = reconcile(folder.path(), &[], 0);
-    assert_eq!((findings(&report).len(), &report["integrity"]["checked"]), (0, &json!(4)));
+    assert_eq!((findings(&report).len(), &report["integrity"]["checked"]), (0, &json!(9)));
 
     let log = SegmentLog::open(folder.path().join("log"), SegmentOptions::default()).unwrap();
     let usage = json!({"delta": 6, "in_use": 7, "recounted": false});
     plant(&log, "color-navy", "color.usage_changed", usage).await;
+    for (stream, event_type) in [
+        ("size-m", "size.usage_changed"),
+        ("category-jeans", "category.usage_changed"),
+        ("attribute_type-cut", "attribute_type.usage_changed"),
+        ("attribute_value-slim", "attribute_value.usage_changed"),
+    ] {
+        plant(&log, stream, event_type, json!({"delta": -1, "in_use": 0, "recounted": false})).await;
+    }
     let gone = json!({"values": [{"kind": "color", "value_id": "gone"}]});
     plant(&log, "variant-v2", "variant.references_bound", gone).await;
     let created = json!({"variant_id": "v3", "product_id": "tee", "product_group": "tee", "sku": "T-3", "name": "Tee", "brand": "Acme",
@@ -154,13 +171,17 @@ async fn reconcile_finds_what_does_not_agree_and_puts_right_what_can_be() {
             finding("duplicate_configuration", "variant-v4", false),
             finding("duplicate_sku", "variant-v4", false),
             finding("orphaned_reference", "color-gone", false),
+            finding("usage_count", "attribute_type-cut", repaired),
+            finding("usage_count", "attribute_value-slim", repaired),
+            finding("usage_count", "category-jeans", repaired),
             finding("usage_count", "color-navy", repaired),
             finding("usage_count", "color-red", repaired),
+            finding("usage_count", "size-m", repaired),
         ]
     };
     assert_eq!(findings(&reconcile(folder.path(), &[], 3)), wrong(false));
     let repaired = reconcile(folder.path(), &["--repair"], 3);
-    assert_eq!((findings(&repaired), &repaired["integrity"]["repaired"]), (wrong(true), &json!(2)));
+    assert_eq!((findings(&repaired), &repaired["integrity"]["repaired"]), (wrong(true), &json!(6)));
     let rest = findings(&reconcile(folder.path(), &[], 3));
     assert_eq!(rest, wrong(true)[..5], "what needs a decision stays until somebody takes it");
 }
