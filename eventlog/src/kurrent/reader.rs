@@ -99,6 +99,7 @@ impl Reader {
             let mut seen = 0;
             while let Some(event) = reading.next().await? {
                 if !is_system(&event) {
+                    reading.end().await;
                     return Ok(event.position.commit);
                 }
                 seen += 1;
@@ -151,7 +152,11 @@ impl Reader {
                     check_gapless(&event, first + 1 + events.len() as u64)?;
                     events.push(event);
                 }
-                Ok(None) | Err(Fault::Client(Error::ResourceNotFound)) => return Ok(events),
+                Ok(None) => return Ok(events),
+                Err(Fault::Client(Error::ResourceNotFound)) => {
+                    reading.end().await;
+                    return Ok(events);
+                }
                 Err(fault) => return Err(fault),
             }
         }
@@ -164,11 +169,13 @@ impl Reader {
             .max_count(1)
             .requires_leader(true);
         let mut reading = self.begin_stream(stream, &options).await?;
-        match reading.next().await {
-            Ok(Some(event)) => Ok(event.revision + 1),
-            Ok(None) | Err(Fault::Client(Error::ResourceNotFound)) => Ok(0),
-            Err(fault) => Err(fault),
-        }
+        let revision = match reading.next().await {
+            Ok(Some(event)) => event.revision + 1,
+            Ok(None) | Err(Fault::Client(Error::ResourceNotFound)) => 0,
+            Err(fault) => return Err(fault),
+        };
+        reading.end().await;
+        Ok(revision)
     }
 
     /// Begins after a position. The server begins at the event there, which is passed over.
@@ -200,6 +207,7 @@ impl Reader {
                 let full = page.events.len() >= limit
                     || (!page.events.is_empty() && bytes + event.len_bytes() > limit_bytes);
                 if full {
+                    reading.end().await;
                     return Ok(page);
                 }
                 bytes += event.len_bytes();
@@ -254,6 +262,17 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Reads what little may be left. A read that is dropped before its end is reset, and what the server has sent of it by then
+    /// counts as an error of the connection, which the client gives up after a thousand of them, with all that is under way on it.
+    async fn end(mut self) {
+        for _ in 0..=LAST_EVENTS {
+            let next = self.connection.call(&self.lease, self.stream.next()).await;
+            if !matches!(next, Ok(Some(_))) {
+                return;
+            }
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<eventstore::RecordedEvent>, Fault> {
         loop {
             let next = self.connection.call(&self.lease, self.stream.next()).await?;

@@ -12,6 +12,7 @@ use daybook_eventlog::pass_to_log;
 use daybook_eventlog::{
     AppendError, Appended, EventLog, Expected, Filter, MemoryLog, Position, ReadError, Revision, StreamId,
 };
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -189,4 +190,30 @@ async fn wrong_passwords_and_absent_servers_are_told_at_once() {
         matches!(&error, ConnectError::Unreachable { server, .. } if *server == address.to_string()),
         "{error}"
     );
+}
+
+/// The client gives up a connection, and with it all that is under way there, after a thousand reads that were dropped before their
+/// end.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_leave_the_connection_to_others() {
+    let server = Server::start(Arc::new(MemoryLog::new()));
+    let proxy = Proxy::start(server.address).await;
+    let options = KurrentOptions { request_timeout: PATIENCE, ..KurrentOptions::new(url(proxy.address)) };
+    let log = connect(options).await;
+    log.append(one("there", exact(0), vec![event(0), event(1)])).await.unwrap();
+    let before = proxy.accepted();
+    let there = StreamId::new("there").unwrap();
+    let reads = futures::stream::iter(0..600).map(|n| {
+        let (log, there) = (&log, &there);
+        async move {
+            let absent = StreamId::new(format!("absent-{n}")).unwrap();
+            assert_eq!(log.stream_revision(&absent).await.unwrap(), 0);
+            assert_eq!(log.read_stream(&absent, 1, 10).await.unwrap(), []);
+            assert_eq!(log.stream_revision(there).await.unwrap(), 2);
+            let page = log.read_all(0, &Filter::default(), 1, usize::MAX).await.unwrap();
+            assert_eq!(page.events.len(), 1);
+        }
+    });
+    reads.buffer_unordered(64).collect::<Vec<()>>().await;
+    assert_eq!(proxy.accepted(), before);
 }

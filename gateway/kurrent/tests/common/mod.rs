@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daybook_eventlog::kurrent::{KurrentLog, KurrentOptions};
@@ -132,6 +133,7 @@ pub struct Proxy {
     pub address: SocketAddr,
     mode: watch::Sender<Mode>,
     cut: watch::Sender<u64>,
+    accepted: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -140,8 +142,11 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let (mode, modes) = watch::channel(Mode::Passing);
         let (cut, cuts) = watch::channel(0);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = accepted.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 let (modes, mut cuts) = (modes.clone(), cuts.clone());
                 cuts.mark_unchanged();
                 tokio::spawn(async move {
@@ -156,7 +161,12 @@ impl Proxy {
                 });
             }
         });
-        Self { address, mode, cut }
+        Self { address, mode, cut, accepted }
+    }
+
+    /// How many connections there were.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// Connections stay open, and nothing passes.
