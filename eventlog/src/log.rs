@@ -112,7 +112,8 @@ pub struct Premise {
 /// Where an [`Append`] ended up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// Position of the first event.
+    /// Position of the first event. Where positions are not dense ([`Capabilities::dense_positions`]) it may be that of the last:
+    /// servers tell where an append ends, and to ask for the rest would cost each append a read.
     pub first: Position,
     /// Position of the last event.
     pub last: Position,

@@ -82,8 +82,8 @@ async fn place(reader: &Reader, part: &StreamAppend, tried_at: Option<Revision>)
     let candidates = [tried_at, current.checked_sub(count)];
     for start in candidates.into_iter().flatten().filter(|start| start + count <= current) {
         let there = reader.try_read_stream(&part.stream, start + 1, part.events.len()).await?;
-        if let Some((first, last)) = ends_of(&there, part) {
-            return Ok(Place::Written(Appended { first, last, revisions: vec![start + count] }));
+        if let Some(last) = end_of(&there, part) {
+            return Ok(Place::Written(appended(last, start + count)));
         }
     }
     Ok(Place::At(current))
@@ -114,7 +114,7 @@ async fn append_at(
     match connection.call_within(time, &lease, appending).await {
         Ok(written) => {
             let revision = Some(written.next_expected_version);
-            match of_one_event(part, expected, revision, Some(written.position)) {
+            match of_reply(part, expected, None, revision, Some(written.position)) {
                 Some(appended) => Ok(appended),
                 None => read_back(reader, part, expected).await.map_err(Failed::Lost),
             }
@@ -143,39 +143,42 @@ async fn conflict_unless_written(
     if expected + part.events.len() as u64 <= actual {
         let there = reader.try_read_stream(&part.stream, expected + 1, part.events.len()).await;
         let there = there.map_err(Failed::Fault)?;
-        if let Some((first, last)) = ends_of(&there, part) {
-            return Ok(Appended { first, last, revisions: vec![expected + there.len() as u64] });
+        if let Some(last) = end_of(&there, part) {
+            return Ok(appended(last, expected + there.len() as u64));
         }
     }
     Err(Failed::Conflict(AppendError::Conflict { stream: part.stream.clone(), expected, actual }))
 }
 
-/// The first and the last position, if these are the events of the append.
-fn ends_of(there: &[RecordedEvent], part: &StreamAppend) -> Option<(Position, Position)> {
+/// The last position, if these are the events of the append.
+fn end_of(there: &[RecordedEvent], part: &StreamAppend) -> Option<Position> {
     let same = there.len() == part.events.len()
         && there.iter().zip(&part.events).all(|(old, new)| old.event_id == new.event_id);
-    match (there.first(), there.last()) {
-        (Some(first), Some(last)) if same => Some((first.position, last.position)),
-        _ => None,
-    }
+    there.last().filter(|_| same).map(|last| last.position)
 }
 
-/// Where an append of one event lies, as the server's reply says: its last revision and the position of that.
-pub(super) fn of_one_event(
+/// The server tells where an append ends, not where it begins.
+fn appended(last: Position, revision: Revision) -> Appended {
+    Appended { first: last, last, revisions: vec![revision] }
+}
+
+/// Where an append lies, if the server's reply says so: its last revision and the position of that. `floor` is a position that the
+/// log had when the append was first sent. A reply that does not lie behind it speaks of a repetition, and of which of its events
+/// is not said; of one event it can only be that.
+pub(super) fn of_reply(
     part: &StreamAppend,
     expected: Revision,
+    floor: Option<Position>,
     last: Option<u64>,
     position: Option<Offset>,
 ) -> Option<Appended> {
     let position = position.filter(|position| position.commit > 0 && position.commit == position.prepare)?;
-    (part.events.len() == 1 && last == Some(expected)).then(|| Appended {
-        first: position.commit,
-        last: position.commit,
-        revisions: vec![expected + 1],
-    })
+    let revision = expected + part.events.len() as u64;
+    let is_new = part.events.len() == 1 || floor.is_some_and(|floor| position.commit > floor);
+    (is_new && last == revision.checked_sub(1)).then(|| appended(position.commit, revision))
 }
 
-/// Where an append lies that the server has accepted: it tells the last position only.
+/// Where an append lies that the server has accepted without saying where.
 pub(super) async fn read_back(
     reader: &Reader,
     part: &StreamAppend,
@@ -183,10 +186,8 @@ pub(super) async fn read_back(
 ) -> Result<Appended, AppendError> {
     let there = reader.read_stream(&part.stream, expected + 1, part.events.len()).await;
     let there = there.map_err(|error| written_somewhere(Fault::Unusable(error)))?;
-    match ends_of(&there, part) {
-        Some((first, last)) => {
-            Ok(Appended { first, last, revisions: vec![expected + part.events.len() as u64] })
-        }
+    match end_of(&there, part) {
+        Some(last) => Ok(appended(last, expected + part.events.len() as u64)),
         None => Err(AppendError::Unavailable {
             reason: format!("the server accepted events for {} that it does not give back", part.stream),
             indeterminate: true,

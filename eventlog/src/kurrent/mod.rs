@@ -87,7 +87,7 @@ impl KurrentLog {
         let (head, head_seen) = watch::channel(last);
         let (stop, stopped) = watch::channel(false);
         let (jobs, queue) = mpsc::unbounded_channel();
-        let writer = Writer::new(connection.clone(), reader.clone(), queue, &options);
+        let writer = Writer::new(connection.clone(), reader.clone(), queue, &options, head_seen.clone());
         let follower = follow::Follower::new(connection, reader.clone(), head, stopped, options.watchdog);
         let tasks = vec![tokio::spawn(writer.run()), tokio::spawn(follower.run())];
         Ok(Self {

@@ -60,7 +60,7 @@ impl KurrentOptions {
             request_timeout: Duration::from_secs(5),
             append_timeout: Duration::from_secs(10),
             watchdog: Duration::from_secs(5),
-            max_in_flight: 64,
+            max_in_flight: 256,
             max_queued_bytes: 64 << 20,
         }
     }

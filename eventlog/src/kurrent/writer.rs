@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::StreamExt;
 use futures::future::{BoxFuture, maybe_done};
 use futures::stream::FuturesOrdered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use super::connection::{Connection, Fault, Lease};
 use super::envelope::to_event_data;
 use super::lone;
 use super::reader::Reader;
-use crate::log::{AppendError, Appended, Expected, Revision, StreamAppend, StreamId};
+use crate::log::{AppendError, Appended, Expected, Position, Revision, StreamAppend, StreamId};
 
 /// How many bytes may be in flight on a session.
 const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
@@ -39,6 +39,8 @@ pub(super) struct Job {
     pub(super) deadline: Instant,
     /// Whether it may have reached the server.
     pub(super) sent: bool,
+    /// A position that the log had when it was sent for the first and only time.
+    floor: Option<Position>,
     bytes: usize,
     /// Whether a session failed with it, so that it is to be tried by itself.
     alone: bool,
@@ -54,7 +56,7 @@ impl Job {
         reply: oneshot::Sender<Result<Appended, AppendError>>,
         share: Share,
     ) -> Self {
-        Self { part, deadline, sent: false, bytes, alone: false, reply, _share: share }
+        Self { part, deadline, sent: false, floor: None, bytes, alone: false, reply, _share: share }
     }
 
     fn finish(self, outcome: Result<Appended, AppendError>) {
@@ -112,8 +114,11 @@ pub(super) struct Writer {
     /// The revision that a stream will have once everything in flight has succeeded, as far as this writer knows;
     /// `None` while an append is in flight to a stream of which it knows nothing.
     known: HashMap<StreamId, Option<Revision>>,
+    /// The newest position of which this writer was told, and the head as it is announced.
+    seen: Position,
+    head: watch::Receiver<Position>,
     last_progress: Instant,
-    /// Reading back where appends of several events lie.
+    /// Reading back where appends lie of which the server did not say.
     finishing: JoinSet<()>,
 }
 
@@ -128,6 +133,7 @@ impl Writer {
         reader: Arc<Reader>,
         jobs: mpsc::UnboundedReceiver<Job>,
         options: &KurrentOptions,
+        head: watch::Receiver<Position>,
     ) -> Self {
         Self {
             connection,
@@ -142,6 +148,8 @@ impl Writer {
             flying_bytes: 0,
             outcomes: FuturesOrdered::new(),
             known: HashMap::new(),
+            seen: 0,
+            head,
             last_progress: Instant::now(),
             finishing: JoinSet::new(),
         }
@@ -225,6 +233,7 @@ impl Writer {
         if self.flying.is_empty() {
             self.last_progress = Instant::now();
         }
+        job.floor = (!job.sent).then(|| self.seen.max(*self.head.borrow()));
         job.sent = true;
         let after = self.known.get(&job.part.stream).map(|_| expected + job.part.events.len() as u64);
         self.know(&job.part.stream, after);
@@ -334,7 +343,9 @@ impl Writer {
             self.know(&job.part.stream, Some(expected + job.part.events.len() as u64));
         }
         let reader = self.reader.clone();
-        if let Some(appended) = lone::of_one_event(&job.part, expected, result.current_revision(), position) {
+        let revision = result.current_revision();
+        if let Some(appended) = lone::of_reply(&job.part, expected, job.floor, revision, position) {
+            self.seen = self.seen.max(appended.last);
             job.finish(Ok(appended));
             return;
         }
@@ -347,7 +358,10 @@ impl Writer {
     async fn append_alone(&mut self, mut job: Job) {
         let outcome = lone::append(&self.connection, &self.reader, &mut job).await;
         match &outcome {
-            Ok(appended) => self.know(&job.part.stream, appended.revisions.first().copied()),
+            Ok(appended) => {
+                self.seen = self.seen.max(appended.last);
+                self.know(&job.part.stream, appended.revisions.first().copied());
+            }
             Err(AppendError::Conflict { actual, .. }) => self.know(&job.part.stream, Some(*actual)),
             Err(_) => {
                 self.known.remove(&job.part.stream);
