@@ -19,6 +19,7 @@ pub mod color;
 pub mod credit;
 pub mod inventory;
 pub mod lifecycle;
+mod lock;
 pub mod master;
 pub mod order;
 pub mod product;

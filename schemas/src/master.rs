@@ -92,7 +92,7 @@ transitions! {
 }
 
 /// A governance lock: what it covers refuses changes until it is lifted or runs out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Locked {
     /// Sorted, without repetition, at least one.

@@ -251,7 +251,7 @@ pub struct SegmentationChanged {
 }
 
 /// A governance lock: what it covers refuses changes until it is lifted or runs out. Version 1 did not say who locked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Locked {
     /// Sorted, without repetition, at least one.

@@ -19,7 +19,8 @@ pub struct Step {
     pub broken: Vec<BrokenRule>,
 }
 
-/// Locks parts against change. A lock takes the place of the one before, and is refused if it would lift part of it or end it earlier.
+/// Locks parts against change. One's own lock is replaced by one that covers
+/// the same and as long; anything else that would lift a lock is refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {

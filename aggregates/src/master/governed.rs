@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Lock, Rejection, Step};
 use crate::Roles;
 use crate::lifecycle::{BrokenRule, Rule, Table, Transition};
+use crate::lock::Held;
 
 /// The events that all master data has, each aggregate under its own wire names.
 pub trait MasterEvent:
@@ -164,27 +165,18 @@ impl Governed {
         if lock.until.is_some_and(|until| until <= now) {
             return Err(Rejection::Unprocessable("a lock ends in the future".to_owned()));
         }
-        if let Some(standing) = self.dropped_by(&scopes, lock.until, now) {
-            let (scopes, by) = (standing.scopes.clone(), standing.locked_by.clone());
-            let (reason, until) = (standing.reason.clone(), standing.until);
-            return Err(Rejection::LockStands { scopes, reason, until, by });
-        }
         let locked = Locked {
             scopes,
             reason: lock.reason.clone(),
             until: lock.until,
             locked_by: lock.locked_by.clone(),
         };
+        if let Some(standing) = &self.lock
+            && held(standing).stands_against(&held(&locked), now)
+        {
+            return Err(Rejection::LockStands(Box::new(standing.clone())));
+        }
         Ok((self.lock.as_ref() != Some(&locked)).then_some(locked))
-    }
-
-    /// The lock in force that another one would lift: in part, or earlier.
-    fn dropped_by(&self, scopes: &[LockScope], until: Option<Timestamp>, now: Timestamp) -> Option<&Locked> {
-        let stands = |lock: &&Locked| lock.until.is_none_or(|until| until > now);
-        let lock = self.lock.as_ref().filter(stands)?;
-        let as_long = until.is_none_or(|until| lock.until.is_some_and(|own| own <= until));
-        let covers = lock.scopes.iter().all(|scope| scopes.contains(scope));
-        (!covers || !as_long).then_some(lock)
     }
 
     fn count(&self, delta: i64) -> Result<Option<UsageChanged>, Rejection> {
@@ -230,3 +222,7 @@ macro_rules! apply_governed {
     }};
 }
 pub(crate) use apply_governed;
+
+fn held(lock: &Locked) -> Held<'_, LockScope> {
+    Held { scopes: &lock.scopes, until: lock.until, by: lock.locked_by.as_ref() }
+}

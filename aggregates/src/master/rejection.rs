@@ -1,6 +1,6 @@
 //! Why master data refuses a command.
 
-use daybook_schemas::master::{Lifecycle, LockScope};
+use daybook_schemas::master::{Lifecycle, LockScope, Locked};
 use daybook_schemas::{Invalid, Label, Text, Timestamp};
 
 use crate::lifecycle::{BrokenRule, Refused};
@@ -26,10 +26,10 @@ pub enum Rejection {
     #[error("the {} are locked{}{}: {reason}", scope_words(*.scope), whom(.by.as_ref()), end(.until.as_ref()))]
     Locked { scope: LockScope, reason: Text, until: Option<Timestamp>, by: Option<Label> },
     #[error(
-        "a lock on the {} stands{}{} ({reason}), and this one would lift it: cover the same and as long, or unlock first",
-        all_words(.scopes), whom(.by.as_ref()), end(.until.as_ref())
+        "a lock on the {} stands{}{} ({}), and this one would lift it: unlock first, or cover the same and as long if it is yours",
+        all_words(&.0.scopes), whom(.0.locked_by.as_ref()), end(.0.until.as_ref()), .0.reason
     )]
-    LockStands { scopes: Vec<LockScope>, reason: Text, until: Option<Timestamp>, by: Option<Label> },
+    LockStands(Box<Locked>),
     #[error("{0}")]
     Unprocessable(String),
     #[error("{0}")]
@@ -71,7 +71,7 @@ impl Reject for Rejection {
             // The first reason decides; every reason has its own code in `errors`.
             Self::Several(reasons) => reasons.first().map_or("unprocessable", Reject::code),
             Self::InUse(_) => "in_use",
-            Self::Locked { .. } | Self::LockStands { .. } => "locked",
+            Self::Locked { .. } | Self::LockStands(_) => "locked",
             Self::Broken(_) | Self::NotLive(_) | Self::Unprocessable(_) => "unprocessable",
             Self::Invalid(_) => "invalid_request",
         }
@@ -83,7 +83,7 @@ impl Reject for Rejection {
             Self::Exists | Self::InUse(_) => Kind::Conflict,
             Self::Lifecycle(refused) => refused.kind(),
             Self::Several(reasons) => reasons.first().map_or(Kind::Unprocessable, Reject::kind),
-            Self::Locked { .. } | Self::LockStands { .. } => Kind::Locked,
+            Self::Locked { .. } | Self::LockStands(_) => Kind::Locked,
             Self::Broken(_) | Self::NotLive(_) | Self::Unprocessable(_) => Kind::Unprocessable,
             Self::Invalid(_) => Kind::Invalid,
         }

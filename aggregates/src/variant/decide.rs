@@ -11,6 +11,7 @@ use super::{
     Step, StepName, StockFacts, Unlock, Variant,
 };
 use crate::lifecycle::{BrokenRule, Rule, Transition};
+use crate::lock::Held;
 use crate::{Decider, Roles};
 
 pub(super) type Decision = Result<Vec<Event>, Rejection>;
@@ -204,27 +205,18 @@ impl Existing {
         if lock.until.is_some_and(|until| until <= now) {
             return Err(Rejection::LockEndsTooEarly);
         }
-        if let Some(standing) = self.dropped_by(&scopes, lock.until, now) {
-            let (scopes, by) = (standing.scopes.clone(), standing.locked_by.clone());
-            let (reason, until) = (standing.reason.clone(), standing.until);
-            return Err(Rejection::LockStands { scopes, reason, until, by });
-        }
         let locked = Locked {
             scopes,
             reason: lock.reason.clone(),
             until: lock.until,
             locked_by: lock.locked_by.clone(),
         };
+        if let Some(standing) = &self.lock
+            && held(standing).stands_against(&held(&locked), now)
+        {
+            return Err(Rejection::LockStands(Box::new(standing.clone())));
+        }
         Ok(if self.lock.as_ref() == Some(&locked) { Vec::new() } else { vec![locked.into()] })
-    }
-
-    /// The lock in force that another one would lift: in part, or earlier.
-    fn dropped_by(&self, scopes: &[LockScope], until: Option<Timestamp>, now: Timestamp) -> Option<&Locked> {
-        let stands = |lock: &&Locked| lock.until.is_none_or(|until| until > now);
-        let lock = self.lock.as_ref().filter(stands)?;
-        let as_long = until.is_none_or(|until| lock.until.is_some_and(|own| own <= until));
-        let covers = lock.scopes.iter().all(|scope| scopes.contains(scope));
-        (!covers || !as_long).then_some(lock)
     }
 
     fn unlock(&self, unlock: &Unlock) -> Vec<Event> {
@@ -244,4 +236,8 @@ impl Existing {
             + (self.channels.len() + self.regions.len()) * 32
             + 400
     }
+}
+
+fn held(lock: &Locked) -> Held<'_, LockScope> {
+    Held { scopes: &lock.scopes, until: lock.until, by: lock.locked_by.as_ref() }
 }

@@ -1,7 +1,7 @@
 //! Why a variant refuses a command.
 
 use daybook_schemas::prices::PriceList;
-use daybook_schemas::variant::{Lifecycle, LockScope};
+use daybook_schemas::variant::{Lifecycle, LockScope, Locked};
 use daybook_schemas::{Currency, Invalid, Label, MoneyError, ScheduleId, Text, Timestamp, Token, ValueId};
 
 use super::{MAX_ATTRIBUTES, MAX_PRICE_LISTS, MAX_SCHEDULES, MAX_SEGMENTS, StockFacts};
@@ -40,10 +40,10 @@ pub enum Rejection {
     #[error("{} is locked{}{}: {reason}", named(*.scope), whom(.by.as_ref()), end(.until.as_ref()))]
     Locked { scope: LockScope, reason: Text, until: Option<Timestamp>, by: Option<Label> },
     #[error(
-        "a lock on {} stands{}{} ({reason}), and this one would lift it: cover the same and as long, or unlock first",
-        all_named(.scopes), whom(.by.as_ref()), end(.until.as_ref())
+        "a lock on {} stands{}{} ({}), and this one would lift it: unlock first, or cover the same and as long if it is yours",
+        all_named(&.0.scopes), whom(.0.locked_by.as_ref()), end(.0.until.as_ref()), .0.reason
     )]
-    LockStands { scopes: Vec<LockScope>, reason: Text, until: Option<Timestamp>, by: Option<Label> },
+    LockStands(Box<Locked>),
     #[error("there is no scheduled price {0}")]
     NoSuchSchedule(ScheduleId),
     #[error("the variant has no price list for {0}")]
@@ -139,7 +139,7 @@ impl Reject for Rejection {
             Self::HistoryIsForOperators => "forbidden",
             Self::StockLeft(_) => "stock_left",
             Self::Combination { .. } => "combination_not_allowed",
-            Self::Locked { .. } | Self::LockStands { .. } => "locked",
+            Self::Locked { .. } | Self::LockStands(_) => "locked",
             Self::NoPrice
             | Self::StockUnknown
             | Self::Broken(_)

@@ -333,6 +333,21 @@ fn a_lock_is_lifted_or_replaced() {
     assert_eq!(refusal.detail, "the lifecycle is locked: recall");
     item.writes("unlock", json!({"reason": "over"}), &["variant.unlocked"]);
     item.ok("submit", json!({}));
+}
+
+/// Who unlocks what covers more would lift the other's lock as well.
+#[test]
+fn nobody_takes_the_place_of_another_s_lock() {
+    let mut item = draft();
+    let mut lock = |who: &str, body: Value| {
+        let Action::Lock(mut lock) = item.parsed("lock", &body) else { panic!("a lock") };
+        lock.locked_by = Some(daybook_schemas::Label::new(who).unwrap());
+        item.act(Action::Lock(lock)).map_err(|rejection| crate::Reject::code(&rejection))
+    };
+    lock("legal", json!({"scopes": ["price"], "reason": "legal hold"})).unwrap();
+    let wider = json!({"scopes": ["price", "details"], "reason": "campaign"});
+    assert_eq!(lock("marketing", wider.clone()).unwrap_err(), "locked");
+    lock("legal", wider).unwrap();
     item.refuses("lock", json!({"scopes": [], "reason": "r"}), "invalid_request");
     let now = item.now.to_string();
     item.refuses("lock", json!({"scopes": ["price"], "reason": "r", "until": now}), "unprocessable");
