@@ -212,6 +212,20 @@ impl Prices {
         }
     }
 
+    /// What stands at a time, and after every change to come that is known, each with when it begins; temporary prices and what comes back
+    /// after them included.
+    pub fn course_from(&self, start: Timestamp) -> impl Iterator<Item = (Timestamp, Option<Price>)> + use<> {
+        let mut course = self.clone();
+        let price = self.at(start);
+        course.bring_up_to(start);
+        let later = std::iter::from_fn(move || {
+            let next = course.next_deadline()?;
+            course.bring_up_to(next);
+            Some((next, course.price))
+        });
+        std::iter::once((start, price)).chain(later)
+    }
+
     /// When the next scheduled price takes effect.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {

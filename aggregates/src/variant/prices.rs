@@ -108,23 +108,6 @@ impl Existing {
             channel: named.channel.clone(),
             customer_group: named.customer_group.clone(),
         });
-        let for_all = |list: &PriceList| list.channel.is_none() && list.customer_group.is_none();
-        // What everybody pays in a currency has one place, at all times to come: else the list would hide the own price.
-        let start = change.effective_from.map_or(command.now, |from| from.max(command.now));
-        match &list {
-            Some(list) if for_all(list) && has_price_in(&self.prices, list.currency, start) => {
-                return Err(Rejection::OwnPriceIsNoList(list.currency));
-            }
-            Some(_) => {}
-            None => {
-                let hides = |known: &&ListPrices| {
-                    for_all(&known.list) && has_price_in(&known.prices, price.currency(), start)
-                };
-                if let Some(known) = self.price_lists.iter().find(hides) {
-                    return Err(Rejection::ListHidesOwnPrice(known.list.clone()));
-                }
-            }
-        }
         let (from, to, reason) = (change.effective_from, change.effective_to, &change.reason);
         self.reprice(Wish { list, price: Some(price), from, to, reason }, command)
     }
@@ -179,7 +162,35 @@ impl Existing {
             None if course.stands(wish.price, wish.to) => {}
             None => steps.extend(course.change(&change, fresh_id)),
         }
+        // A list that ends hides no more than before.
+        if wish.price.is_some()
+            && let Some(hiding) = self.hides_own_price(list, &course, now)
+        {
+            return Err(match list {
+                Some(list) => Rejection::OwnPriceIsNoList(list.currency),
+                None => Rejection::ListHidesOwnPrice(hiding.clone()),
+            });
+        }
         Ok(events(list, steps).collect())
+    }
+
+    /// What everybody pays in a currency has one place, at all times to come: the own price, or a list for all. The list that would have a price
+    /// in the currency of the own price, at a time when that stands too, if the course of `changed` (`None`: the own) were this one.
+    fn hides_own_price<'a>(
+        &'a self,
+        changed: Option<&'a PriceList>,
+        course: &Prices,
+        now: Timestamp,
+    ) -> Option<&'a PriceList> {
+        let for_all = |list: &PriceList| list.channel.is_none() && list.customer_group.is_none();
+        match changed {
+            Some(list) => (for_all(list) && meet(&self.prices, course, list.currency, now)).then_some(list),
+            None => {
+                let lists = self.price_lists.iter().filter(|known| for_all(&known.list));
+                let mut hiding = lists.filter(|known| meet(course, &known.prices, known.list.currency, now));
+                hiding.next().map(|known| &known.list)
+            }
+        }
     }
 
     pub(super) fn cancel_price_schedule(
@@ -200,18 +211,43 @@ impl Existing {
             return Err(unknown());
         }
         steps.extend(course.cancel(&cancel.schedule_id, &cancel.reason));
+        // What was found in order because of the schedule must be so without it. A disorder that was there before is not its fault.
+        if let Some(hiding) = self.hides_own_price(list, &course, now)
+            && self.hides_own_price(list, prices, now).is_none()
+        {
+            return Err(Rejection::ListHidesOwnPrice(hiding.clone()));
+        }
+        let first = course.schedules.first();
+        if course.price.is_none() && !course.may_end && first.is_some_and(|next| next.effective_to.is_some())
+        {
+            return Err(Rejection::NothingToRestore);
+        }
         Ok(events(list, steps).collect())
     }
 }
 
-/// Whether a price in the currency stands at a time or later, as far as is known.
-fn has_price_in(prices: &Prices, currency: Currency, start: Timestamp) -> bool {
-    let later = prices.schedules.iter().filter(|schedule| schedule.effective_from > start);
-    prices
-        .at(start)
-        .into_iter()
-        .chain(later.filter_map(|schedule| schedule.price))
-        .any(|p| p.currency() == currency)
+/// Whether both have a price in the currency at one time, from now on.
+fn meet(own: &Prices, list: &Prices, currency: Currency, now: Timestamp) -> bool {
+    let in_currency = |prices: &Prices| -> Vec<(Timestamp, bool)> {
+        let stands = |price: Option<Price>| price.is_some_and(|price| price.currency() == currency);
+        prices.course_from(now).map(|(from, price)| (from, stands(price))).collect()
+    };
+    let (own, list) = (in_currency(own), in_currency(list));
+    let (mut at_own, mut at_list) = (0, 0);
+    loop {
+        if own[at_own].1 && list[at_list].1 {
+            return true;
+        }
+        // To whichever changes next; both begin now.
+        match (own.get(at_own + 1), list.get(at_list + 1)) {
+            (None, None) => return false,
+            (Some((next, _)), Some((other, _))) if next == other => {
+                (at_own, at_list) = (at_own + 1, at_list + 1)
+            }
+            (Some((next, _)), other) if other.is_none_or(|(other, _)| next < other) => at_own += 1,
+            (_, _) => at_list += 1,
+        }
+    }
 }
 
 fn events(list: Option<&PriceList>, steps: Vec<Step>) -> impl Iterator<Item = Event> {

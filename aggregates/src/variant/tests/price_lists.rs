@@ -111,13 +111,12 @@ fn what_everybody_pays_in_the_own_currency_is_no_list() {
     item.refuses("change-price", own("GBP", None), "unprocessable");
     item.ok("change-price", own("GBP", Some(secs(2_000))));
     // Nor does a list come to stand where the own price will be.
-    for from in [1_000, 2_500] {
-        item.refuses(
-            "change-price",
-            with(change("8 GBP - -"), json!({"effective_from": secs(from)})),
-            "unprocessable",
-        );
-    }
+    item.refuses(
+        "change-price",
+        with(change("8 GBP - -"), json!({"effective_from": secs(2_500)})),
+        "unprocessable",
+    );
+    item.ok("change-price", change("8 GBP - -"));
     item.refuses("change-price", change("8 EUR - -"), "unprocessable");
     item.ok("change-price", with(change("8 EUR - -"), json!({"effective_from": secs(2_500)})));
     item.pass(5_000);
@@ -411,4 +410,37 @@ fn buyers<'a>(
         channels.iter().flat_map(move |channel| groups.iter().map(move |group| (currency, *channel, *group)))
     };
     currencies.iter().flat_map(|currency| pairs(*currency)).collect()
+}
+
+/// No list for everybody hides the own price, whatever comes back, ends or is taken back in between.
+#[test]
+fn the_own_price_is_hidden_at_no_time() {
+    let own = |currency: &str, from: i64, to: Option<i64>| json!({"price": {"amount": "9", "currency": currency}, "effective_from": secs(from), "effective_to": to.map(secs), "reason": "r"});
+    let list = |from: i64| with(change("20 GBP - -"), json!({"effective_from": secs(from)}));
+    let cancel = |id: &str| json!({"schedule_id": id, "reason": "r"});
+    // The own price comes back while the list stands.
+    let mut item = draft();
+    item.ok("change-price", own("EUR", 2_000, Some(4_000)));
+    item.refuses("change-price", list(3_000), "unprocessable");
+    item.ok("change-price", with(list(3_000), json!({"effective_to": secs(4_000)})));
+    assert_eq!(
+        (pays(&item, "GBP - -", 3_999), pays(&item, "GBP - -", 4_000)),
+        ("20.00 GBP".into(), "12.50 GBP".into())
+    );
+    // What made room for the list is taken back.
+    let mut item = draft();
+    item.ok("change-price", own("EUR", 2_000, None));
+    item.ok("change-price", list(2_000));
+    item.refuses("cancel-price-schedule", cancel("fresh-2"), "unprocessable");
+    item.ok("cancel-price-schedule", cancel("fresh-3"));
+    item.ok("cancel-price-schedule", cancel("fresh-2"));
+    // So is the end of a list that the own price came after.
+    let mut item = draft();
+    item.ok("change-price", change("11 EUR - -"));
+    item.ok(
+        "end-price-list",
+        json!({"list": {"currency": "EUR"}, "effective_from": secs(2_000), "reason": "over"}),
+    );
+    item.ok("change-price", own("EUR", 2_000, None));
+    item.refuses("cancel-price-schedule", cancel("fresh-3"), "unprocessable");
 }

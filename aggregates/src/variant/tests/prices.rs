@@ -225,6 +225,19 @@ fn periods_are_checked() {
     assert_eq!((price_at(&item, 5_001), price_at(&item, 5_002)), ("1.00".to_owned(), "9.00".to_owned()));
 }
 
+/// What a temporary price is to go back to is not taken from under it.
+#[test]
+fn a_temporary_price_keeps_what_comes_before_it() {
+    let mut item = absent();
+    item.ok("create", body(json!({"price": null})));
+    item.ok("change-price", json!({"price": price("12"), "effective_from": secs(2_000), "reason": "r"}));
+    item.ok("change-price", json!({"price": price("1"), "effective_from": secs(3_000), "effective_to": secs(3_002), "reason": "r"}));
+    let cancel = |id: &str| json!({"schedule_id": id, "reason": "r"});
+    item.refuses("cancel-price-schedule", cancel("fresh-2"), "unprocessable");
+    item.ok("cancel-price-schedule", cancel("fresh-3"));
+    item.ok("cancel-price-schedule", cancel("fresh-2"));
+}
+
 #[test]
 fn scheduled_prices_are_bounded_and_so_is_the_memory_of_past_ones() {
     let mut item = draft();
