@@ -6,7 +6,8 @@ use daybook_aggregates::variant::rebind::rebound;
 use daybook_aggregates::variant::{Action, Variant};
 use daybook_eventlog::StreamId;
 
-use super::masters::{facts, usage};
+use super::masters::facts::{self, Place};
+use super::masters::usage;
 use crate::workspace::{Halt, Workspace};
 
 pub(crate) fn decide(
@@ -17,12 +18,12 @@ pub(crate) fn decide(
     command.now = workspace.context.now;
     let mut moved = None;
     if let Some(existing) = workspace.peek::<Variant>(main)?.existing() {
-        let existing = existing.clone();
-        let references = &existing.references;
         match &mut command.action {
             Action::Approve(step) | Action::Activate(step) | Action::Reactivate(step) => {
-                step.dead = facts::broken(workspace, references)?;
-                step.rules = facts::rules(workspace, &existing)?;
+                let place = Place::of(existing);
+                facts::require_references(workspace, &place)?;
+                step.dead = facts::broken(workspace, &place.references)?;
+                step.rules = facts::rules(workspace, &place)?;
             }
             Action::ChangeDetails(change) => {
                 let touches = change.category.is_some()
@@ -30,17 +31,22 @@ pub(crate) fn decide(
                     || change.channels.is_some()
                     || change.regions.is_some();
                 if touches {
-                    change.masters = Some(Box::new(facts::of_change(workspace, &existing, change)?));
-                    moved = rebound(&existing, change).map(|now| (references.clone(), now.references));
+                    let place = Place::of(existing);
+                    change.masters = Some(Box::new(facts::of_change(workspace, &place, change)?));
+                    let existing = workspace.peek::<Variant>(main)?.existing();
+                    let now = existing.and_then(|existing| rebound(existing, change));
+                    moved = now.map(|now| (place.references, now.references));
                 }
             }
             Action::ChangeSegmentation(change) => {
-                change.limits = facts::limits(workspace, &existing)?;
+                let place = Place::of(existing);
+                change.limits = facts::limits(workspace, &place)?;
             }
             Action::RefreshAttribute(refresh) => {
-                let own = references.values.iter().find(|own| own.value_id == refresh.value_id);
-                refresh.value = match own {
-                    Some(own) => facts::value(workspace, own.kind, &own.value_id, None)?,
+                let own = existing.references.values.iter().find(|own| own.value_id == refresh.value_id);
+                let kind = own.map(|own| own.kind);
+                refresh.value = match kind {
+                    Some(kind) => facts::value(workspace, kind, &refresh.value_id, None)?,
                     None => None,
                 };
             }

@@ -1,5 +1,6 @@
 //! Given / when / then without any log: states in a table, decided on by one command after the other.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use daybook_aggregates::inventory::Inventory;
@@ -33,6 +34,8 @@ struct World {
     cold: HashMap<StreamId, StreamState>,
     /// How often decisions waited for streams.
     waits: usize,
+    /// Every stream that has events.
+    written: BTreeSet<String>,
 }
 
 /// `stream type` of every event, or the refusal.
@@ -48,6 +51,7 @@ impl World {
             commands: 0,
             cold: HashMap::new(),
             waits: 0,
+            written: BTreeSet::new(),
         };
         for (path, body) in commands {
             world.when(path, body).unwrap_or_else(|error| panic!("{path}: {error:?}"));
@@ -138,9 +142,21 @@ impl World {
         }
     }
 
+    /// Has every stream read anew, also those that have no events.
+    fn cool_all(&mut self) {
+        let mut table = std::mem::replace(&mut self.table, Table::new(usize::MAX));
+        for name in &self.written {
+            let stream = StreamId::new(name.clone()).unwrap();
+            if let Some(state) = table.forget(&stream) {
+                self.cold.insert(stream, state);
+            }
+        }
+    }
+
     fn keep(&mut self, scratch: Scratch) -> Vec<String> {
         let mut events = Vec::new();
         for write in scratch.writes {
+            self.written.insert(write.stream.as_str().to_owned());
             let slot = self.table.get_mut(&write.stream).unwrap();
             slot.revision += write.encoded.len() as u64;
             slot.recorded_at = Some(self.now);

@@ -287,6 +287,8 @@ async fn rules_of_product_category_and_brand_hold_together() {
         json!({"type": "brand", "value": "Acme", "regions": ["uk", "us"]}),
     )
     .await;
+    shop.ok("attribute_type/brand/activate", json!({})).await;
+    shop.ok("attribute_value/brand-acme/activate", json!({})).await;
     let mut body = shirt("navy", "size-l");
     body["regions"] = json!(["us"]);
     let refused = refusal(&shop, "variant/v1/create", body).await;

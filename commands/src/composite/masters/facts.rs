@@ -113,26 +113,105 @@ fn of_brand(workspace: &mut Workspace<'_>, brand: &Label, facts: &mut MasterFact
     let Some(owner) = workspace.peek::<Claim>(&brand_claim(brand))?.owner.clone() else { return Ok(()) };
     let stream = stream::of(MasterKind::AttributeValue.as_str(), &owner);
     let Some(value) = workspace.peek::<AttributeValue>(&stream)?.existing() else { return Ok(()) };
-    restrict(&mut facts.limits, format!("brand {brand}"), &value.channels, &value.regions);
-    facts.brand = match value.governed.lifecycle {
-        Lifecycle::Draft | Lifecycle::PendingApproval => None,
+    match value.governed.lifecycle {
+        Lifecycle::Draft | Lifecycle::PendingApproval => {}
         lifecycle @ (Lifecycle::Active | Lifecycle::Deprecated | Lifecycle::Archived) => {
-            Some(BrandFacts { value_id: value.attribute_value_id.clone(), lifecycle })
+            restrict(&mut facts.limits, format!("brand {brand}"), &value.channels, &value.regions);
+            facts.brand = Some(BrandFacts { value_id: value.attribute_value_id.clone(), lifecycle });
         }
-    };
+    }
     Ok(())
+}
+
+/// What of a variant says which master data it is under: all but its prices, which may be many.
+pub(crate) struct Place {
+    product_id: ProductId,
+    brand: Label,
+    category: Label,
+    attributes: Vec<AttributeSnapshot>,
+    pub(crate) references: ReferencesBound,
+}
+
+impl Place {
+    pub(crate) fn of(existing: &variant::Existing) -> Self {
+        Self {
+            product_id: existing.product_id.clone(),
+            brand: existing.brand.clone(),
+            category: existing.category.clone(),
+            attributes: existing.attributes.clone(),
+            references: existing.references.clone(),
+        }
+    }
+
+    /// The records that it is bound to, and the product.
+    fn streams(&self) -> Vec<StreamId> {
+        let bound = &self.references;
+        let values = bound.values.iter().map(|own| stream_of(own.kind, &own.value_id));
+        let types = bound.attribute_types.iter().map(|id| stream::of("attribute_type", id));
+        let category = bound.category_id.iter().map(tree::stream_of);
+        values.chain(types).chain(category).chain([product_stream(&self.product_id)]).collect()
+    }
+}
+
+/// Has all that [`broken`] and [`rules`] look at read at once, but for what is above the category: what is looked at alone is waited for alone, and
+/// everything before it decided again.
+pub(crate) fn require_references(workspace: &mut Workspace<'_>, place: &Place) -> Result<(), Halt> {
+    workspace.require(&place.streams())?;
+    let mut claims = Vec::new();
+    for own in place.references.values.iter().filter(|own| own.kind == MasterKind::AttributeValue) {
+        let value = workspace.peek::<AttributeValue>(&stream_of(own.kind, &own.value_id))?.existing();
+        claims.extend(value.map(|value| stream::claim(What::AttributeType, value.kind.as_str())));
+    }
+    require_named(workspace, &claims, type_of_claim)
+}
+
+/// As [`require_references`], for [`of_change`] and [`limits`].
+fn require_limits(
+    workspace: &mut Workspace<'_>,
+    place: &Place,
+    brand: &Label,
+    category: Option<&Label>,
+) -> Result<(), Halt> {
+    let types = place.attributes.iter().map(|own| stream::claim(What::AttributeType, own.kind.as_str()));
+    let types: Vec<_> = types.collect();
+    let brand = [brand_claim(brand)];
+    let category: Vec<_> = category.and_then(category_claim).into_iter().collect();
+    let claims = types.iter().chain(&brand).chain(&category);
+    workspace.require(place.streams().iter().chain(claims))?;
+    require_named(workspace, &types, type_of_claim)?;
+    require_named(workspace, &brand, |owner| stream::of(MasterKind::AttributeValue.as_str(), owner))?;
+    require_named(workspace, &category, |owner| stream::of("category", owner))
+}
+
+fn type_of_claim(owner: &Token) -> StreamId {
+    stream::of("attribute_type", owner)
+}
+
+/// Has the records that claims name read at once.
+fn require_named(
+    workspace: &mut Workspace<'_>,
+    claims: &[StreamId],
+    named: impl Fn(&Token) -> StreamId,
+) -> Result<(), Halt> {
+    workspace.require(claims)?;
+    let mut records = Vec::with_capacity(claims.len());
+    for claim in claims {
+        records.extend(workspace.peek::<Claim>(claim)?.owner.as_ref().map(&named));
+    }
+    workspace.require(&records)
 }
 
 /// What a variant will be under once its category or brand is another.
 pub(crate) fn of_change(
     workspace: &mut Workspace<'_>,
-    existing: &variant::Existing,
+    existing: &Place,
     change: &ChangeDetails,
 ) -> Result<MasterFacts, Halt> {
     let brand = change.brand.as_ref().unwrap_or(&existing.brand);
     let bound = existing.references.category_id.as_ref();
     // The name that a bound variant has may lead elsewhere by now: where it stays, what it is bound to counts.
     let moved = change.category.as_ref().filter(|label| bound.is_none() || **label != existing.category);
+    require_limits(workspace, existing, brand, moved)?;
     let mut facts = match moved {
         Some(category) => common(workspace, &existing.product_id, category, brand)?,
         None => {
@@ -152,7 +231,7 @@ pub(crate) fn of_change(
 /// The values that the variant's attributes are bound to, and where they may be sold.
 fn of_attributes(
     workspace: &mut Workspace<'_>,
-    existing: &variant::Existing,
+    existing: &Place,
     facts: &mut MasterFacts,
 ) -> Result<(), Halt> {
     let mut types = Vec::with_capacity(existing.attributes.len());
@@ -173,10 +252,7 @@ fn of_attributes(
 }
 
 /// The combination rules that a variant is under.
-pub(crate) fn rules(
-    workspace: &mut Workspace<'_>,
-    existing: &variant::Existing,
-) -> Result<Vec<NamedRules>, Halt> {
+pub(crate) fn rules(workspace: &mut Workspace<'_>, existing: &Place) -> Result<Vec<NamedRules>, Halt> {
     let mut facts = MasterFacts::default();
     of_product(workspace, &existing.product_id, &mut facts)?;
     if let Some(id) = &existing.references.category_id {
@@ -444,11 +520,9 @@ fn types_of(workspace: &mut Workspace<'_>, references: &ReferencesBound) -> Resu
 }
 
 /// Where a variant may be sold at most.
-pub(crate) fn limits(
-    workspace: &mut Workspace<'_>,
-    existing: &variant::Existing,
-) -> Result<Vec<Limit>, Halt> {
+pub(crate) fn limits(workspace: &mut Workspace<'_>, existing: &Place) -> Result<Vec<Limit>, Halt> {
     let mut facts = MasterFacts::default();
+    require_limits(workspace, existing, &existing.brand, None)?;
     if let Some(id) = &existing.references.category_id {
         line(workspace, id, &mut facts)?;
     }

@@ -288,3 +288,47 @@ fn values_count_the_variants_that_have_them() {
     world.when("variant/v/archive", &json!({})).unwrap();
     assert_eq!(world.in_use("attribute_value-silk"), 0);
 }
+
+/// A brand that is not in force yet binds nobody.
+#[test]
+fn a_brand_in_preparation_does_not_say_where_a_variant_is_sold() {
+    let mut world = masters(&[("attribute_type/brand", json!({"name": "Brand", "data_type": "text"}))]);
+    let value = json!({"type": "brand", "value": "Acme", "channels": ["acme-shop"]});
+    world.when("attribute_value/b-1/create", &value).unwrap();
+    world.when("variant/v/create", &variant(json!({"channels": ["web"]}))).unwrap();
+    world.when("attribute_value/b-1/activate", &json!({})).unwrap();
+    let elsewhere = json!({"channels": ["app"]});
+    assert_eq!(code(world.when("variant/v/change-segmentation", &elsewhere)), "unprocessable");
+}
+
+/// However much master data a variant is under, it is read in a few rounds: what is looked at alone is waited for alone.
+#[test]
+fn master_data_of_a_step_is_read_together() {
+    let mut records = vec![
+        ("attribute_type/brand".to_owned(), json!({"name": "Brand", "data_type": "text"})),
+        ("attribute_value/b-1".to_owned(), json!({"type": "brand", "value": "Acme"})),
+        ("category/shirts".to_owned(), json!({"name": "Shirts"})),
+        ("category/caps".to_owned(), json!({"name": "Caps"})),
+    ];
+    let mut attributes = Vec::new();
+    for n in 0..8 {
+        records.push((format!("attribute_type/t{n}"), json!({"name": "T", "data_type": "text"})));
+        records.push((format!("attribute_value/v{n}"), json!({"type": format!("t{n}"), "value": "V"})));
+        attributes.push(json!({"type": format!("t{n}"), "value": "V"}));
+    }
+    let records: Vec<(&str, Value)> =
+        records.iter().map(|(path, body)| (path.as_str(), body.clone())).collect();
+    let mut world = masters(&records);
+    world.when("variant/v/create", &variant(json!({"attributes": attributes}))).unwrap();
+    world.when("variant/v/submit", &json!({})).unwrap();
+    for (command, body) in [
+        ("approve", json!({})),
+        ("change-segmentation", json!({"channels": ["web"]})),
+        ("change-details", json!({"category": "Caps", "brand": "Other"})),
+    ] {
+        world.cool_all();
+        world.waits = 0;
+        world.when(&format!("variant/v/{command}"), &body).unwrap();
+        assert!(world.waits <= 6, "{command} waited {} times", world.waits);
+    }
+}
