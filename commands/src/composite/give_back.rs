@@ -1,12 +1,13 @@
 //! What goes back to stock with an order: its holds when it is cancelled or its payment fails, its goods when it is
 //! cancelled after payment or a return arrives.
 
-use daybook_aggregates::inventory::{self, Inventory};
+use daybook_aggregates::inventory::{self, Inventory, Outcome};
 use daybook_aggregates::order::{self, Action, Order, Status};
 use daybook_eventlog::StreamId;
 use daybook_schemas::order::{Hold, LineQuantity};
-use daybook_schemas::{LocationId, Quantity, Text, VariantId};
+use daybook_schemas::{LocationId, Quantity, ReservationId, Text, VariantId};
 
+use super::hold;
 use crate::workspace::{Halt, Workspace, stream};
 
 /// `cancel`, `fail-payment`: the holds are released; goods that were sold and not shipped go back.
@@ -15,15 +16,41 @@ pub(crate) fn call_off(workspace: &mut Workspace<'_>, main: &StreamId, action: &
         return order(workspace, main, action).map(|_| ());
     };
     let holds = existing.holds.clone();
-    let sold = if existing.status == Status::Paid { existing.stocked_units() } else { Vec::new() };
-    let touched = holds.iter().map(|hold| &hold.variant_id).chain(sold.iter().map(|(variant, _)| variant));
-    let streams: Vec<StreamId> = touched.map(stream::inventory).collect();
+    let (again, paid) = (hold::again(existing), existing.status == Status::Paid);
+    let mut sold = if paid { existing.stocked_units() } else { Vec::new() };
+    // A payment whose order failed before is to have taken the goods under its own hold.
+    let units = if existing.status == Status::PaymentFailed { existing.stocked_units() } else { Vec::new() };
+    let variants = sold.iter().chain(&units).map(|(variant, _)| variant);
+    let streams: Vec<StreamId> =
+        holds.iter().map(|hold| &hold.variant_id).chain(variants).map(stream::inventory).collect();
     workspace.require(&streams)?;
     if order(workspace, main, action)? == 0 {
         return Ok(());
     }
+    for found in &holds {
+        let units = u64::from(found.quantity.get());
+        if was_sold(workspace, &found.variant_id, [&found.reservation_id, &again])? {
+            sold.push((found.variant_id.clone(), units));
+        }
+    }
+    for (variant, units) in units {
+        if was_sold(workspace, &variant, [&again])? {
+            sold.push((variant, units));
+        }
+    }
     release(workspace, &holds)?;
     put_back(workspace, main, &sold)
+}
+
+/// Whether goods of an order that is not paid have left the stock all the same: with a payment that broke off where the log writes one
+/// stream at a time, or, in logs from before orders kept their holds, by a confirmation from outside.
+fn was_sold<'h>(
+    workspace: &mut Workspace<'_>,
+    variant: &VariantId,
+    holds: impl IntoIterator<Item = &'h ReservationId>,
+) -> Result<bool, Halt> {
+    let stock = workspace.inventory(variant)?;
+    Ok(holds.into_iter().any(|hold| stock.outcome(hold) == Some(Outcome::Confirmed)))
 }
 
 /// `receive-return`: the goods go back, unless it is said otherwise.

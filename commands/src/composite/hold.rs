@@ -10,6 +10,7 @@
 //! 3. Holds without the limits of a customer (`order_id`) are for those who speak for the shop.
 
 use daybook_aggregates::inventory::{self, Action, Hold, Inventory};
+use daybook_aggregates::order::{Existing, Status};
 use daybook_aggregates::{Command, Kind, Refusal, Role};
 use daybook_eventlog::StreamId;
 use daybook_schemas::configuration::hex;
@@ -21,23 +22,31 @@ use crate::workspace::{Context, Halt, Workspace};
 
 /// What the ids of orders' holds begin with, and no other.
 const OF_ORDERS: &str = "order~";
+/// The same, of a hold that a payment takes anew.
+const AGAIN: &str = "order-again~";
 /// Longest id.
 const MAX_LENGTH: usize = 64;
 
 /// The hold of an order has one id on every variant: the order's, marked; where that is too long, its SHA-256.
 pub(super) fn of_order(order: &OrderId) -> ReservationId {
-    marked(order.as_str())
+    marked(OF_ORDERS, order.as_str())
 }
 
-/// A hold that an order takes anew under way, under a fresh id.
-pub(super) fn renewed(context: &Context) -> ReservationId {
-    marked(context.fresh_id.as_str())
+/// The hold that a payment takes where the order's first one counts no more. It is named by the order and how many payments failed before,
+/// so that an attempt that breaks off half way leaves it for the next to find, and goods that were given back since are no trace of it.
+pub(super) fn again(order: &Existing) -> ReservationId {
+    let failed = order.history.iter().filter(|(status, _)| *status == Status::PaymentFailed).count();
+    marked(AGAIN, &format!("{failed}~{}", order.order_id))
 }
 
-fn marked(id: &str) -> ReservationId {
-    let mut marked = format!("{OF_ORDERS}{id}");
+fn is_marked(id: &ReservationId) -> bool {
+    id.as_str().starts_with(OF_ORDERS) || id.as_str().starts_with(AGAIN)
+}
+
+fn marked(mark: &str, id: &str) -> ReservationId {
+    let mut marked = format!("{mark}{id}");
     if marked.len() > MAX_LENGTH {
-        marked = format!("{OF_ORDERS}{}", hex(&Sha256::digest(id.as_bytes())));
+        marked = format!("{mark}{}", hex(&Sha256::digest(id.as_bytes())));
         marked.truncate(MAX_LENGTH);
     }
     ReservationId::new(marked).expect("the mark and ids have one alphabet, and it is cut to their length")
@@ -45,9 +54,8 @@ fn marked(id: &str) -> ReservationId {
 
 /// Whether an order keeps the hold. Holds of orders once had the order's very id.
 fn is_an_orders(hold: &Hold) -> bool {
-    let id = hold.reservation_id.as_str();
     let Some(order) = &hold.order_id else { return false };
-    id.starts_with(OF_ORDERS) || id == order.as_str()
+    is_marked(&hold.reservation_id) || hold.reservation_id.as_str() == order.as_str()
 }
 
 /// Decides a command to stock that came from outside.
@@ -86,7 +94,7 @@ fn check_reserve(context: &Context, reserve: &inventory::Reserve) -> Result<(), 
     }
     let Some(id) = &reserve.reservation_id else { return Ok(()) };
     let is_the_orders = reserve.order_id.as_ref().is_some_and(|order| order.as_str() == id.as_str());
-    if is_the_orders || id.as_str().starts_with(OF_ORDERS) {
+    if is_the_orders || is_marked(id) {
         let detail = format!("the id {id} is kept for the hold of an order: choose another id");
         return Err(refusal("reservation_conflict", Kind::Conflict, detail));
     }

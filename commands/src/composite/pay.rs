@@ -8,10 +8,19 @@ use daybook_eventlog::StreamId;
 use daybook_schemas::order::Hold;
 use daybook_schemas::{CustomerId, OrderId, Quantity, ReservationId, Text};
 
+use super::hold::again;
 use super::lines::Need;
 use super::place::reserve;
 use crate::error::CommandError;
 use crate::workspace::{Halt, Workspace, stream};
+
+/// The order that is paid.
+struct Paying {
+    order_id: OrderId,
+    customer: Option<CustomerId>,
+    /// The id of what it takes anew.
+    again: ReservationId,
+}
 
 /// What is left to do about one hold of the order.
 enum Left {
@@ -24,10 +33,14 @@ enum Left {
 }
 
 pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<(), Halt> {
-    let renewed = super::hold::renewed(&workspace.context);
     let existing = workspace.peek::<Order>(main)?.existing();
-    let known = existing.map(|o| (o.order_id.clone(), o.customer_id.clone(), holds_of(o, &renewed), o.total));
-    let Some((order_id, customer, holds, total)) = known else {
+    let known = existing.map(|o| {
+        let again = again(o);
+        let holds = holds_of(o, &again);
+        let order = Paying { order_id: o.order_id.clone(), customer: o.customer_id.clone(), again };
+        (order, holds, o.total)
+    });
+    let Some((order, holds, total)) = known else {
         return settle(workspace, main, pay).map(|_| ());
     };
     let streams: Vec<StreamId> = holds.iter().map(|hold| stream::inventory(&hold.variant_id)).collect();
@@ -35,8 +48,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) 
     if settle(workspace, main, pay)? == 0 {
         return Ok(());
     }
-    match sell(workspace, &order_id, customer.as_ref(), &holds) {
-        Ok(renewed) => confirm_renewed(workspace, &renewed),
+    match sell(workspace, &order, &holds) {
+        Ok(renewed) => confirm_renewed(workspace, &order, &renewed),
         Err(Halt::Refused(CommandError::Refused(_))) => {
             let why = Text::new("the reservation had run out and the goods are gone").expect("a short text");
             workspace.discard();
@@ -48,7 +61,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) 
 }
 
 /// What is held for the order; where its holds were given back, what it would take now.
-fn holds_of(existing: &Existing, renewed: &ReservationId) -> Vec<Hold> {
+fn holds_of(existing: &Existing, again: &ReservationId) -> Vec<Hold> {
     if existing.status != Status::PaymentFailed {
         return existing.holds.clone();
     }
@@ -56,7 +69,7 @@ fn holds_of(existing: &Existing, renewed: &ReservationId) -> Vec<Hold> {
     units
         .map(|(variant_id, units)| Hold {
             variant_id,
-            reservation_id: renewed.clone(),
+            reservation_id: again.clone(),
             quantity: Quantity::new(units).expect("the sum of its lines was held as one quantity"),
         })
         .collect()
@@ -70,14 +83,13 @@ fn settle(workspace: &mut Workspace<'_>, main: &StreamId, pay: &Pay) -> Result<u
 /// First decisions on every variant: sells what is held, holds anew what ran out. Gives the variants of the latter.
 fn sell(
     workspace: &mut Workspace<'_>,
-    order: &OrderId,
-    customer: Option<&CustomerId>,
+    order: &Paying,
     holds: &[Hold],
 ) -> Result<Vec<(StreamId, Option<ReservationId>)>, Halt> {
     let mut renewed = Vec::new();
     for hold in holds {
         let stock = stream::inventory(&hold.variant_id);
-        match left(workspace, hold)? {
+        match left(workspace, order, hold)? {
             Left::Nothing => {}
             Left::Confirm => confirm(workspace, &stock, &hold.reservation_id)?,
             Left::Renew { held, missing } => {
@@ -87,8 +99,9 @@ fn sell(
                     quantity: missing,
                     taken_over: Vec::new(),
                 };
-                let id = super::hold::renewed(&workspace.context);
-                let action = reserve(&need, &id, customer, order, inventory::DEFAULT_TTL_SECONDS);
+                let Paying { order_id, customer, again } = order;
+                let ttl = inventory::DEFAULT_TTL_SECONDS;
+                let action = reserve(&need, again, customer.as_ref(), order_id, ttl);
                 let command = workspace.context.command(action);
                 workspace.decide::<Inventory>(&stock, &command)?;
                 renewed.push((stock, held.then(|| hold.reservation_id.clone())));
@@ -98,10 +111,10 @@ fn sell(
     Ok(renewed)
 }
 
-fn left(workspace: &mut Workspace<'_>, hold: &Hold) -> Result<Left, Halt> {
+fn left(workspace: &mut Workspace<'_>, order: &Paying, hold: &Hold) -> Result<Left, Halt> {
     let now = workspace.context.now;
     let stock = workspace.inventory(&hold.variant_id)?;
-    if stock.outcome(&hold.reservation_id) == Some(Outcome::Confirmed) {
+    if [&hold.reservation_id, &order.again].iter().any(|id| stock.outcome(id) == Some(Outcome::Confirmed)) {
         return Ok(Left::Nothing);
     }
     let held = stock
@@ -117,11 +130,11 @@ fn left(workspace: &mut Workspace<'_>, hold: &Hold) -> Result<Left, Halt> {
 /// Follow-ups: the holds taken anew are sold at once. A fresh hold is never refused.
 fn confirm_renewed(
     workspace: &mut Workspace<'_>,
+    order: &Paying,
     renewed: &[(StreamId, Option<ReservationId>)],
 ) -> Result<(), Halt> {
-    let id = super::hold::renewed(&workspace.context);
     for (stock, held) in renewed {
-        confirm(workspace, stock, &id)?;
+        confirm(workspace, stock, &order.again)?;
         if let Some(held) = held {
             confirm(workspace, stock, held)?;
         }

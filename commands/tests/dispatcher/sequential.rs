@@ -113,3 +113,51 @@ async fn an_order_of_the_past_goes_on_where_it_broke_off() {
         assert_eq!(history.iter().filter(|event| event.ends_with("inventory.confirmed")).count(), 2);
     }
 }
+
+#[tokio::test]
+async fn a_payment_that_takes_goods_anew_goes_on_where_it_broke_off() {
+    for broken in 0..3 {
+        let (log, shop) = open().await;
+        shop.stock("a", 3).await;
+        shop.stock("b", 3).await;
+        let order = json!({"customer_id": "c", "payment_method": "card",
+                           "lines": [{"variant_id": "a", "quantity": 3}, {"variant_id": "b", "quantity": 3}]});
+        shop.ok("order/1/place", order).await;
+        shop.ok("order/1/fail-payment", json!({"reason": "card refused"})).await;
+        fail_after(&log, broken);
+        assert_eq!(shop.no("order/1/pay", json!({})).await, "disk_full");
+        log.heal();
+        let paid = shop.ok("order/1/pay", json!({})).await;
+        let events: Vec<_> = paid.events.iter().map(|event| event.event_type).collect();
+        assert_eq!(events, ["order.paid"], "{broken}");
+        for variant in ["a", "b"] {
+            let sell = json!({"quantity": 1});
+            assert_eq!(shop.no(&format!("inventory/{variant}/sell"), sell).await, "insufficient_stock");
+        }
+        let history = shop.history().await;
+        let sold = history.iter().filter(|event| event.ends_with("inventory.confirmed")).count();
+        assert_eq!(sold, 2, "{broken}: each once");
+    }
+}
+
+/// What a broken payment took goes back when the order is given up, and is taken again by the next payment.
+#[tokio::test]
+async fn goods_of_a_payment_that_broke_off_are_not_lost() {
+    for last in ["order/1/cancel", "order/1/fail-payment"] {
+        let (log, shop) = open().await;
+        shop.stock("a", 3).await;
+        let order = json!({"customer_id": "c", "payment_method": "card",
+                           "lines": [{"variant_id": "a", "quantity": 3}]});
+        shop.ok("order/1/place", order).await;
+        fail_after(&log, 1);
+        assert_eq!(shop.no("order/1/pay", json!({})).await, "disk_full");
+        log.heal();
+        shop.ok(last, json!({"reason": "given up"})).await;
+        if last.ends_with("fail-payment") {
+            shop.ok("order/1/pay", json!({})).await;
+            shop.ok("order/1/cancel", json!({})).await;
+        }
+        shop.ok("inventory/a/sell", json!({"quantity": 3})).await;
+        assert_eq!(shop.no("inventory/a/sell", json!({"quantity": 1})).await, "insufficient_stock");
+    }
+}

@@ -101,3 +101,21 @@ fn orders_with_the_longest_ids_hold_stock_apart() {
     }
     assert!(left_in_stock(&mut world, "a", 3));
 }
+
+/// Goods that left the stock while the order was not paid go back with the order. They did in logs from before orders kept their holds.
+#[test]
+fn goods_of_a_hold_that_was_confirmed_from_outside_come_back_with_the_order() {
+    let mut world = shop(&[("a", 5)]);
+    world.when("order/1/place", &order(&json!([{"variant_id": "a", "quantity": 2}]))).unwrap();
+    let id = world.hold_ids("a").pop().unwrap();
+    let confirmed = json!({"reservation_id": id, "order_id": "1", "customer_id": "c", "quantity": 2,
+                           "allocations": [{"location": "default", "quantity": 2}], "remaining": 0,
+                           "expires_at": world.now.plus_secs(60)});
+    let confirmed: daybook_schemas::inventory::Confirmed = serde_json::from_value(confirmed).unwrap();
+    let event = daybook_schemas::inventory::Event::from(confirmed);
+    let stock = StreamId::new("inventory-a").unwrap();
+    world.table.get_mut(&stock).unwrap().state.as_mut().unwrap().apply(event.into()).unwrap();
+    assert_eq!(code(world.when("inventory/a/sell", &json!({"quantity": 4}))), "insufficient_stock");
+    world.when("order/1/cancel", &json!({})).unwrap();
+    assert!(left_in_stock(&mut world, "a", 5));
+}
