@@ -70,11 +70,13 @@ pub enum Role {
     Operator,
     /// Daybook itself.
     System,
+    /// One buyer, whom nobody has asked for a name: holds goods, places orders, calls off what is not paid. What a public key has.
+    Buyer,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Viewer,
         Self::Storefront,
         Self::Merchandiser,
@@ -82,6 +84,7 @@ impl Role {
         Self::BrandOwner,
         Self::Operator,
         Self::System,
+        Self::Buyer,
     ];
 
     /// The name in JSON and in the configuration.
@@ -95,6 +98,7 @@ impl Role {
             Self::BrandOwner => "brand_owner",
             Self::Operator => "operator",
             Self::System => "system",
+            Self::Buyer => "buyer",
         }
     }
 }
@@ -117,6 +121,12 @@ impl Roles {
     #[must_use]
     pub const fn contains(self, role: Role) -> bool {
         self.0 & (1 << role as u16) != 0
+    }
+
+    /// Whether it is the shop that speaks, and not just one of its buyers.
+    #[must_use]
+    pub const fn speak_for_the_shop(self) -> bool {
+        self.contains(Role::Storefront) || self.contains(Role::Operator) || self.contains(Role::System)
     }
 }
 

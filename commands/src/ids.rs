@@ -6,36 +6,32 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daybook_schemas::{CommandId, Timestamp, Token};
+use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid, Version};
 
 /// Namespace of everything that Daybook derives (RFC 9562, version 5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x6461_7962_6f6f_4b00_8000_636f_6d6d_616e);
 
-/// A fresh UUIDv7: the milliseconds of `now`, then 74 bits that no other identifier of this process has.
+/// A fresh UUIDv7: the milliseconds of `now`, then 74 bits that nobody can tell beforehand. Whoever knows the id of a hold can release it, so ids
+/// that were seen must not give away others: the bits are SHA-256 of a secret and a count.
 pub(crate) fn fresh(now: Timestamp) -> Uuid {
-    static SEED: LazyLock<(u64, u64)> = LazyLock::new(seed);
+    static SECRET: LazyLock<Sha256> = LazyLock::new(secret);
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let low = mix(SEED.0.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-    let [a, b, ..] = mix(low ^ SEED.1).to_le_bytes();
-    let mut random = [a, b, 0, 0, 0, 0, 0, 0, 0, 0];
-    random[2..].copy_from_slice(&low.to_le_bytes());
+    let digest = SECRET.clone().chain_update(count.to_be_bytes()).finalize();
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
     let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
     Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
+/// A digest that has taken in 128 random bits at least, of the operating system, and the process.
 #[allow(clippy::disallowed_methods, reason = "the seed of the one id source that the rule points to")]
-fn seed() -> (u64, u64) {
-    // The second half is random, the first differs from process to process.
-    let (first, second) = Uuid::now_v7().as_u64_pair();
-    (second, first ^ u64::from(std::process::id()))
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection, so that distinct counts give distinct bits.
-const fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+fn secret() -> Sha256 {
+    // Each has 32 random bits of its own at least, beside those of a counter.
+    (0..4).fold(Sha256::new().chain_update(std::process::id().to_be_bytes()), |secret, _| {
+        secret.chain_update(Uuid::now_v7().as_bytes())
+    })
 }
 
 /// The command that a principal means by a key: always the same one.

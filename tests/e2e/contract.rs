@@ -261,6 +261,12 @@ async fn a_public_key_is_for_what_buyers_do_themselves() {
     let order = json!({"customer_id": "bob", "payment_method": "card", "lines": lines});
     assert_eq!(send("order/p/place", order).await, (201, None));
     assert_eq!(send("order/p/cancel", json!({"reason": "changed my mind"})).await, (200, None));
+    // Its roles open nothing more: no prices of one's own, no goods held for an order that is none.
+    let cheap =
+        json!([{"variant_id": "v", "quantity": 1, "unit_price": {"amount": "0.01", "currency": "GBP"}}]);
+    let order = json!({"customer_id": "bob", "payment_method": "card", "lines": cheap});
+    assert_eq!(send("order/q/place", order).await, forbidden);
+    assert_eq!(send("inventory/v/reserve", json!({"order_id": "made-up", "quantity": 1})).await, forbidden);
     let line = json!({"aggregate": "order", "id": "o", "command": "pay", "data": {}}).to_string();
     let batch = client.send("POST", "/v1/commands", &page, line.as_bytes()).await;
     assert_eq!(batch.json().unwrap()["code"], "forbidden");

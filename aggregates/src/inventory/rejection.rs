@@ -14,10 +14,12 @@ pub enum Rejection {
     CountMismatch { expected: i64, on_hand: i64 },
     #[error("reservation {0} stands for other goods or another customer, or is used up: choose another id")]
     ReservationConflict(ReservationId),
-    #[error(
-        "customer {customer} already holds this variant with reservation {reservation}: confirm or release it first"
-    )]
-    AlreadyReserved { customer: CustomerId, reservation: ReservationId },
+    #[error("customer {customer} already holds this variant{}: confirm or release that first", by(.reservation.as_ref()))]
+    AlreadyReserved {
+        customer: CustomerId,
+        /// Told to the shop alone: whoever knows it can release it.
+        reservation: Option<ReservationId>,
+    },
     #[error("a customer has at most {MAX_ACTIVE_HOLDS} active reservations: confirm or release one first")]
     TooManyReservations,
     #[error("reservation {0} has run out: reserve again")]
@@ -48,6 +50,10 @@ pub enum Rejection {
 
 fn at(location: Option<&LocationId>) -> String {
     location.map(|location| format!(" at location {location}")).unwrap_or_default()
+}
+
+fn by(reservation: Option<&ReservationId>) -> String {
+    reservation.map(|reservation| format!(" with reservation {reservation}")).unwrap_or_default()
 }
 
 impl Reject for Rejection {

@@ -21,7 +21,7 @@ impl Inventory {
             return Err(Rejection::NobodyToHoldFor);
         }
         let reservation_id = id_for(reserve, command);
-        if self.is_retry(reserve, &reservation_id, command.now)? {
+        if self.is_retry(reserve, &reservation_id, command)? {
             return Ok(Draft::new(self, command.now).finish());
         }
         if reserve.order_id.is_none() && reserve.customer_active_holds.is_some_and(|n| n >= MAX_ACTIVE_HOLDS)
@@ -43,7 +43,8 @@ impl Inventory {
     }
 
     /// Whether the hold that is asked for stands already.
-    fn is_retry(&self, reserve: &Reserve, id: &ReservationId, now: Timestamp) -> Result<bool, Rejection> {
+    fn is_retry(&self, reserve: &Reserve, id: &ReservationId, command: &Command) -> Result<bool, Rejection> {
+        let now = command.now;
         if let Some(hold) = self.hold(id) {
             if hold.is_due(now) {
                 return Err(Rejection::ReservationExpired(hold.reservation_id.clone()));
@@ -71,7 +72,7 @@ impl Inventory {
         }
         Err(Rejection::AlreadyReserved {
             customer: customer.clone(),
-            reservation: own.reservation_id.clone(),
+            reservation: command.roles.speak_for_the_shop().then(|| own.reservation_id.clone()),
         })
     }
 

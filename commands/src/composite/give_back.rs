@@ -1,20 +1,26 @@
 //! What goes back to stock with an order: its holds when it is cancelled or its payment fails, its goods when it is
 //! cancelled after payment or a return arrives.
 
+use daybook_aggregates::Kind;
 use daybook_aggregates::inventory::{self, Inventory, Outcome};
 use daybook_aggregates::order::{self, Action, Order, Status};
 use daybook_eventlog::StreamId;
 use daybook_schemas::order::{Hold, LineQuantity};
 use daybook_schemas::{LocationId, Quantity, ReservationId, Text, VariantId};
 
-use super::hold;
+use super::{hold, refusal};
 use crate::workspace::{Halt, Workspace, stream};
 
 /// `cancel`, `fail-payment`: the holds are released; goods that were sold and not shipped go back.
 pub(crate) fn call_off(workspace: &mut Workspace<'_>, main: &StreamId, action: &Action) -> Result<(), Halt> {
+    let roles = workspace.context.roles;
     let Some(existing) = workspace.peek::<Order>(main)?.existing() else {
         return order(workspace, main, action).map(|_| ());
     };
+    if existing.status == Status::Paid && !roles.speak_for_the_shop() {
+        let detail = "the order is paid: the shop calls it off";
+        return Err(refusal("forbidden", Kind::Forbidden, detail).into());
+    }
     let holds = existing.holds.clone();
     let (again, paid) = (hold::again(existing), existing.status == Status::Paid);
     let mut sold = if paid { existing.stocked_units() } else { Vec::new() };

@@ -5,7 +5,7 @@
 
 use daybook_aggregates::inventory::{self, Inventory};
 use daybook_aggregates::order::{self, MarkReserved, Order, Place, PlaceBody};
-use daybook_aggregates::{Kind, Refusal};
+use daybook_aggregates::{Kind, Refusal, Roles};
 use daybook_eventlog::StreamId;
 use daybook_schemas::order::Hold;
 use daybook_schemas::prices::Wanted;
@@ -37,6 +37,7 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
         })
         .collect();
     check_count(lines.len())?;
+    refuse_words_of_the_shop(workspace.context.roles, body)?;
     if let Some(existing) = workspace.peek::<Order>(main)?.existing() {
         let repeated = lines::repeated(existing, &lines);
         return repeat(workspace, main, place(asked, repeated.unwrap_or_default()));
@@ -76,6 +77,23 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
         workspace.decide::<Inventory>(&need.stream, &command)?;
     }
     mark_reserved(workspace, main, &needs, &reservation, ttl_seconds)
+}
+
+/// A buyer says what is bought, for whom and where to; not to which group the customer belongs, nor how the order is numbered and dated.
+fn refuse_words_of_the_shop(roles: Roles, body: &PlaceBody) -> Result<(), Refusal> {
+    let words = [
+        ("customer_group", body.customer_group.is_some()),
+        ("order_number", body.order_number.is_some()),
+        ("placed_at", body.placed_at.is_some()),
+    ];
+    let Some((word, _)) = words.into_iter().find(|(_, said)| *said && !roles.speak_for_the_shop()) else {
+        return Ok(());
+    };
+    Err(refusal(
+        "forbidden",
+        Kind::Forbidden,
+        format!("{word} is the shop's to say: its own key places such an order"),
+    ))
 }
 
 /// The holds go on record in the order.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
-use crate::config::Config;
+use crate::config::{ApiKey, Config};
 
 /// Knows every key.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Authenticator {
             .iter()
             .map(|key| Key {
                 digest: decode_digest(&key.sha256),
-                principal: Principal { name: key.name.clone(), roles: Roles::of(key.roles.iter().copied()) },
+                principal: Principal { name: key.name.clone(), roles: roles_of(key) },
             })
             .collect::<Vec<_>>();
         let local = keys.is_empty().then(|| Principal {
@@ -92,6 +92,16 @@ impl Authenticator {
         }
         found.cloned().ok_or_else(|| unauthenticated("the API key is not known"))
     }
+}
+
+/// What a key may do. One that is in the hands of buyers makes its bearer a buyer, whatever else it was given: decisions look at
+/// roles, and must not find there what nobody in particular may do.
+fn roles_of(key: &ApiKey) -> Roles {
+    if !key.public {
+        return Roles::of(key.roles.iter().copied());
+    }
+    let buys = [Role::Buyer, Role::Storefront, Role::Operator].iter().any(|role| key.roles.contains(role));
+    Roles::of(buys.then_some(Role::Buyer))
 }
 
 /// Refuses a principal that has none of the roles.

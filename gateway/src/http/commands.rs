@@ -86,8 +86,10 @@ fn permit(app: &App, principal: &Principal, aggregate: &str, command: &str) -> R
         ("variant" | "product" | "size" | "color" | "attribute_type" | "attribute_value" | "category", _) => {
             &[Role::Merchandiser, Role::Approver, Role::BrandOwner, Role::Operator]
         }
-        ("inventory", "reserve" | "confirm" | "release")
-        | ("order", "place" | "pay" | "fail-payment" | "cancel" | "request-return") => {
+        ("inventory", "reserve" | "release") | ("order", "place" | "cancel") => {
+            &[Role::Buyer, Role::Storefront, Role::Operator]
+        }
+        ("inventory", "confirm") | ("order", "pay" | "fail-payment" | "request-return") => {
             &[Role::Storefront, Role::Operator]
         }
         _ => &[Role::Operator],

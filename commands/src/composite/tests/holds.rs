@@ -102,6 +102,55 @@ fn orders_with_the_longest_ids_hold_stock_apart() {
     assert!(left_in_stock(&mut world, "a", 3));
 }
 
+/// Who holds a public key is nobody in particular: neither of the shop nor the customer that is named.
+#[test]
+fn a_buyer_does_not_speak_for_the_shop() {
+    let buyer = Roles::of([Role::Buyer]);
+    let mut world = shop(&[("a", 9)]);
+    let lines = json!([{"variant_id": "a", "quantity": 1}]);
+    for word in [
+        json!({"customer_group": "trade"}),
+        json!({"placed_at": "2199-01-01T00:00:00Z"}),
+        json!({"order_number": "R-1"}),
+        json!({"lines": [{"variant_id": "a", "quantity": 1, "unit_price": {"amount": "0.01", "currency": "GBP"}}]}),
+    ] {
+        let mut body = order(&lines);
+        body.as_object_mut().unwrap().extend(word.as_object().unwrap().clone());
+        assert_eq!(code(world.by(buyer, "order/1/place", &body)), "forbidden", "{word}");
+    }
+    let made_up = json!({"order_id": "made-up", "quantity": 1});
+    assert_eq!(code(world.by(buyer, "inventory/a/reserve", &made_up)), "forbidden");
+    // What is not paid is called off by whoever knows its id; what is paid is not.
+    for (id, pays) in [("1", false), ("2", true)] {
+        world.by(buyer, &format!("order/{id}/place"), &order(&lines)).unwrap();
+        if pays {
+            world.when(&format!("order/{id}/pay"), &json!({})).unwrap();
+            assert_eq!(code(world.by(buyer, &format!("order/{id}/cancel"), &json!({}))), "forbidden");
+        }
+        let canceller = if pays { Roles::of([Role::Storefront]) } else { buyer };
+        world.by(canceller, &format!("order/{id}/cancel"), &json!({})).unwrap();
+    }
+    assert!(left_in_stock(&mut world, "a", 9));
+}
+
+/// The id of a hold is all that it takes to release it.
+#[test]
+fn a_buyer_is_not_told_the_hold_of_another() {
+    let mut world = shop(&[("a", 9)]);
+    let body = |quantity: u32| json!({"customer_id": "bob", "quantity": quantity});
+    world.by(Roles::of([Role::Buyer]), "inventory/a/reserve", &body(1)).unwrap();
+    let id = world.hold_ids("a").pop().unwrap();
+    for (role, told) in [(Role::Buyer, false), (Role::Storefront, true)] {
+        let Err(CommandError::Refused(refusal)) =
+            world.by(Roles::of([role]), "inventory/a/reserve", &body(2))
+        else {
+            panic!("accepted")
+        };
+        assert_eq!(refusal.code, "already_reserved");
+        assert_eq!(refusal.detail.contains(&id), told, "{refusal:?}");
+    }
+}
+
 /// Goods that left the stock while the order was not paid go back with the order. They did in logs from before orders kept their holds.
 #[test]
 fn goods_of_a_hold_that_was_confirmed_from_outside_come_back_with_the_order() {
