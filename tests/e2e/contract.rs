@@ -210,6 +210,7 @@ async fn a_public_key_is_for_what_buyers_do_themselves() {
     let data = folder.path().join("data");
     let server = Server::start(&data);
     filled(&server).await;
+    server.until_projected().await;
     server.stop();
     let file = folder.path().join("daybook.toml");
     let key = format!(

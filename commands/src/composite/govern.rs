@@ -6,8 +6,8 @@ use daybook_aggregates::variant::rebind::rebound;
 use daybook_aggregates::variant::{Action, Variant};
 use daybook_eventlog::StreamId;
 
-use super::masters::facts::{self, Place};
-use super::masters::usage;
+use super::masters::place::{Place, require_references};
+use super::masters::{facts, usage};
 use crate::workspace::{Halt, Workspace};
 
 pub(crate) fn decide(
@@ -21,7 +21,7 @@ pub(crate) fn decide(
         match &mut command.action {
             Action::Approve(step) | Action::Activate(step) | Action::Reactivate(step) => {
                 let place = Place::of(existing);
-                facts::require_references(workspace, &place)?;
+                require_references(workspace, &place)?;
                 step.dead = facts::broken(workspace, &place.references)?;
                 step.rules = facts::rules(workspace, &place)?;
             }

@@ -8,7 +8,6 @@ use daybook_aggregates::color::Color;
 use daybook_aggregates::lifecycle::{BrokenRule, Rule};
 use daybook_aggregates::product::Product;
 use daybook_aggregates::size::Size;
-use daybook_aggregates::variant;
 use daybook_aggregates::variant::masters::{
     BrandFacts, CategoryFacts, Limit, Looked, MasterFacts, NamedRules, ValueFacts,
 };
@@ -20,6 +19,7 @@ use daybook_schemas::rules::CombinationRules;
 use daybook_schemas::variant::{AttributeSnapshot, MasterKind, ReferencesBound, ValueReference};
 use daybook_schemas::{CategoryId, Label, ProductId, Slug, Token, ValueId};
 
+use super::place::{Place, require_limits};
 use super::{category_claim, claims, not_active, tree, type_stream};
 use crate::workspace::{Halt, Workspace, stream};
 
@@ -57,12 +57,12 @@ pub(crate) fn first_streams(create: &Create) -> Vec<StreamId> {
 }
 
 /// The claim of the value that is the brand, whatever its id.
-fn brand_claim(brand: &Label) -> StreamId {
+pub(super) fn brand_claim(brand: &Label) -> StreamId {
     let kind = Token::new(BRAND).expect("a constant that keeps the rule");
     claims::folded_stream(What::AttributeValue, &attribute_value::claim_key(&kind, brand))
 }
 
-fn product_stream(id: &ProductId) -> StreamId {
+pub(super) fn product_stream(id: &ProductId) -> StreamId {
     stream::of("product", &Token::new(id.as_str()).expect("all ids have one alphabet"))
 }
 
@@ -121,84 +121,6 @@ fn of_brand(workspace: &mut Workspace<'_>, brand: &Label, facts: &mut MasterFact
         }
     }
     Ok(())
-}
-
-/// What of a variant says which master data it is under: all but its prices, which may be many.
-pub(crate) struct Place {
-    product_id: ProductId,
-    brand: Label,
-    category: Label,
-    attributes: Vec<AttributeSnapshot>,
-    pub(crate) references: ReferencesBound,
-}
-
-impl Place {
-    pub(crate) fn of(existing: &variant::Existing) -> Self {
-        Self {
-            product_id: existing.product_id.clone(),
-            brand: existing.brand.clone(),
-            category: existing.category.clone(),
-            attributes: existing.attributes.clone(),
-            references: existing.references.clone(),
-        }
-    }
-
-    /// The records that it is bound to, and the product.
-    fn streams(&self) -> Vec<StreamId> {
-        let bound = &self.references;
-        let values = bound.values.iter().map(|own| stream_of(own.kind, &own.value_id));
-        let types = bound.attribute_types.iter().map(|id| stream::of("attribute_type", id));
-        let category = bound.category_id.iter().map(tree::stream_of);
-        values.chain(types).chain(category).chain([product_stream(&self.product_id)]).collect()
-    }
-}
-
-/// Has all that [`broken`] and [`rules`] look at read at once, but for what is above the category: what is looked at alone is waited for alone, and
-/// everything before it decided again.
-pub(crate) fn require_references(workspace: &mut Workspace<'_>, place: &Place) -> Result<(), Halt> {
-    workspace.require(&place.streams())?;
-    let mut claims = Vec::new();
-    for own in place.references.values.iter().filter(|own| own.kind == MasterKind::AttributeValue) {
-        let value = workspace.peek::<AttributeValue>(&stream_of(own.kind, &own.value_id))?.existing();
-        claims.extend(value.map(|value| stream::claim(What::AttributeType, value.kind.as_str())));
-    }
-    require_named(workspace, &claims, type_of_claim)
-}
-
-/// As [`require_references`], for [`of_change`] and [`limits`].
-fn require_limits(
-    workspace: &mut Workspace<'_>,
-    place: &Place,
-    brand: &Label,
-    category: Option<&Label>,
-) -> Result<(), Halt> {
-    let types = place.attributes.iter().map(|own| stream::claim(What::AttributeType, own.kind.as_str()));
-    let types: Vec<_> = types.collect();
-    let brand = [brand_claim(brand)];
-    let category: Vec<_> = category.and_then(category_claim).into_iter().collect();
-    let claims = types.iter().chain(&brand).chain(&category);
-    workspace.require(place.streams().iter().chain(claims))?;
-    require_named(workspace, &types, type_of_claim)?;
-    require_named(workspace, &brand, |owner| stream::of(MasterKind::AttributeValue.as_str(), owner))?;
-    require_named(workspace, &category, |owner| stream::of("category", owner))
-}
-
-fn type_of_claim(owner: &Token) -> StreamId {
-    stream::of("attribute_type", owner)
-}
-
-/// Has the records that claims name read at once.
-fn require_named(
-    workspace: &mut Workspace<'_>,
-    claims: &[StreamId],
-    named: impl Fn(&Token) -> StreamId,
-) -> Result<(), Halt> {
-    workspace.require(claims)?;
-    let mut records = Vec::with_capacity(claims.len());
-    for claim in claims {
-        records.extend(workspace.peek::<Claim>(claim)?.owner.as_ref().map(&named));
-    }
-    workspace.require(&records)
 }
 
 /// What a variant will be under once its category or brand is another.

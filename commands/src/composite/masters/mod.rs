@@ -4,10 +4,12 @@
 //! - [`claims`]: who owns a slug, a code, a value, a size
 //! - [`tree`]: categories with their parents, children and paths
 //! - [`facts`]: what variants look up of master data
+//! - [`place`]: which master data a variant is under, read at once
 //! - [`usage`]: how many variants use a record
 
 pub(crate) mod claims;
 pub(crate) mod facts;
+pub(crate) mod place;
 mod tree;
 pub(crate) mod usage;
 
