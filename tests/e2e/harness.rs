@@ -173,14 +173,23 @@ impl Server {
         let head = self.connect().await.get("/v1/operations/head").await["position"].clone();
         let number = |position: &Value| position.as_str().map_or(position.as_u64(), |text| text.parse().ok());
         let head = number(&head).expect("a position");
-        eventually("every projection is at the head", async || {
+        // However much there is to do: it fails once nothing moves any more.
+        let (mut moved, mut last) = (Instant::now(), Value::Null);
+        loop {
             let list = self.connect().await.get("/v1/projections").await;
             let projections = list["projections"].as_array().unwrap().iter();
-            let mut all = projections.chain(list.get("relay"));
-            all.all(|p| number(&p["checkpoint"]).is_some_and(|checkpoint| checkpoint >= head))
-        })
-        .await;
-        head
+            let is_behind = |p: &&Value| number(&p["checkpoint"]).is_none_or(|checkpoint| checkpoint < head);
+            let behind: Vec<&Value> = projections.chain(list.get("relay")).filter(is_behind).collect();
+            if behind.is_empty() {
+                return head;
+            }
+            let now: Value = behind.iter().map(|p| p["checkpoint"].clone()).collect();
+            if now != last {
+                (moved, last) = (Instant::now(), now);
+            }
+            assert!(moved.elapsed() < DEADLINE, "never at {head}: {behind:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {

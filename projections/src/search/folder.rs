@@ -102,5 +102,13 @@ pub(super) fn writer(index: &Index, options: &SearchOptions) -> Result<IndexWrit
         other => store_error(other),
     })?;
     writer.set_merge_policy(Box::new(Merges::default()));
+    clear(&writer);
     Ok(writer)
+}
+
+/// Removes what a commit has left that broke off, at the latest by a kill: made again, it would find files with the names of its own.
+pub(super) fn clear(writer: &IndexWriter) {
+    if let Err(error) = writer.garbage_collect_files().wait() {
+        tracing::warn!(%error, "the search index could not be cleared of what an ended process has left");
+    }
 }

@@ -17,7 +17,7 @@ use super::SearchOptions;
 use super::document::{
     Counter, Misfit, Said, SearchDocument, fold_inventory, fold_variant, popularity_bucket,
 };
-use super::folder::{Payload, open_index, read_payload, writer};
+use super::folder::{Payload, clear, open_index, read_payload, writer};
 use super::query::{Engine, SearchReader, Shared};
 use super::rows::Rows;
 use super::schema::{self, COUNTERS, DOCUMENTS, Fields, UNBORN, key_term};
@@ -249,6 +249,7 @@ impl SearchModel {
         if let Err(second) = self.writer_mut().rollback() {
             tracing::error!(error = %second, "the search index could not be rolled back");
         }
+        clear(self.writer());
         store_error(error)
     }
 

@@ -76,6 +76,35 @@ fn after_a_crash_the_store_is_as_of_its_checkpoint() {
     }
 }
 
+/// A commit writes its files and then the list of those that count. Killed between the two, it leaves files with the very names that it takes
+/// when it is made again.
+#[test]
+fn files_that_a_killed_commit_has_left_are_no_obstacle() {
+    let log = log(4, 60, 900);
+    let (before, later) = log.events.split_at(600);
+    let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = |name: &std::ffi::OsStr| {
+        fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+    };
+    let files = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut model = open(folder.path());
+    project(&mut model, before);
+    model.close().unwrap();
+    files().for_each(|name| copy(&name));
+    let mut model = open(folder.path());
+    project(&mut model, later);
+    for name in files().filter(|name| name != "meta.json") {
+        copy(&name);
+    }
+    let left = fs::read_dir(killed.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert!(left.filter(|path| path.extension().is_some_and(|kind| kind == "del")).count() > 0);
+
+    let mut again = open(killed.path());
+    assert_eq!(again.checkpoint(), 600);
+    project(&mut again, later);
+    assert_eq!(all_rows(&again), all_rows(&model));
+}
+
 #[test]
 fn a_snapshot_is_not_disturbed_by_later_commits() {
     let log = log(5, 40, 600);
