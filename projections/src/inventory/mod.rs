@@ -21,14 +21,13 @@ use serde::{Deserialize, Serialize};
 pub use stock::{HeldUntil, LocationRow};
 
 use crate::model::{ProjectError, Projected};
-use crate::rows::{KeyKind, Projector, Rows, StoreSpec, TableSpec, View};
+use crate::rows::{Projector, Rows, StoreSpec, TableSpec, View};
 use crate::streams;
 
 /// The projection's name.
 pub const NAME: &str = "inventory";
 
-static STOCK: TableSpec =
-    TableSpec { name: "stock", key: KeyKind::Text, columns: &[], indexes: &[], dictionary: None };
+static STOCK: TableSpec = TableSpec::plain("stock");
 
 static TABLES: &[&TableSpec] = &[&STOCK];
 

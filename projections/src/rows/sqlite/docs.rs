@@ -18,7 +18,7 @@ use crate::rows::spec::TableSpec;
 
 /// zstd's; higher ones gain a few bytes in a hundred for half as much time again.
 const LEVEL: i32 = 1;
-/// What claims to be larger is damage.
+/// The largest document, in bytes, that is compressed. What claims to be larger is damage.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Brings the documents of one table into the form in which they are stored.
@@ -39,7 +39,9 @@ impl Packer {
 
     /// The document as it is to be stored.
     pub(super) fn pack<'a>(&'a mut self, doc: &'a [u8]) -> ToSqlOutput<'a> {
-        if let Some(compressor) = &mut self.compressor {
+        if let Some(compressor) = &mut self.compressor
+            && doc.len() as u64 <= MAX_BYTES
+        {
             self.buffer.resize(compress_bound(doc.len()), 0);
             if let Ok(length) = compressor.compress_to_buffer(doc, &mut self.buffer[..])
                 && length < doc.len()
@@ -92,7 +94,9 @@ fn decompress(dictionary: &'static [u8], packed: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::spec::TableSpec;
+    use crate::audit::AuditRow;
+    use crate::catalogue::VariantView;
+    use crate::rows::View;
 
     /// Any bytes are a dictionary, if not the best.
     static TABLE: TableSpec = TableSpec {
@@ -121,6 +125,24 @@ mod tests {
         let (packed, short) = stored(&mut packer, b"7");
         assert!(!packed);
         assert_eq!(unpack(&TABLE, ValueRef::Text(&short)), b"7");
+    }
+
+    /// With a wrong dictionary all would still work, and nothing be gained.
+    #[test]
+    fn documents_shrink_by_their_dictionaries() {
+        let variant = br##"{"variant_id":"v-77","product_id":"p-9","product_group":"p-9","sku":"P-9-77","name":"Slim Wool Trousers","brand":"Weaver","category":"Trousers","attributes":[{"type":"color","value":"Olive","value_id":"color-olive","display":"Olive","hex":"#808000"},{"type":"size","value":"L","value_id":"size-l","display":"L","rank":500}],"config_hash":"32d6e4a20c1cd7a5aabd13bbea315a557c08ea5a944b15345b89b0d713027b6c","config_signature":"color:olive|size:l","channels":[],"regions":[],"price":{"amount":"59.90","currency":"EUR","price_type":"regular"},"price_history":[{"price":{"amount":"59.90","currency":"EUR","price_type":"regular"},"effective_from":"2026-03-01T08:30:00Z"}],"schedules":[],"lifecycle":"active","sellable":true,"locks":[],"created_at":"2026-03-01T08:30:00Z","updated_at":"2026-03-01T08:30:00Z","revision":3,"position":"4711"}"##;
+        let entry = br#"{"stream":"order-o-81","revision":2,"type":"order.paid","actor":"till","command_id":"01a2014c-ab99-75ef-a8ed-4af5f3e9f83d","recorded_at":"2026-03-01T08:31:02.123456Z"}"#;
+        for (table, doc) in [(VariantView::TABLE, &variant[..]), (AuditRow::TABLE, &entry[..])] {
+            let (packed, stored) = stored(&mut Packer::of(table).unwrap(), doc);
+            assert!(
+                packed && stored.len() * 2 < doc.len(),
+                "{}: {} of {}",
+                table.name,
+                stored.len(),
+                doc.len()
+            );
+            assert_eq!(unpack(table, ValueRef::Blob(&stored)), doc);
+        }
     }
 
     #[test]
