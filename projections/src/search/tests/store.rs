@@ -82,6 +82,8 @@ fn after_a_crash_the_store_is_as_of_its_checkpoint() {
 fn files_that_a_killed_commit_has_left_are_no_obstacle() {
     let log = log(4, 60, 900);
     let (before, later) = log.events.split_at(600);
+    // So few documents that no merge begins and takes away what is to be left behind.
+    let later = &later[..12];
     let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let copy = |name: &std::ffi::OsStr| {
         fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
