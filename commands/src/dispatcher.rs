@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use daybook_eventlog::EventLog;
+use daybook_eventlog::{EventLog, StreamId};
 use daybook_schemas::Token;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
@@ -17,7 +17,7 @@ use crate::clock::{Clock, DecisionTime};
 use crate::encode::metadata;
 use crate::engine::Engine;
 use crate::engine::commit::Commits;
-use crate::engine::inbox::{Bounds, Inbox};
+use crate::engine::inbox::{Bounds, Inbox, Signal};
 use crate::engine::load::Loaders;
 use crate::engine::table::Table;
 use crate::engine::task::{ReplySlot, Task};
@@ -28,6 +28,7 @@ use crate::op::Op;
 use crate::options::Options;
 use crate::request::{Reply, Request};
 use crate::sequential::SequentialLog;
+use crate::state::StreamState;
 use crate::stats::Stats;
 use crate::{idempotency, ids};
 
@@ -79,12 +80,8 @@ impl Dispatcher {
     ) -> Result<Self, StartError> {
         let runtime = Handle::current();
         let sequential = !log.capabilities().atomic_multi_stream;
-        let (log, options) = if sequential {
-            let log: Arc<dyn EventLog> = Arc::new(SequentialLog::new(log, options.claim_timeout));
-            (log, Options { max_groups_in_flight: 1, ..options })
-        } else {
-            (log, options)
-        };
+        let options = if sequential { Options { max_groups_in_flight: 1, ..options } } else { options };
+        let sequential = sequential.then(|| SequentialLog::new(Arc::clone(&log), options.claim_timeout));
         let stats = Arc::new(Stats::default());
         let inbox =
             Inbox::new(Bounds { commands: options.max_outstanding, bytes: options.max_outstanding_bytes });
@@ -127,7 +124,7 @@ impl Dispatcher {
             commits: Commits::new(
                 options.max_groups_in_flight,
                 options.max_group_commands,
-                options.shared_log && !sequential,
+                options.shared_log && sequential.is_none(),
                 head.position,
             ),
             log,
@@ -173,6 +170,17 @@ impl Dispatcher {
                 Answer(State::Refused(Some(error)))
             }
         }
+    }
+
+    /// Tells of a command that is to be sent soon, so that its own streams are in memory by then: where reading is waiting, whoever
+    /// sends commands that must wait for each other waits once less for each. A hint, and no place in the order of commands.
+    pub fn read_ahead(&self, request: &Request) {
+        // A wrong id or aggregate is refused when the command comes.
+        let main = StreamId::new(format!("{}-{}", request.aggregate, request.id)).ok();
+        let main = main.filter(|main| StreamState::initial(main.as_str()).is_some());
+        let key = request.idempotency_key.as_ref();
+        let key = key.map(|key| idempotency::stream_of(request.principal.name.as_str(), key));
+        self.shared.inbox.signal(Signal::Expected([main, key]));
     }
 
     fn queue(

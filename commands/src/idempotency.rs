@@ -23,8 +23,6 @@ pub(crate) fn parse(principal: &str, key: &str, route: [&str; 3], body: &[u8]) -
             "an idempotency key is 1 to {MAX_KEY_LEN} printable ASCII characters"
         )));
     }
-    let digest = Sha256::new().chain_update(principal).chain_update([0]).chain_update(key).finalize();
-    let name = format!("idempotency-{}", hex(&digest[..16]));
     let mut request = Sha256::new();
     for part in route {
         debug_assert!(
@@ -35,10 +33,14 @@ pub(crate) fn parse(principal: &str, key: &str, route: [&str; 3], body: &[u8]) -
         request.update(b"\n");
     }
     request.update(body);
-    Ok(Key {
-        stream: StreamId::new(name).expect("hexadecimal digits are visible ASCII"),
-        request_hash: hex(&request.finalize()),
-    })
+    Ok(Key { stream: stream_of(principal, key), request_hash: hex(&request.finalize()) })
+}
+
+/// Where a key is recorded.
+pub(crate) fn stream_of(principal: &str, key: &str) -> StreamId {
+    let digest = Sha256::new().chain_update(principal).chain_update([0]).chain_update(key).finalize();
+    let name = format!("idempotency-{}", hex(&digest[..16]));
+    StreamId::new(name).expect("hexadecimal digits are visible ASCII")
 }
 
 struct Remembered {

@@ -54,6 +54,12 @@ pub(crate) struct Write {
     pub(crate) encoded: Vec<NewEvent>,
 }
 
+impl Write {
+    pub(crate) const fn new(stream: StreamId, before: Revision) -> Self {
+        Self { stream, before, decided: Vec::new(), encoded: Vec::new() }
+    }
+}
+
 /// The time and the principal of a decision.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
@@ -291,12 +297,7 @@ impl<'a> Workspace<'a> {
         }
         let at = self.write_to(stream).unwrap_or_else(|| {
             let before = self.table.get(stream).map_or(0, |slot| slot.revision);
-            self.scratch.writes.push(Write {
-                stream: stream.clone(),
-                before,
-                decided: Vec::new(),
-                encoded: Vec::new(),
-            });
+            self.scratch.writes.push(Write::new(stream.clone(), before));
             self.scratch.writes.len() - 1
         });
         let write = &mut self.scratch.writes[at];

@@ -15,7 +15,8 @@ use crate::encode::Encoder;
 use crate::error::CommandError;
 use crate::idempotency::RememberedRefusals;
 use crate::request::{Reply, ReplyEvent};
-use crate::workspace::{Context, Halt, Known, Workspace};
+use crate::sequential::Steps;
+use crate::workspace::{Context, Halt, Known, Workspace, Write};
 
 /// How often a command that leaves the turn to another writer looks whether that has had it.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -83,7 +84,7 @@ impl Engine {
             now: self.now,
             fresh_id: task.fresh_id.clone(),
             roles: task.roles,
-            sequential: self.sequential,
+            sequential: self.sequential.is_some(),
             shared: self.options.shared_log,
             claim_timeout: self.options.claim_timeout,
         };
@@ -153,20 +154,7 @@ impl Engine {
             replayed: false,
         };
         let mut trace = None;
-        // The aggregate after its claims and holds, the record of the key after everything; see `sequential` for the other.
-        let (key_rank, main_rank) = match (self.sequential, task.op.main_first()) {
-            (false, _) => (3, 2),
-            (true, false) => (0, 2),
-            (true, true) => (0, 0),
-        };
-        let rank = |stream: &StreamId| match &task.key {
-            Some(key) if key.stream == *stream => key_rank,
-            _ if *stream == task.main => main_rank,
-            _ => 1,
-        };
-        if writes.len() > 1 {
-            writes.sort_by_key(|write| rank(&write.stream));
-        }
+        let steps = self.arrange(&mut writes, &task);
         for write in writes.drain(..) {
             let count = write.encoded.len();
             events += count;
@@ -202,12 +190,29 @@ impl Engine {
         }
         self.release(&mut task);
         let trace = trace.expect("an accepted decision with writes has at least one event");
-        self.commits.push(Append { streams, premises }, Item { task, reply, written, trace, events });
+        self.commits.push(Append { streams, premises }, Item { task, reply, written, trace, events, steps });
+    }
+
+    /// Brings what one command writes into the order of the log; the steps where it takes them one by one.
+    fn arrange(&self, writes: &mut [Write], task: &Task) -> Steps {
+        let key = task.key.as_ref().map(|key| &key.stream);
+        if self.sequential.is_some() {
+            return Steps::arrange(writes, &task.main, key, task.op.main_first());
+        }
+        // The aggregate after its claims and holds, the record of the key after everything.
+        if writes.len() > 1 {
+            writes.sort_by_key(|write| match &write.stream {
+                stream if Some(stream) == key => 2,
+                stream if *stream == task.main => 1,
+                _ => 0,
+            });
+        }
+        Steps::default()
     }
 
     /// What the decision looked at and does not write to. Another node may have changed it since: then this must not stand.
     fn premises(&self) -> Vec<Premise> {
-        if !self.options.shared_log || self.sequential {
+        if !self.options.shared_log || self.sequential.is_some() {
             return Vec::new();
         }
         let written = |stream: &StreamId| self.scratch.writes.iter().any(|write| write.stream == *stream);

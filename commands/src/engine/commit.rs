@@ -146,13 +146,22 @@ impl Engine {
         if commits.group.is_empty() || commits.in_flight.len() >= commits.max_in_flight || commits.gathers() {
             return;
         }
-        let (appends, pending) = commits.group.close();
+        let (appends, mut pending) = commits.group.close();
+        let count = appends.len();
+        let commit = match &self.sequential {
+            None => self.log.append_group(appends),
+            Some(log) => {
+                // Commands share no appends there.
+                let steps = pending.items.iter_mut().map(|grouped| std::mem::take(&mut grouped.item.steps));
+                log.append_group(appends.into_iter().zip(steps).collect())
+            }
+        };
         commits.in_flight.push_back(InFlight {
             number: commits.filling,
-            appends: appends.len(),
+            appends: count,
             pending,
             since: Instant::now(),
-            commit: self.log.append_group(appends),
+            commit,
             results: None,
         });
         commits.filling += 1;

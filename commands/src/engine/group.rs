@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::task::{Task, Trace};
 use crate::request::Reply;
+use crate::sequential::Steps;
 
 /// A group with more events or bytes takes no more joins: the log has limits for one append, and whoever waits for it waits
 /// for all of it.
@@ -25,6 +26,8 @@ pub(crate) struct Item {
     /// Its last event.
     pub(crate) trace: Trace,
     pub(crate) events: usize,
+    /// How its append is written where the log takes one stream at a time.
+    pub(crate) steps: Steps,
 }
 
 /// An accepted command in its group.

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
-use daybook_eventlog::{EventLog, ReadError, Revision, Snapshot, SnapshotStore, StreamId};
+use daybook_eventlog::{EventLog, Revision, Snapshot, SnapshotStore, StreamId};
 use daybook_schemas::idempotency::Recorded;
 use daybook_schemas::{AnyEvent, Timestamp, catalogue};
+use futures::StreamExt;
+use futures::stream;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
@@ -29,6 +31,10 @@ use crate::stats::Stats;
 const PAGE: usize = 1_000;
 /// Streams that one thread takes from the queue at once.
 const BATCH: usize = 64;
+
+/// Of these, how many are read at once where reading is waiting. Small, so that all threads together leave a server's connections
+/// to others.
+const AT_ONCE: usize = 16;
 
 /// Steps of `nice` for work that nobody waits for.
 const GIVE_WAY: i32 = 10;
@@ -103,6 +109,15 @@ pub(crate) enum Job {
     Probe(TaskId, Trace, Reply),
     /// Answer a task with the outcome that its key recorded.
     Replay(Box<Task>, Box<Recorded>),
+}
+
+/// What became of it.
+enum Done {
+    Loaded(Loaded),
+    /// There is more to read.
+    Unfinished(Job),
+    /// Whoever waits for it was told.
+    Told,
 }
 
 #[derive(Default)]
@@ -208,41 +223,60 @@ impl Loader {
     fn run(&self) {
         let _context = self.runtime.enter();
         while let Some(jobs) = self.take() {
-            let mut loaded = Vec::with_capacity(jobs.len());
-            let mut unfinished = Vec::new();
-            for job in jobs {
-                match job {
-                    Job::Stream(stream, so_far) => match self.read_page(&stream, so_far) {
-                        Ok((read, true)) => {
-                            if read.revision >= read.snapshot + self.snapshot_every {
-                                self.keep(&stream, &read);
-                            }
-                            self.recent.lock().keep(&stream, &read);
-                            loaded.push(Loaded { stream, result: Ok(read) });
-                        }
-                        Ok((read, false)) => unfinished.push(Job::Stream(stream, Some(read))),
-                        Err(error) => loaded.push(Loaded { stream, result: Err(error) }),
-                    },
-                    Job::Snapshot(stream, so_far) => match self.read_page(&stream, so_far) {
-                        Ok((read, true)) => self.keep(&stream, &read),
-                        Ok((read, false)) => unfinished.push(Job::Snapshot(stream, Some(read))),
-                        Err(error) => {
-                            tracing::warn!(%stream, %error, "a stream could not be read for its snapshot")
-                        }
-                    },
-                    Job::Probe(task, trace, reply) => {
-                        let found = self.probe(&trace, reply);
-                        self.inbox.signal(Signal::Probed(task, found));
+            let (mut loaded, mut unfinished) = (Vec::with_capacity(jobs.len()), Vec::new());
+            self.block_on(async {
+                let mut done =
+                    stream::iter(jobs.into_iter().map(|job| self.work(job))).buffer_unordered(AT_ONCE);
+                while let Some(done) = done.next().await {
+                    match done {
+                        Done::Loaded(done) => loaded.push(done),
+                        Done::Unfinished(job) => unfinished.push(job),
+                        Done::Told => {}
                     }
-                    Job::Replay(task, record) => self.answer_again(task, &record),
                 }
-            }
+            });
             if !loaded.is_empty() {
                 Stats::add(&self.stats.loads, loaded.len() as u64);
                 self.inbox.signal(Signal::Loaded(loaded));
             }
             if !unfinished.is_empty() {
                 self.shared.queue.lock().jobs.extend(unfinished);
+            }
+        }
+    }
+
+    async fn work(&self, job: Job) -> Done {
+        match job {
+            Job::Stream(stream, so_far) => match self.read_page(&stream, so_far).await {
+                Ok((read, true)) => {
+                    if read.revision >= read.snapshot + self.snapshot_every {
+                        self.keep(&stream, &read);
+                    }
+                    self.recent.lock().keep(&stream, &read);
+                    Done::Loaded(Loaded { stream, result: Ok(read) })
+                }
+                Ok((read, false)) => Done::Unfinished(Job::Stream(stream, Some(read))),
+                Err(error) => Done::Loaded(Loaded { stream, result: Err(error) }),
+            },
+            Job::Snapshot(stream, so_far) => match self.read_page(&stream, so_far).await {
+                Ok((read, true)) => {
+                    self.keep(&stream, &read);
+                    Done::Told
+                }
+                Ok((read, false)) => Done::Unfinished(Job::Snapshot(stream, Some(read))),
+                Err(error) => {
+                    tracing::warn!(%stream, %error, "a stream could not be read for its snapshot");
+                    Done::Told
+                }
+            },
+            Job::Probe(task, trace, reply) => {
+                let found = self.probe(&trace, reply).await;
+                self.inbox.signal(Signal::Probed(task, found));
+                Done::Told
+            }
+            Job::Replay(task, record) => {
+                self.answer_again(task, &record).await;
+                Done::Told
             }
         }
     }
@@ -260,7 +294,7 @@ impl Loader {
     }
 
     /// Where a read begins: at the snapshot, if there is one that fits the log.
-    fn beginning(&self, stream: &StreamId) -> Result<Read, CommandError> {
+    async fn beginning(&self, stream: &StreamId) -> Result<Read, CommandError> {
         let initial = StreamState::initial(stream.as_str())
             .ok_or_else(|| CommandError::Internal(format!("{stream} is no stream to decide on")))?;
         let from_start = Read { state: initial, revision: 0, recorded_at: None, snapshot: 0 };
@@ -269,7 +303,7 @@ impl Loader {
             return Ok(from_start);
         };
         // A log that was put back to an earlier state is shorter than its snapshots.
-        if self.block_on(self.log.stream_revision(stream))? < snapshot.revision {
+        if self.log.stream_revision(stream).await? < snapshot.revision {
             return Ok(from_start);
         }
         let (revision, state) = (snapshot.revision, serde_json::from_slice(&snapshot.bytes));
@@ -277,9 +311,10 @@ impl Loader {
     }
 
     /// What this node read of the stream last, if the log has it still: one that was put back to an earlier state has not.
-    fn recent(&self, stream: &StreamId) -> Result<Option<Read>, CommandError> {
-        let Some(read) = self.recent.lock().get(stream) else { return Ok(None) };
-        if self.block_on(self.log.stream_revision(stream))? < read.revision {
+    async fn recent(&self, stream: &StreamId) -> Result<Option<Read>, CommandError> {
+        let read = self.recent.lock().get(stream);
+        let Some(read) = read else { return Ok(None) };
+        if self.log.stream_revision(stream).await? < read.revision {
             self.recent.lock().forget(stream);
             return Ok(None);
         }
@@ -299,15 +334,15 @@ impl Loader {
     }
 
     /// Reads the next page; the last part says whether the stream is at its end.
-    fn read_page(&self, stream: &StreamId, so_far: Option<Read>) -> Result<(Read, bool), CommandError> {
+    async fn read_page(&self, stream: &StreamId, so_far: Option<Read>) -> Result<(Read, bool), CommandError> {
         let mut read = match so_far {
             Some(so_far) => so_far,
-            None => match self.recent(stream)? {
+            None => match self.recent(stream).await? {
                 Some(recent) => recent,
-                None => self.beginning(stream)?,
+                None => self.beginning(stream).await?,
             },
         };
-        let events = self.block_on(self.log.read_stream(stream, read.revision + 1, PAGE))?;
+        let events = self.log.read_stream(stream, read.revision + 1, PAGE).await?;
         let at_end = events.len() < PAGE;
         for recorded in events {
             let damaged = |what: String| {
@@ -327,8 +362,8 @@ impl Loader {
     }
 
     /// The reply with its position, if the event is where the append would have put it.
-    fn probe(&self, trace: &Trace, mut reply: Reply) -> Result<Option<Reply>, CommandError> {
-        let events = self.block_on(self.log.read_stream(&trace.stream, trace.revision, 1))?;
+    async fn probe(&self, trace: &Trace, mut reply: Reply) -> Result<Option<Reply>, CommandError> {
+        let events = self.log.read_stream(&trace.stream, trace.revision, 1).await?;
         Ok(events.first().filter(|event| event.event_id == trace.event_id).map(|event| {
             reply.position = event.position;
             reply
@@ -337,8 +372,8 @@ impl Loader {
 
     /// Answers with the recorded outcome. If the events that the record speaks of are not there, it was an intent that
     /// came to nothing (see `sequential`), and the command is decided after all.
-    fn answer_again(&self, task: Box<Task>, record: &Recorded) {
-        match self.replay(&task, record) {
+    async fn answer_again(&self, task: Box<Task>, record: &Recorded) {
+        match self.replay(&task, record).await {
             Ok(Ok(reply)) => {
                 Stats::add(&self.stats.replays, 1);
                 task.answer(Ok(reply));
@@ -349,7 +384,7 @@ impl Loader {
     }
 
     /// Builds the recorded outcome from the log once more. `Err`: the record at that revision counts for nothing.
-    fn replay(&self, task: &Task, record: &Recorded) -> Result<Result<Reply, Revision>, CommandError> {
+    async fn replay(&self, task: &Task, record: &Recorded) -> Result<Result<Reply, Revision>, CommandError> {
         let key = task.key.as_ref().expect("only commands with a key are replayed");
         let lost = |what: &str| CommandError::Internal(format!("the record {} speaks of {what}", key.stream));
         let stream = StreamId::new(&record.stream).map_err(|_| lost("no stream"))?;
@@ -357,9 +392,9 @@ impl Loader {
         let events = if record.events == 0 {
             Vec::new()
         } else {
-            self.block_on(self.log.read_stream(&stream, first, record.events as usize))?
+            self.log.read_stream(&stream, first, record.events as usize).await?
         };
-        let records = self.block_on(self.log.read_stream(&key.stream, 1, PAGE))?;
+        let records = self.log.read_stream(&key.stream, 1, PAGE).await?;
         let newest = records.last().ok_or_else(|| lost("nothing"))?;
         let last = record.events.checked_sub(1).map(|number| ids::of_event(task.command, number));
         if events.len() != record.events as usize || events.last().map(|event| event.event_id) != last {
@@ -388,13 +423,12 @@ impl Loader {
     }
 
     /// Embedded logs answer at the first poll, which spares the machinery for those that do not.
-    fn block_on<T>(&self, future: impl Future<Output = Result<T, ReadError>>) -> Result<T, CommandError> {
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
-        let result = match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result,
             Poll::Pending => self.runtime.block_on(future),
-        };
-        result.map_err(CommandError::from)
+        }
     }
 }
 

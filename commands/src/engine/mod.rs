@@ -49,6 +49,7 @@ use crate::follow::leads;
 use crate::holds::HoldIndex;
 use crate::idempotency::RememberedRefusals;
 use crate::options::Options;
+use crate::sequential::SequentialLog;
 use crate::state::StreamState;
 use crate::stats::Stats;
 use crate::timers::Timers;
@@ -87,8 +88,8 @@ pub(crate) struct Engine {
     pub(crate) load_when_durable: Vec<(GroupNo, StreamId)>,
     /// Commands that were taken from the inbox and not tried yet.
     pub(crate) batch: VecDeque<Box<Task>>,
-    /// Whether the log writes one stream at a time.
-    pub(crate) sequential: bool,
+    /// The way into a log that writes one stream at a time.
+    pub(crate) sequential: Option<SequentialLog>,
     /// Why nothing can be written any more.
     pub(crate) stopped: Option<String>,
 }
@@ -155,6 +156,7 @@ impl Engine {
             Signal::Foreign(streams) => {
                 streams.into_iter().for_each(|foreign| self.take_foreign(foreign));
             }
+            Signal::Expected(streams) => streams.iter().flatten().for_each(|stream| self.want(stream)),
             Signal::Turn(stream) => {
                 if let Some(slot) = self.table.get_mut(&stream) {
                     slot.contended = true;

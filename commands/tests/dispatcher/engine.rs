@@ -22,6 +22,21 @@ async fn a_command_is_decided_and_durable() {
     );
 }
 
+/// Streams that were read ahead are not read again: the command is carried out though nothing can be read any more.
+#[tokio::test]
+async fn a_command_that_was_told_of_finds_its_streams_in_memory() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
+    let receive = || request("inventory/1/receive", &json!({"quantity": 5})).with_key("k");
+    shop.dispatcher.read_ahead(&receive());
+    // What no command can be sent to is no stream to read.
+    shop.dispatcher.read_ahead(&request("nothing/1/receive", &json!({})));
+    until("both streams are read", async || shop.dispatcher.stats().snapshot().loads == 2).await;
+    log.gate(|_| true);
+    assert!(!shop.dispatcher.dispatch(receive()).await.unwrap().replayed);
+    log.open_gate();
+}
+
 #[tokio::test]
 async fn commands_of_one_caller_are_carried_out_in_order() {
     let shop = Shop::open().await;

@@ -82,6 +82,9 @@ pub struct Report {
     pub replayed: u64,
 }
 
+/// Commands that are told of before it is their turn. What most of them wait for is the one before, so a few waves of them suffice.
+const AHEAD: usize = 64;
+
 struct Sent {
     number: u64,
     planned: Planned,
@@ -102,6 +105,7 @@ pub async fn import(
     let mut sender = Sender {
         dispatcher,
         principal,
+        ahead: VecDeque::new(),
         in_flight: VecDeque::new(),
         last_on_stock: HashMap::new(),
         sent: 0,
@@ -133,6 +137,8 @@ pub async fn import(
 struct Sender<'a> {
     dispatcher: &'a Dispatcher,
     principal: &'a Principal,
+    /// To be sent, in this order.
+    ahead: VecDeque<(Planned, Request)>,
     in_flight: VecDeque<Sent>,
     /// For each variant, the last command sent that changes its stock: its number and its own stream.
     last_on_stock: HashMap<u32, (u64, (&'static str, String))>,
@@ -143,8 +149,20 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends, and waits for the oldest reply when enough are under way. The first refusal ends the import.
+    /// Sends, sooner or later, in the order of the calls.
     async fn send(&mut self, planned: Planned) -> Result<(), ImportError> {
+        let request = self.request(&planned);
+        self.dispatcher.read_ahead(&request);
+        self.ahead.push_back((planned, request));
+        while self.ahead.len() > AHEAD {
+            self.send_next().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the next one, and waits for the oldest reply when enough are under way. The first refusal ends the import.
+    async fn send_next(&mut self) -> Result<(), ImportError> {
+        let Some((planned, request)) = self.ahead.pop_front() else { return Ok(()) };
         while self.in_flight.len() >= self.options.in_flight {
             self.settle_oldest().await?;
         }
@@ -154,7 +172,7 @@ impl Sender<'_> {
         for variant in &planned.stock_of {
             self.last_on_stock.insert(*variant, (number, (planned.aggregate, planned.id.clone())));
         }
-        let reply = self.dispatch(&planned);
+        let reply = Box::pin(self.dispatcher.dispatch(request));
         self.in_flight.push_back(Sent { number, planned, reply });
         Ok(())
     }
@@ -175,12 +193,12 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn dispatch(&self, planned: &Planned) -> BoxFuture<'static, Result<Reply, CommandError>> {
+    fn request(&self, planned: &Planned) -> Request {
         let body = serde_json::to_vec(&planned.body).expect("a JSON value with string keys serializes");
         let mut request =
             Request::new(planned.aggregate, &planned.id, planned.command, body, self.principal.clone());
         request.idempotency_key = Some(planned.key.clone());
-        Box::pin(self.dispatcher.dispatch(request))
+        request
     }
 
     async fn settle_oldest(&mut self) -> Result<(), ImportError> {
@@ -202,6 +220,9 @@ impl Sender<'_> {
     }
 
     async fn finish(&mut self) -> Result<(), ImportError> {
+        while !self.ahead.is_empty() {
+            self.send_next().await?;
+        }
         while !self.in_flight.is_empty() {
             self.settle_oldest().await?;
         }
