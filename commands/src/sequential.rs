@@ -87,7 +87,8 @@ impl Steps {
 
 pub(crate) struct SequentialLog {
     inner: Arc<dyn EventLog>,
-    /// An append that takes longer gives up before its last step: what it claimed may be taken by others soon.
+    /// An append that takes longer, its waiting for others of its group included, gives up before its last step: what it claimed may be
+    /// taken by others soon.
     patience: Duration,
 }
 
@@ -102,7 +103,7 @@ impl SequentialLog {
         if appends.iter().all(|(append, _)| append.streams.len() == 1) {
             return inner.append_group(appends.into_iter().map(|(append, _)| append).collect());
         }
-        let rounds = rounds(&appends);
+        let (rounds, decided) = (rounds(&appends), Instant::now());
         async move {
             let mut outcomes: Vec<Option<Outcome>> = vec![None; appends.len()];
             let mut waiting: Vec<Option<(Append, Steps)>> = appends.into_iter().map(Some).collect();
@@ -111,7 +112,7 @@ impl SequentialLog {
                 let writing: Vec<_> = began
                     .map(|(nth, (append, steps))| {
                         let inner = inner.clone();
-                        async move { (nth, step_by_step(&*inner, append, &steps, patience).await) }
+                        async move { (nth, step_by_step(&*inner, append, &steps, decided + patience).await) }
                     })
                     .collect();
                 let mut writing = futures::stream::iter(writing).buffer_unordered(AT_ONCE);
@@ -141,13 +142,12 @@ fn rounds(appends: &[(Append, Steps)]) -> Vec<Vec<usize>> {
     rounds
 }
 
-async fn step_by_step(inner: &dyn EventLog, append: Append, steps: &Steps, patience: Duration) -> Outcome {
-    let start = Instant::now();
+async fn step_by_step(inner: &dyn EventLog, append: Append, steps: &Steps, until: Instant) -> Outcome {
     let mut streams = append.streams.into_iter();
     let mut all: Option<Appended> = None;
     for (nth, size) in steps.sizes.iter().enumerate() {
         let is_last = nth + 1 == steps.sizes.len();
-        if is_last && steps.guarded && nth > 0 && start.elapsed() > patience {
+        if is_last && steps.guarded && nth > 0 && Instant::now() > until {
             let reason = "the log is too slow for claims to be safe".to_owned();
             return Err(AppendError::Unavailable { reason, indeterminate: false });
         }

@@ -15,6 +15,8 @@ struct Slow {
     log: Arc<MemoryLog>,
     notes: Arc<Mutex<Vec<(Note, String)>>>,
     failures: Arc<HashMap<&'static str, AppendError>>,
+    /// Streams whose writes take so long.
+    pauses: Arc<Mutex<HashMap<&'static str, Duration>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,11 @@ enum Note {
 impl Slow {
     fn new(failures: impl IntoIterator<Item = (&'static str, AppendError)>) -> Self {
         let failures = Arc::new(failures.into_iter().collect());
-        Self { log: Arc::new(MemoryLog::new()), notes: Arc::default(), failures }
+        Self { log: Arc::new(MemoryLog::new()), notes: Arc::default(), failures, pauses: Arc::default() }
+    }
+
+    fn pause(&self, stream: &'static str, time: Duration) {
+        self.pauses.lock().insert(stream, time);
     }
 
     fn at(&self, note: Note, stream: &str) -> Option<usize> {
@@ -58,6 +64,10 @@ impl EventLog for Slow {
         async move {
             for _ in 0..name.bytes().map(usize::from).sum::<usize>() % 7 {
                 tokio::task::yield_now().await;
+            }
+            let pause = this.pauses.lock().get(name.as_str()).copied();
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
             }
             let outcome = match this.failures.get(name.as_str()) {
                 Some(error) => Err(error.clone()),
@@ -199,6 +209,28 @@ async fn an_unknown_outcome_is_told_rather_than_a_conflict() {
         let outcome = log.write(vec![command("order-1", false, &place)]).await.remove(0);
         assert!(outcome.unwrap_err().is_indeterminate());
     }
+}
+
+/// What was claimed may be taken by others after a while, and the claim says when it was decided on, not when it was written: waiting for another
+/// append counts as well.
+#[tokio::test]
+async fn what_took_too_long_stops_before_what_its_claims_protect() {
+    let log = Slow::new([]);
+    let create = |number: u8, key: Revision| {
+        let (claim, variant) = (format!("claim-sku-{number}"), format!("variant-{number}"));
+        command(&variant, false, &[("idempotency-k", key), (&claim, 0), (&variant, 0)])
+    };
+    let archive = command("variant-3", true, &[("variant-3", 0), ("claim-sku-3", 0)]);
+    let group = vec![create(1, 0), create(2, 1), archive];
+    let patience = Duration::from_millis(20);
+    log.pause("claim-sku-1", 2 * patience);
+    let outcomes = SequentialLog::new(Arc::new(log.clone()), 2 * patience).append_group(group).await;
+    for (outcome, variant) in outcomes.iter().zip(["variant-1", "variant-2"]) {
+        assert!(matches!(outcome, Err(AppendError::Unavailable { indeterminate: false, .. })), "{outcome:?}");
+        assert_eq!(log.at(Note::Begun, variant), None);
+    }
+    assert!(log.at(Note::Done, "claim-sku-2").is_some(), "it had its turn");
+    assert!(outcomes[2].is_ok(), "nothing of it rests on claims");
 }
 
 /// However commands share streams, each finds what it was decided on, and every stream has its events in their order.
