@@ -81,7 +81,7 @@ impl Node {
         let events = Arc::clone(log.events());
         let belonging = folder::Belonging::check(config, &*events).await?;
         let read_models = ReadModels::open(config, &events).await?;
-        let (registry, search) = search::add(config, belonging.name().to_owned(), read_models.registry())?;
+        let (registry, search) = search::add(config, &belonging, &events, read_models.registry())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let timers = log.lease_store().map(|store| {
             let options = LeaseOptions::new("timers", holder());

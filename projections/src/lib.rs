@@ -38,3 +38,5 @@ pub mod standard;
 mod streams;
 #[cfg(test)]
 mod testing;
+#[cfg(any(feature = "elastic", feature = "postgres"))]
+mod writer;

@@ -146,6 +146,16 @@ pub fn read_model_settings(url: &str, owner: &Path) -> Vec<(&'static str, String
     ]
 }
 
+/// All that several gateways can share, in shares of the folder `owner`: the log, the read models of tables, and, where there is a
+/// server for it, search. `None`, said aloud, without PostgreSQL.
+pub fn shared_settings(owner: &Path) -> Option<Settings> {
+    let url = postgres_url()?;
+    let mut settings = postgres_settings(&url, owner);
+    settings.extend(read_model_settings(&url, owner));
+    settings.extend(server_url(Kind::Elasticsearch).iter().flat_map(|url| elastic_settings(url, owner)));
+    Some(settings)
+}
+
 /// Servers of the protocol by the data folder whose log they keep. They end with this process.
 static SERVERS: LazyLock<Mutex<HashMap<PathBuf, (Child, String)>>> = LazyLock::new(Mutex::default);
 

@@ -1,11 +1,11 @@
 //! The gateway that does everything that one does for all is killed: the other takes over its deadlines, the process manager and the
-//! read models, all of it kept in PostgreSQL.
+//! read models, all of it kept in PostgreSQL, and search in one index on Elasticsearch.
 
 use std::time::Instant;
 
 use serde_json::json;
 
-use crate::backend::{postgres_settings, postgres_url, read_model_settings};
+use crate::backend::shared_settings;
 use crate::harness::{Client, Server, eventually, run_on};
 use crate::read_models_shared::{follows_all, writes_all};
 use crate::two_gateways::leads;
@@ -40,10 +40,8 @@ async fn rename(server: &Server, name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_the_killed_gateway_did_for_all_the_other_goes_on_with() {
-    let Some(url) = postgres_url() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = postgres_settings(&url, folder.path());
-    settings.extend(read_model_settings(&url, folder.path()));
+    let Some(settings) = shared_settings(folder.path()) else { return };
     let data = ["a", "b"].map(|name| folder.path().join(name));
     let first = Server::start_on(&data[0], &settings);
     eventually("the first gateway does everything", async || {

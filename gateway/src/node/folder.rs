@@ -134,6 +134,11 @@ impl Belonging {
         &self.identity.folder
     }
 
+    /// The first event of the log, if it had one when last asked.
+    pub(super) fn first_event(&self) -> Option<&str> {
+        self.identity.first_event.as_deref()
+    }
+
     /// Whether it is on record which log this is: not before there is a first event.
     pub(super) const fn is_settled(&self) -> bool {
         self.identity.first_event.is_some()
@@ -165,7 +170,7 @@ impl Belonging {
     }
 }
 
-async fn first_event(log: &dyn EventLog) -> Result<Option<String>, ReadError> {
+pub(super) async fn first_event(log: &dyn EventLog) -> Result<Option<String>, ReadError> {
     let page = log.read_all(0, &Filter::default(), 1, 1).await?;
     Ok(page.events.first().map(|event| event.event_id.to_string()))
 }

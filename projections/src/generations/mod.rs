@@ -299,6 +299,19 @@ impl Slot {
         self.ledger.get(name)?.ok_or_else(|| GenerationError::Unknown(name.to_owned()))
     }
 
+    /// The same, with the first ones put on record if there are none.
+    fn recorded(&self) -> Result<Generations, GenerationError> {
+        let name = self.kind.name();
+        if let Some(generations) = self.ledger.get(name)? {
+            return Ok(generations);
+        }
+        match self.ledger.replace(name, None, &Generations::first()) {
+            // Another process was quicker.
+            Ok(()) | Err(GenerationError::Changed(_)) => self.generations(),
+            Err(error) => Err(error),
+        }
+    }
+
     fn replace(&self, before: &Generations, after: &Generations) -> Result<(), GenerationError> {
         self.ledger.replace(self.kind.name(), Some(before), after)
     }
@@ -321,13 +334,15 @@ impl Core {
             fault: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
         };
-        let generations = match slot.ledger.get(name)? {
-            Some(generations) => generations,
-            None => match slot.ledger.replace(name, None, &Generations::first()) {
-                // Another process was quicker.
-                Ok(()) | Err(GenerationError::Changed(_)) => slot.generations()?,
-                Err(error) => return Err(error),
-            },
+        let generations = match slot.recorded() {
+            Ok(generations) => generations,
+            // A server that is away, or another's: its projection shows as halted, and is followed when that has passed.
+            Err(GenerationError::Store(error)) if slot.shared => {
+                tracing::error!(projection = name, %error, "which generation is live is not known");
+                *slot.fault.lock() = Some((0, error));
+                return Ok(slot);
+            }
+            Err(error) => return Err(error),
         };
         match self.run(kind, generations.live) {
             Ok(generation) => {

@@ -43,7 +43,7 @@ impl Core {
     /// Goes over to the generation that the ledger names, if that is another one than is live here.
     pub(super) async fn follow(&self, slot: &Slot) -> Result<(), GenerationError> {
         let live = slot.live.load_full();
-        let number = slot.generations()?.live;
+        let number = slot.recorded()?.live;
         if live.as_ref().is_some_and(|live| live.number == number) {
             return Ok(());
         }
@@ -70,6 +70,7 @@ impl Core {
             show_no_less(live, &next).await?;
         }
         slot.live.store(Some(Arc::clone(&next)));
+        slot.kind.went_live(number);
         *slot.fault.lock() = None;
         if let Some(live) = live {
             live.handle.stop().await;

@@ -10,6 +10,7 @@ use daybook_eventlog::Position;
 use super::connection::Connection;
 use super::schema::get;
 use crate::model::StoreError;
+use crate::writer::writer_name;
 
 /// A claim that this process believes to hold.
 #[derive(Debug, Clone, Copy)]
@@ -137,16 +138,4 @@ impl Claims {
             self.schema, self.writer
         ))
     }
-}
-
-/// A name that no other store of any process has: the process, its start, and a number within it.
-fn writer_name() -> String {
-    use std::hash::BuildHasher;
-    use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    // The standard library's keys come from the system's source of randomness, once a process.
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| std::hash::RandomState::new().hash_one("daybook"));
-    static STORES: AtomicU64 = AtomicU64::new(0);
-    format!("{}-{:016x}-{}", std::process::id(), *PROCESS, STORES.fetch_add(1, Ordering::Relaxed))
 }

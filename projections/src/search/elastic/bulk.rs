@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use daybook_eventlog::Position;
 use serde_json::{Value, json};
 
 use super::super::schema::key;
 use super::control::Row;
-use super::mapping::source;
+use super::mapping::{deleted, source};
 use super::server::{Failure, Method, Request, Server};
 use crate::model::StoreError;
 
@@ -28,21 +27,24 @@ pub(super) struct Refused {
     pub(super) reason: String,
 }
 
-/// Writes rows as of a position. A row that is there in this or a later version stays: to write again is harmless, deletes
-/// included. On an error any part of the rows may be written.
+/// Writes rows in a version. A row that is there in a later version stays: to write again is harmless, deletes included, which
+/// leave a document that is no row (the server would forget the version of one that is gone). Before every request but the first
+/// ones `going_on` is asked, which may end it. On an error any part of the rows may be written.
 pub(super) fn write(
     server: &Server,
     alias: &str,
     rows: &[Row],
-    version: Position,
+    version: u64,
+    going_on: &mut dyn FnMut() -> Result<(), StoreError>,
 ) -> Result<Vec<Refused>, StoreError> {
     let mut refused = Vec::new();
     let mut todo: Vec<usize> = (0..rows.len()).collect();
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(FIRST_PAUSE * (1 << (attempt - 1)));
+            going_on()?;
         }
-        let busy = write_once(server, alias, rows, version, &todo, &mut refused)?;
+        let busy = write_once(server, alias, (rows, version), &todo, &mut refused, going_on)?;
         if busy.is_empty() {
             return Ok(refused);
         }
@@ -56,10 +58,10 @@ pub(super) fn write(
 fn write_once(
     server: &Server,
     alias: &str,
-    rows: &[Row],
-    version: Position,
+    (rows, version): (&[Row], u64),
     todo: &[usize],
     refused: &mut Vec<Refused>,
+    going_on: &mut dyn FnMut() -> Result<(), StoreError>,
 ) -> Result<Vec<usize>, StoreError> {
     let mut busy = Vec::new();
     let mut rest = todo;
@@ -96,12 +98,15 @@ fn write_once(
                 Err(other) => return Err(other.into()),
             }
         }
+        if !rest.is_empty() {
+            going_on()?;
+        }
     }
     Ok(busy)
 }
 
 /// The lines of one request, and how many of `todo` they hold.
-fn body(rows: &[Row], version: Position, todo: &[usize], refused: &mut Vec<Refused>) -> (Vec<u8>, usize) {
+fn body(rows: &[Row], version: u64, todo: &[usize], refused: &mut Vec<Refused>) -> (Vec<u8>, usize) {
     let mut body = Vec::new();
     for (taken, &at) in todo.iter().enumerate() {
         if body.len() >= REQUEST_BYTES {
@@ -110,14 +115,17 @@ fn body(rows: &[Row], version: Position, todo: &[usize], refused: &mut Vec<Refus
         let row = &rows[at];
         let action = json!({
             "_id": key(&row.table, &row.key),
-            "version": row.version.unwrap_or(version), "version_type": "external_gte"
+            "version": version, "version_type": "external_gte"
         });
         let mut line = |value: Value| {
             body.extend_from_slice(value.to_string().as_bytes());
             body.push(b'\n');
         };
         match &row.row {
-            None => line(json!({ "delete": action })),
+            None => {
+                line(json!({ "index": action }));
+                line(deleted(&row.table, &row.key));
+            }
             Some(text) => match source(&row.table, &row.key, text) {
                 Some(source) => {
                     line(json!({ "index": action }));
@@ -154,8 +162,7 @@ fn sort_out(
         let said = |part: &Value| part.as_str().unwrap_or_default().to_owned();
         let error = &result["error"];
         match (status, error["type"].as_str()) {
-            // Deleted already; not an index that is missing, which has an error.
-            (200..=299, _) | (404, None) => {}
+            (200..=299, _) => {}
             (409, _) => tracing::warn!(
                 row = rows[at].key,
                 table = rows[at].table,

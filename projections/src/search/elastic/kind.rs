@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::super::{NAME, SearchKind, SearchOptions};
 use super::ElasticOptions;
+use super::ledger::ElasticLedger;
 use super::model::ElasticModel;
 use super::server::{Failure, HEALTH, Method, Request, Server};
-use crate::generations::{Opened, QueryHandle, ReadModelKind};
+use crate::generations::{Ledger, Opened, QueryHandle, ReadModelKind};
 use crate::model::StoreError;
 use crate::runner::RunnerOptions;
 
@@ -72,6 +73,12 @@ impl ReadModelKind for ElasticKind {
         let model = ElasticModel::open(self.server.clone(), self.options.clone(), generation)?;
         let queries = QueryHandle::Other(Arc::new(model.reader()));
         Ok(Opened { model: Box::new(model), queries })
+    }
+
+    /// Where processes share the indices, on the server as well.
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        let shared = self.options.owner.is_shared();
+        shared.then(|| Arc::new(ElasticLedger::new(self.server.clone(), &self.options)) as Arc<dyn Ledger>)
     }
 
     fn shadow(&self) -> Option<Arc<dyn ReadModelKind>> {

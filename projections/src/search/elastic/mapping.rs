@@ -75,6 +75,11 @@ pub(super) fn check(answer: &Value, alias: &str, generation: u64) -> Result<(), 
     Err(StoreError::Damaged(format!("the index behind {alias} was not made by Daybook")))
 }
 
+/// What stands in place of a deleted row, and is found by its key alone.
+pub(super) fn deleted(table: &str, id: &str) -> Value {
+    json!({"key": key(table, id)})
+}
+
 /// The document of a row: `None` if the row's text is not what its table holds.
 pub(super) fn source(table: &str, id: &str, row: &str) -> Option<Value> {
     let mut source = json!({"table": prefix(table).to_string(), "key": key(table, id), "row": row});

@@ -2,6 +2,8 @@
 //!
 //! - [`kind`]: a projection with an index for each generation, behind an alias
 //! - `model`: events into rows; `fold`: one variant's events; `control`: what makes a commit all or nothing; `bulk`: writing
+//! - `opening`: finding an index or making it; `owner`: whose indices they are
+//! - `claim`: which of several processes writes; `ledger`: the numbers of generations they share
 //! - `mapping`: rows as documents of the server; `rows`: reading them back for reconciliation
 //! - `query`: a search as one request; `dictionary`: what its words mean in the index
 //! - `server`: requests that end in time, behind a circuit breaker; the only place that knows the client library
@@ -10,23 +12,29 @@
 //!
 //! 1. Rows and checkpoint move together. A batch is decided by one write of the control document before its first row is
 //!    written; whoever comes after a crash finishes it first.
-//! 2. Redelivery is harmless, deletes included: rows carry the batch's log position as an external version.
+//! 2. Redelivery is harmless, deletes included: rows carry the batch's number as an external version, a later decision a higher one, and
+//!    what is deleted leaves a document with its version.
 //! 3. The checkpoint is never ahead of what is durable: the server answers a write when its transaction log is on disk
 //!    (`index.translog.durability: request`, its default), and the checkpoint is written after the rows. A refresh makes a
 //!    commit visible, no more; a flush only shortens the server's recovery.
-//! 4. Two writers of one index cannot both go on: each write of the control document names the one before.
-//! 5. An index is written and read by one owner, a data folder: positions of one log mean nothing in another.
+//! 4. Two writers of one index cannot both go on: each write of the control document names the one before. Where processes share an
+//!    index, one has the turn, and the next takes it over with what was decided (`claim`).
+//! 5. An index belongs to one owner, a log or a data folder (`owner`): positions of one log mean nothing in another.
 //! 6. An index that is lost is filled again from the log, and said to be.
 //!
 //! Where answers may differ from the embedded engine's is in `docs/adr/0062-search-on-elasticsearch.md`.
 
 mod bulk;
+mod claim;
 mod control;
 mod dictionary;
 mod fold;
 pub mod kind;
+mod ledger;
 mod mapping;
 mod model;
+mod opening;
+mod owner;
 mod query;
 mod rows;
 mod server;
@@ -39,6 +47,7 @@ use std::time::Duration;
 
 pub use kind::ElasticKind;
 pub use model::ElasticModel;
+pub use owner::Owner;
 
 use super::Synonyms;
 use crate::model::StoreError;
@@ -50,7 +59,7 @@ pub struct ElasticOptions {
     pub url: String,
     /// The certificate authority, in PEM, that must have signed the server's certificate, in place of the usual ones.
     pub tls_ca: Option<PathBuf>,
-    /// Begins the names of all indices; two data folders on one server need two of them.
+    /// Begins the names of all indices; two owners on one server need two of them.
     pub prefix: String,
     /// Parts of an index. One takes 20 million variants; with several, a commit shows in one after the other.
     pub shards: u32,
@@ -59,8 +68,11 @@ pub struct ElasticOptions {
     /// How long an answer is waited for.
     pub timeout: Duration,
     pub synonyms: Synonyms,
-    /// Who the indices belong to: another owner's are refused. `None`: nobody asks.
-    pub owner: Option<String>,
+    /// Who the indices belong to: another owner's are refused.
+    pub owner: Owner,
+    /// How long a writer that is not heard of keeps others from writing, where several share an index. It renews its claim three times as
+    /// often.
+    pub claim_time: Duration,
 }
 
 impl Default for ElasticOptions {
@@ -73,7 +85,8 @@ impl Default for ElasticOptions {
             replicas: 0,
             timeout: Duration::from_secs(30),
             synonyms: Synonyms::default(),
-            owner: None,
+            owner: Owner::default(),
+            claim_time: Duration::from_secs(6),
         }
     }
 }
@@ -101,5 +114,10 @@ impl ElasticOptions {
     /// that is gone never makes an empty one.
     fn alias_of(&self, generation: u64) -> String {
         format!("{}-search-{generation}", self.prefix)
+    }
+
+    /// The index that keeps the numbers of generations, where several processes share them.
+    fn ledger(&self) -> String {
+        format!("{}-search-ledger", self.prefix)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use daybook_eventlog::{Position, RecordedEvent};
 use daybook_schemas::VariantId;
@@ -15,30 +16,38 @@ use super::super::query::{Engine, SearchReader};
 use super::super::schema::{COUNTERS, DOCUMENTS, key};
 use super::ElasticOptions;
 use super::bulk::{self, Refused};
-use super::control::{self, Batch, EventRef, ReadError, Row, State, Written, changed_letters};
+use super::claim::Lease;
+use super::control::{self, Batch, EventRef, ReadError, Row, State, WriteError, Written, changed_letters};
 use super::fold::{Change, Folded, Touch, fold};
-use super::mapping;
 use super::query::Searches;
 use super::rows::Rows;
-use super::server::{Failure, Method, Request, Server};
+use super::server::{Method, Request, Server};
 use crate::model::{
-    DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError,
+    Claim, DeadLetter, LetterChange, ProjectError, Projected, ReadModel, RowAccess, RowKey, StoreError,
 };
 
 /// Rows read in one request.
 const READ_ROWS: usize = 1_000;
+/// How often it is tried to open a view between two commits of another process, and the pause that grows with the tries.
+const SNAPSHOT_TRIES: u32 = 60;
+const SNAPSHOT_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes that a waiting event is counted as beside its own.
 const TOUCH_OVERHEAD_BYTES: usize = 400;
 
 /// The search read model on Elasticsearch: one index for a generation.
 pub struct ElasticModel {
-    server: Server,
-    alias: Arc<str>,
-    options: ElasticOptions,
-    generation: u64,
-    state: State,
-    /// The last write of the control document; `None`: not known, read it before anything else.
-    written: Option<Written>,
+    pub(super) server: Server,
+    pub(super) alias: Arc<str>,
+    pub(super) options: ElasticOptions,
+    pub(super) generation: u64,
+    /// As last read or written; without its batch where another process writes.
+    pub(super) state: State,
+    /// The last write of the control document. `None`: not known, or another process's; read it before anything else.
+    pub(super) written: Option<Written>,
+    /// Where several processes share the index: whose turn it is to write.
+    pub(super) lease: Option<Lease>,
+    /// Whether the index is known to be of this build.
+    pub(super) checked: bool,
     /// What searches see.
     shown: Arc<AtomicU64>,
     touches: BTreeMap<VariantId, Vec<Touch>>,
@@ -52,10 +61,13 @@ impl ElasticModel {
     /// [`StoreError::Outdated`], [`StoreError::Damaged`]: the index is of another build, or not Daybook's.
     pub(super) fn open(server: Server, options: ElasticOptions, generation: u64) -> Result<Self, StoreError> {
         let alias = Arc::from(options.alias_of(generation));
+        let lease = options.owner.is_shared().then(|| Lease::new(options.claim_time));
         let mut model = Self {
             server,
             alias,
             options,
+            lease,
+            checked: false,
             generation,
             state: State::default(),
             written: None,
@@ -63,7 +75,11 @@ impl ElasticModel {
             touches: BTreeMap::new(),
             pending_bytes: 0,
         };
-        match model.attempt(Self::recover) {
+        let opened = match model.lease {
+            Some(_) => model.follow(),
+            None => model.attempt(Self::recover),
+        };
+        match opened {
             Ok(()) => {}
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, "the search index is opened when the server answers");
@@ -85,62 +101,14 @@ impl ElasticModel {
         SearchReader::new(searches)
     }
 
-    /// Reads where the index stands, makes it if it is not there, and finishes what was being written.
-    fn recover(&mut self) -> Result<(), StoreError> {
-        let (state, written) = match control::read(&self.server, &self.alias) {
-            Ok(read) => {
-                self.check_mapping()?;
-                self.check_owner(&read.0)?;
-                read
-            }
-            Err(ReadError::Missing) => self.create()?,
-            Err(ReadError::Store(error)) => return Err(error),
-        };
-        self.state = state;
-        self.written = Some(written);
-        if let Some(batch) = self.state.batch.clone() {
-            self.finish(batch)?;
-        }
-        self.show()
-    }
-
-    fn check_mapping(&self) -> Result<(), StoreError> {
-        let answer = self.server.call(Request::new(Method::Get, format!("{}/_mapping", self.alias)))?;
-        mapping::check(&answer, &self.alias, self.generation)
-    }
-
-    fn check_owner(&self, state: &State) -> Result<(), StoreError> {
-        match (&self.options.owner, &state.owner) {
-            (Some(own), Some(other)) if own != other => Err(StoreError::Damaged(format!(
-                "[search] prefix: the index behind {} belongs to another data folder; choose another prefix, or delete the \
-                 index if that folder is gone",
-                self.alias
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    fn create(&self) -> Result<(State, Written), StoreError> {
-        let body = mapping::creation(&self.options, &self.alias, self.generation);
-        let index = format!("{}-data", self.alias);
-        match self.server.call(Request::new(Method::Put, index).json(&body)) {
-            Ok(_) => {}
-            // Made but for its control document when the last try ended.
-            Err(Failure::Refused(said)) if said.contains("resource_already_exists_exception") => {
-                self.check_mapping()?;
-            }
-            Err(other) => return Err(other.into()),
-        }
-        let state = State { owner: self.options.owner.clone(), ..State::default() };
-        let written = control::write(&self.server, &self.alias, &state, None)?;
-        Ok((state, written))
-    }
-
     /// Makes sure that what is in memory is what the index says. If that moved the checkpoint, an error tells the runner to
     /// read on from there.
     fn known(&mut self) -> Result<(), StoreError> {
         if self.written.is_some() {
             return Ok(());
+        }
+        if self.lease.is_some() {
+            return Err(not_ours());
         }
         let before = self.state.checkpoint;
         let recovered = self.attempt(Self::recover);
@@ -162,7 +130,10 @@ impl ElasticModel {
     }
 
     /// Runs a write; after a failure nothing is taken for known.
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let done = work(self);
         if done.is_err() {
             self.written = None;
@@ -170,26 +141,35 @@ impl ElasticModel {
         done
     }
 
-    fn write_control(&mut self, mut state: State) -> Result<(), StoreError> {
-        state.owner = self.options.owner.clone().or(state.owner);
+    pub(super) fn write_control(&mut self, mut state: State) -> Result<(), WriteError> {
+        state.owner = self.options.owner.name().map(str::to_owned).or(state.owner);
+        if self.lease.is_some() && state.owner.is_none() && (state.checkpoint > 0 || state.batch.is_some()) {
+            let said = "which log the search index is of is not known yet".to_owned();
+            return Err(WriteError::Store(StoreError::Unavailable(said)));
+        }
+        let renewed = Instant::now();
         let written = control::write(&self.server, &self.alias, &state, self.written)?;
         self.written = Some(written);
         self.state = state;
+        if let Some(lease) = &mut self.lease {
+            lease.renewed = renewed;
+        }
         Ok(())
     }
 
-    /// Writes a decided batch. Rows that the server refuses for good stay as they were, and their events are parked.
-    fn finish(&mut self, batch: Batch) -> Result<(), StoreError> {
-        let refused = bulk::write(&self.server, &self.alias, &batch.rows, batch.to)?;
+    /// Writes the batch that is decided. Rows that the server refuses for good stay as they were, and their events are parked.
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        let Some(batch) = self.state.batch.clone() else { return Ok(()) };
+        // Earlier builds did not number their batches.
+        let version = batch.version.max(batch.to);
+        let (server, alias) = (self.server.clone(), Arc::clone(&self.alias));
+        let refused = bulk::write(&server, &alias, &batch.rows, version, &mut || self.still_writing())?;
         let parked = parked(&batch.rows, &refused);
         let letters = changed_letters(&batch.letters, &parked);
-        self.write_control(State {
-            checkpoint: batch.to,
-            batch: None,
-            letters,
-            owner: self.state.owner.clone(),
-        })?;
-        self.show()?;
+        // Shown before it counts: whoever sees the checkpoint may search, in whichever process.
+        self.refresh()?;
+        self.write_control(State { checkpoint: batch.to, batch: None, letters, ..self.state.clone() })?;
+        self.show();
         if let Some(LetterChange::Park(first)) = parked.first() {
             // The commit stands; the runner learns of the letters as of a store that has moved.
             return Err(StoreError::Unavailable(format!(
@@ -203,10 +183,14 @@ impl ElasticModel {
     }
 
     /// Shows what is written to searches.
-    fn show(&mut self) -> Result<(), StoreError> {
+    pub(super) fn refresh(&self) -> Result<(), StoreError> {
         self.server.call(Request::new(Method::Post, format!("{}/_refresh", self.alias)))?;
-        self.shown.store(self.state.checkpoint, Ordering::Release);
         Ok(())
+    }
+
+    /// Tells searches how far what they see is current.
+    pub(super) fn show(&self) {
+        self.shown.store(self.state.checkpoint, Ordering::Release);
     }
 
     /// The rows that the waiting events touch, before them.
@@ -250,7 +234,7 @@ impl ElasticModel {
             let mut push = |table: &str, row: Option<String>, events| {
                 if let Some(row) = row {
                     let (table, key) = (table.to_owned(), id.to_string());
-                    rows.push(Row { table, key, row: Some(row), version: None, events });
+                    rows.push(Row { table, key, row: Some(row), events });
                 }
             };
             let own = touches.iter().filter(|touch| !matches!(touch.change, Change::Sold(_)));
@@ -261,23 +245,41 @@ impl ElasticModel {
     }
 
     fn commit_known(&mut self, checkpoint: Position, changes: &[LetterChange]) -> Result<(), StoreError> {
-        let (rows, own) = self.folded()?;
+        let (rows, own) = match self.folded() {
+            // Events after rows that somebody else has taken further look as if some were missing.
+            Err(error) if !error.is_retryable() && !self.is_unchanged()? => return Err(not_ours()),
+            folded => folded?,
+        };
         let letters = changed_letters(&changed_letters(&self.state.letters, changes), &own);
         let misfits = own.len();
         if rows.is_empty() {
-            self.write_control(State { checkpoint, batch: None, letters, owner: self.state.owner.clone() })?;
-            self.show()?;
+            self.write_control(State { checkpoint, letters, ..self.state.clone() })?;
+            self.show();
         } else {
-            let batch = Batch { to: checkpoint, rows, letters };
-            let decided = State { batch: Some(batch.clone()), ..self.state.clone() };
-            self.write_control(decided)?;
-            self.finish(batch)?;
+            let version = self.state.next_version(checkpoint);
+            self.decide(Batch { to: checkpoint, version, rows, letters })?;
         }
         self.rollback();
         if misfits > 0 {
             return Err(StoreError::Unavailable(format!("{misfits} events did not fit and were parked")));
         }
         Ok(())
+    }
+
+    /// Decides a batch, and writes it.
+    fn decide(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let version = batch.version;
+        self.write_control(State { batch: Some(batch), version, ..self.state.clone() })?;
+        self.finish()
+    }
+
+    /// Whether nobody else has decided anything since this process read the rows.
+    fn is_unchanged(&self) -> Result<bool, StoreError> {
+        match control::look(&self.server, &self.alias) {
+            Ok(seen) => Ok(Some(seen.written) == self.written),
+            Err(ReadError::Missing) => Ok(false),
+            Err(ReadError::Store(error)) => Err(error),
+        }
     }
 
     fn touch(&mut self, id: VariantId, event: &RecordedEvent, change: Change) {
@@ -307,6 +309,18 @@ fn parked(rows: &[Row], refused: &[Refused]) -> Vec<LetterChange> {
 impl ReadModel for ElasticModel {
     fn checkpoint(&self) -> Position {
         self.state.checkpoint
+    }
+
+    fn claim(&mut self) -> Result<Claim, StoreError> {
+        self.claim_shared(false)
+    }
+
+    fn claim_due(&self) -> Option<Instant> {
+        self.renewal_due()
+    }
+
+    fn seize(&mut self) -> Result<Claim, StoreError> {
+        self.seize_shared()
     }
 
     fn handles(&self, event_type: &str) -> bool {
@@ -381,11 +395,28 @@ impl ReadModel for ElasticModel {
         self.pending_bytes = 0;
     }
 
+    /// The rows as of one checkpoint: nothing was decided while the view of them was opened. Where another process writes that may take
+    /// a few tries, between two commits of its.
     fn snapshot(&self) -> Result<Box<dyn RowAccess>, StoreError> {
-        if self.written.is_none() {
+        if self.lease.is_none() && self.written.is_none() {
             return Err(StoreError::Unavailable(format!("where {} stands is not known yet", self.alias)));
         }
-        Ok(Box::new(Rows::open(self.server.clone(), &self.alias, self.state.checkpoint)?))
+        let look = || match control::look(&self.server, &self.alias) {
+            Ok(seen) => Ok(seen),
+            Err(ReadError::Store(error)) => Err(error),
+            Err(ReadError::Missing) => Err(StoreError::Unavailable("the search index is gone".to_owned())),
+        };
+        for attempt in 0..SNAPSHOT_TRIES {
+            let before = look()?;
+            if !before.deciding {
+                let rows = Rows::open(self.server.clone(), &self.alias, before.state.checkpoint)?;
+                if look()?.state.version == before.state.version {
+                    return Ok(Box::new(rows));
+                }
+            }
+            std::thread::sleep(SNAPSHOT_PAUSE * attempt.min(10));
+        }
+        Err(StoreError::Unavailable(format!("{} is written without a pause; try again", self.alias)))
     }
 
     fn repair(&mut self, rows: &[(RowKey, Option<Vec<u8>>)]) -> Result<(), StoreError> {
@@ -400,26 +431,21 @@ impl ReadModel for ElasticModel {
             let row = row.as_ref().map(|bytes| String::from_utf8(bytes.clone())).transpose();
             let row = row.map_err(|e| StoreError::Damaged(format!("a row to repair is not UTF-8: {e}")))?;
             let (table, key) = (key.table.to_owned(), key.key.clone());
-            repaired.push(Row { table, key, row, version: None, events: Vec::new() });
+            repaired.push(Row { table, key, row, events: Vec::new() });
         }
         let (to, letters) = (self.state.checkpoint, self.state.letters.clone());
         self.attempt(|model| {
-            let foreign = model.foreign_versions(&repaired)?;
-            for row in &mut repaired {
-                row.version = foreign.get(&key(&row.table, &row.key)).copied();
-            }
-            let batch = Batch { to, rows: repaired, letters };
-            model.write_control(State { batch: Some(batch.clone()), ..model.state.clone() })?;
-            model.finish(batch)
+            let version = model.state.next_version(to).max(model.highest_version(&repaired)?);
+            model.decide(Batch { to, version, rows: repaired, letters })
         })
     }
 }
 
 impl ElasticModel {
-    /// The versions of rows that are beyond the checkpoint. Only somebody else can have written them (any write without a
-    /// version counts one up); a repair must not stand behind them.
-    fn foreign_versions(&self, rows: &[Row]) -> Result<BTreeMap<String, Position>, StoreError> {
-        let mut foreign = BTreeMap::new();
+    /// The highest version of these rows. Above the last decision's only somebody else can have written (any write without a version
+    /// counts one up); a repair must not stand behind that.
+    fn highest_version(&self, rows: &[Row]) -> Result<u64, StoreError> {
+        let mut highest = 0;
         for part in rows.chunks(READ_ROWS) {
             let ids: Vec<String> = part.iter().map(|row| key(&row.table, &row.key)).collect();
             let request = Request::new(Method::Post, format!("{}/_mget", self.alias))
@@ -427,23 +453,21 @@ impl ElasticModel {
                 .json(&json!({ "ids": ids }));
             let answer = self.server.call(request)?;
             for doc in answer["docs"].as_array().into_iter().flatten() {
-                let Some(id) = doc["_id"].as_str() else { continue };
-                let beyond = self.state.checkpoint + 1;
                 let version = doc["_version"].as_u64().unwrap_or(0);
-                if version >= beyond {
-                    tracing::warn!(
-                        model = NAME,
-                        row = id,
-                        version,
-                        "a search row was written by somebody else"
-                    );
-                    foreign.insert(id.to_owned(), version);
-                } else if doc["found"] == json!(false) {
-                    // Deleted without a version, it left a mark of the next one.
-                    foreign.insert(id.to_owned(), beyond);
+                if version > self.state.version.max(self.state.checkpoint) {
+                    let row = doc["_id"].as_str();
+                    tracing::warn!(model = NAME, row, version, "a search row was written by somebody else");
                 }
+                highest = highest.max(version);
             }
         }
-        Ok(foreign)
+        Ok(highest)
     }
+}
+
+pub(super) fn not_ours() -> StoreError {
+    StoreError::Unavailable(
+        "another process writes the search index, or what became of the last commit is not known yet"
+            .to_owned(),
+    )
 }

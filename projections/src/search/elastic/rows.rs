@@ -93,7 +93,11 @@ impl RowAccess for Rows {
     }
 
     fn get(&self, row: &RowKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let query = json!({"term": {"key": key(row.table, &row.key)}});
+        let of = |field: &str, value: String| json!({"term": {field: value}});
+        let query = json!({"bool": {"filter": [
+            of("key", key(row.table, &row.key)),
+            of("table", prefix(row.table).to_string()),
+        ]}});
         let mut hits = self.page(&query, None, 1)?;
         let text = hits.pop().map(|mut hit| row_of(row.table, &row.key, hit["_source"].take()));
         Ok(text.map(String::into_bytes))

@@ -184,6 +184,14 @@ impl Server {
         answers.pop().unwrap_or_else(|| Err(Failure::Unreachable("the client has stopped".to_owned())))
     }
 
+    /// The same, for no longer than `limit`. What became of a request that took longer is not known.
+    pub(super) fn call_within(&self, request: Request, limit: Duration) -> Result<Value, Failure> {
+        let inner = Arc::clone(&self.inner);
+        let late = || Failure::Unreachable("no answer in time".to_owned());
+        let sent = async move { tokio::time::timeout(limit, inner.send(request)).await };
+        self.inner.driver.wait(sent).and_then(Result::ok).unwrap_or_else(|| Err(late()))
+    }
+
     /// Sends requests, at most `at_once` of them at any time; answers come in the order of the requests.
     pub(super) fn call_all(&self, requests: Vec<Request>, at_once: usize) -> Vec<Result<Value, Failure>> {
         let inner = Arc::clone(&self.inner);

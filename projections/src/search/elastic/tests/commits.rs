@@ -77,16 +77,21 @@ fn whoever_opens_a_half_written_batch_finishes_it() {
     let row = |(name, row): &(String, String)| {
         let (table, key) = name.split_once(' ').unwrap();
         let (table, key, row) = (table.to_owned(), key.to_owned(), Some(row.clone()));
-        control::Row { table, key, row, version: None, events: Vec::new() }
+        control::Row { table, key, row, events: Vec::new() }
     };
     let rows_to_write: Vec<_> = finished.iter().map(row).collect();
     // Decided, and its writer dead after half of the rows.
     let (state, written) = control::read(&place.server, &place.alias()).ok().unwrap();
-    let batch = control::Batch { to: log.head(), rows: rows_to_write.clone(), letters: Vec::new() };
+    let batch = control::Batch {
+        to: log.head(),
+        version: log.head(),
+        rows: rows_to_write.clone(),
+        letters: Vec::new(),
+    };
     let decided = control::State { batch: Some(batch), ..state };
-    control::write(&place.server, &place.alias(), &decided, Some(written)).unwrap();
+    assert!(control::write(&place.server, &place.alias(), &decided, Some(written)).is_ok());
     let half = &rows_to_write[..rows_to_write.len() / 2];
-    super::super::bulk::write(&place.server, &place.alias(), half, log.head()).unwrap();
+    super::super::bulk::write(&place.server, &place.alias(), half, log.head(), &mut || Ok(())).unwrap();
     let reopened = place.open();
     assert_eq!(reopened.checkpoint(), log.head());
     assert_eq!(rows(&reopened), finished);
@@ -109,15 +114,15 @@ fn redelivery_changes_nothing_and_deletes_stay() {
         table: "counters".to_owned(),
         key: "a".to_owned(),
         row: row.map(str::to_owned),
-        version: None,
         events: Vec::new(),
     };
     let write = |text: Option<&str>, version| {
-        super::super::bulk::write(&place.server, &place.alias(), &[row(text)], version).unwrap();
+        super::super::bulk::write(&place.server, &place.alias(), &[row(text)], version, &mut || Ok(()))
+            .unwrap();
     };
     let stored = || {
         let answer = place.server.call(Request::new(Method::Get, format!("{}/_doc/ca", place.alias())));
-        answer.ok().map(|doc| doc["_source"]["row"].as_str().unwrap().to_owned())
+        answer.ok().and_then(|doc| doc["_source"]["row"].as_str().map(str::to_owned))
     };
     write(Some("{\"units\":1}"), 5);
     write(Some("{\"units\":2}"), 9);

@@ -7,6 +7,7 @@ mod differential;
 mod faults;
 mod letters;
 mod proxy;
+mod shared;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -48,8 +49,8 @@ impl Place {
     }
 
     fn clear(&self) {
-        for generation in 1..4 {
-            let index = format!("{}-data", self.options.alias_of(generation));
+        let data = (1..4).map(|generation| format!("{}-data", self.options.alias_of(generation)));
+        for index in data.chain([self.options.ledger()]) {
             let _ = self.server.call(Request::new(Method::Delete, index));
         }
     }
