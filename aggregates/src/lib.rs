@@ -22,6 +22,7 @@ pub mod lifecycle;
 mod lock;
 pub mod master;
 pub mod order;
+pub mod parted;
 pub mod product;
 pub mod sequence;
 pub mod size;

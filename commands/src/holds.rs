@@ -4,6 +4,7 @@
 //! deadline. Holds for orders are counted by order, however many variants an order has.
 
 use daybook_aggregates::inventory::Hold;
+use daybook_aggregates::parted::PartedMap;
 use daybook_eventlog::StreamId;
 use daybook_schemas::inventory::{Event, ExpiredReservation};
 use daybook_schemas::{CustomerId, OrderId, ReservationId, Timestamp};
@@ -107,7 +108,7 @@ type Residue = Vec<(HoldKey, Timestamp)>;
 
 #[derive(Debug, Default)]
 pub(crate) struct HoldIndex {
-    customers: Map<CustomerId, Customer>,
+    customers: PartedMap<CustomerId, Customer>,
     /// What streams that are not in memory contribute, to be replaced by what they say once they are read.
     residue: Map<StreamId, Residue>,
     active: usize,
@@ -136,7 +137,7 @@ impl HoldIndex {
     }
 
     fn add(&mut self, stream: &StreamId, key: HoldKey, expires_at: Timestamp, now: Timestamp) {
-        let customer = self.customers.entry(key.customer).or_default();
+        let customer = self.customers.get_or_default(key.customer);
         // What ran out counts no more; its removal later finds nothing, which is fine.
         let before = customer.own.len() + customer.orders.len();
         customer.own.retain(|hold| hold.expires_at > now);

@@ -7,6 +7,7 @@ use daybook_schemas::{CustomerId, OrderId, Quantity, ReservationId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::REMEMBERED_OUTCOMES;
+use crate::parted::PartedMap;
 
 type HashMap<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -74,9 +75,9 @@ type Key = (Timestamp, u64);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holds {
     by_deadline: BTreeMap<Key, Hold>,
-    by_id: HashMap<ReservationId, Key>,
+    by_id: PartedMap<ReservationId, Key>,
     /// Each customer's own hold, without an order.
-    by_customer: HashMap<CustomerId, Key>,
+    by_customer: PartedMap<CustomerId, Key>,
     next: u64,
 }
 
