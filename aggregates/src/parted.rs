@@ -1,7 +1,7 @@
 //! A hash map whose growth is not felt: past some thousand entries it is kept in parts, each of which grows by itself.
 //!
-//! A map that doubles moves all of its entries at once. With half a million holds that takes as long as hundreds of decisions,
-//! and whoever asks meanwhile waits.
+//! A map that doubles moves all of its entries at once. With a hundred thousand holds that took 140 ms, and whoever asked meanwhile
+//! waited. (`griddle`, the crate for it, moves a few at each insert, and rests on an old `hashbrown` that would come along a second time.)
 
 use std::hash::{BuildHasher, Hash};
 

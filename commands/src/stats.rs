@@ -2,8 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::histogram::Histogram;
+
+/// Upper bounds of the buckets of [`Stats::commit_duration`], seconds.
+const COMMIT_BUCKETS: [f64; 12] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+
+#[derive(Debug)]
+struct CommitDuration(Histogram);
+
+impl Default for CommitDuration {
+    fn default() -> Self {
+        Self(Histogram::new(COMMIT_BUCKETS))
+    }
+}
 
 macro_rules! counters {
     ($( $(#[$meta:meta])* $name:ident )*) => {
@@ -12,6 +27,7 @@ macro_rules! counters {
         pub struct Stats {
             $( $(#[$meta])* pub(crate) $name: AtomicU64, )*
             refusals: Mutex<BTreeMap<&'static str, u64>>,
+            commit_duration: CommitDuration,
         }
 
         /// The counters at one moment.
@@ -77,6 +93,16 @@ counters! {
 }
 
 impl Stats {
+    /// How long groups took from when they were handed to the log until they were durable, seconds. On an embedded log that is the disk.
+    #[must_use]
+    pub fn commit_duration(&self) -> Histogram {
+        self.commit_duration.0.clone()
+    }
+
+    pub(crate) fn committed(&self, took: Duration) {
+        self.commit_duration.0.observe(took.as_secs_f64());
+    }
+
     pub(crate) fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
     }

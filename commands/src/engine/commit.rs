@@ -198,10 +198,12 @@ impl Engine {
 
     fn complete(&mut self, done: InFlight) {
         let mut events = 0;
+        let took = done.since.elapsed();
+        self.stats.committed(took);
         self.commits.durable = done.number;
         let commands = done.pending.items.len() + done.pending.followers.len();
         if self.commits.group.is_joining() && commands >= FULL_GROUP {
-            let until = Instant::now() + (done.since.elapsed() / 8).min(LONGEST_GATHERING);
+            let until = Instant::now() + (took / 8).min(LONGEST_GATHERING);
             self.commits.gathering = Some(Gathering { until, commands });
         }
         let results = done.results.unwrap_or_default();

@@ -8,6 +8,7 @@ use super::args::{Format, Global, Load};
 use super::{Outcome, print_json, print_line};
 use crate::load::child::ChildServer;
 use crate::load::client::{Target, address_of};
+use crate::load::commits;
 use crate::load::generate::{self, Pace, Plan};
 
 /// Longest warm-up and measurement.
@@ -34,7 +35,11 @@ pub(super) async fn run(global: &Global, load: Load) -> anyhow::Result<Outcome> 
     };
     ensure!(!plan.duration.is_zero(), "--duration is above 0");
     generate::prepare(&plan).await?;
-    let report = generate::run(&plan).await?;
+    let before = commits::of_server(&plan.target).await;
+    let mut report = generate::run(&plan).await?;
+    if let Some(before) = before {
+        report.commits = commits::of_server(&plan.target).await.map(|after| after - before);
+    }
     drop(own);
     if global.format == Format::Json {
         print_json(&report)?;

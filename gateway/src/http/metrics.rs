@@ -100,6 +100,11 @@ fn register_dispatcher(registry: &mut Registry, app: &App) {
         counter.inc_by(value);
         registry.register(name, help, counter);
     }
+    registry.register(
+        "commit_duration_seconds",
+        "From handing a group of appends to the log until it is durable",
+        app.dispatcher.stats().commit_duration(),
+    );
     let levels = [
         ("commands_outstanding", "Commands not answered yet", stats.outstanding),
         ("commands_outstanding_bytes", "Bytes of their bodies", stats.outstanding_bytes),

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use super::client::{Answer, Connection, Target};
+use super::commits::Commits;
 use super::latency::{Latencies, Percentiles};
 
 /// Units that every variant gets before the load begins.
@@ -71,6 +72,9 @@ pub struct Report {
     /// Open loop: how long after it was due a request was sent, for want of a free connection or of time to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_late: Option<Percentiles>,
+    /// What the server's log took meanwhile, if somebody asked and the server tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commits: Option<Commits>,
     #[serde(skip)]
     pub histogram: String,
 }
@@ -106,6 +110,9 @@ impl Report {
         line(format!("  latency: {}", self.latency));
         if let Some(late) = &self.sent_late {
             line(format!("  sent late by: {late}"));
+        }
+        if let Some(commits) = &self.commits {
+            line(format!("  {commits}"));
         }
         line(self.histogram.trim_end().to_owned());
         text
@@ -393,6 +400,7 @@ fn report(plan: &Plan, all: Lane, unanswered: u64) -> Report {
         unanswered,
         latency: all.latencies.percentiles(),
         sent_late: rate.map(|_| all.late.percentiles()),
+        commits: None,
         histogram: all.latencies.text_histogram(),
     }
 }

@@ -1,6 +1,7 @@
 //! Drives a running server over real connections: the client, latency records, and what is built on them.
 //!
 //! - [`client`]: bare HTTP/1.1
+//! - [`commits`]: what the server's log took meanwhile
 //! - [`latency`]: percentiles and a text histogram
 //! - [`generate`]: the load generator, closed and open loop
 //! - [`child`]: a server of one's own in a process of its own
@@ -11,6 +12,7 @@
 
 pub mod child;
 pub mod client;
+pub mod commits;
 pub mod generate;
 pub mod latency;
 pub mod simulate;
