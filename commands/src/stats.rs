@@ -93,7 +93,8 @@ counters! {
 }
 
 impl Stats {
-    /// How long groups took from when they were handed to the log until they were durable, seconds. On an embedded log that is the disk.
+    /// How long groups took from when they were handed to the log until the decision thread took note that they were durable, seconds. On
+    /// an embedded log that is the disk, and the wait for a processor where those are busy. Groups with a failure are not counted.
     #[must_use]
     pub fn commit_duration(&self) -> Histogram {
         self.commit_duration.0.clone()

@@ -139,16 +139,13 @@ impl ElasticModel {
             force,
             "this process writes the search index from now on"
         );
-        match self.write_control(State { writer: Some(writer), epoch, ..state }) {
-            Ok(()) => {}
-            Err(error) => {
-                self.written = None;
-                return match error {
-                    // Another process was quicker.
-                    WriteError::Conflict(_) => Ok(Claim::Elsewhere),
-                    WriteError::Store(error) => Err(error),
-                };
-            }
+        if let Err(error) = self.write_control(State { writer: Some(writer), epoch, ..state }) {
+            self.written = None;
+            return match error {
+                // Another process was quicker.
+                WriteError::Conflict(_) => Ok(Claim::Elsewhere),
+                WriteError::Store(error) => Err(error),
+            };
         }
         self.attempt(Self::finish)?;
         self.show();
@@ -170,14 +167,10 @@ impl ElasticModel {
 
     /// In the middle of a long batch: says that the writer is still there, and learns whether it still is the writer.
     pub(super) fn still_writing(&mut self) -> Result<(), StoreError> {
-        match self.claim_held() {
-            true => Ok(()),
-            false => Ok(self.write_control(self.state.clone())?),
+        if self.lease.as_ref().is_some_and(Lease::is_due) {
+            self.write_control(self.state.clone())?;
         }
-    }
-
-    fn claim_held(&self) -> bool {
-        self.lease.as_ref().is_none_or(|lease| !lease.is_due())
+        Ok(())
     }
 }
 

@@ -183,8 +183,6 @@ fn get(server: &Server, alias: &str, fields: Option<&str>) -> Result<Value, Read
     }
     server.call(request).map_err(|failure| match failure {
         Failure::Missing(_) => ReadError::Missing,
-        // Without a document the server says 404 as well, and no error.
-        Failure::Refused(said) if said.starts_with("status 404") => ReadError::Missing,
         other => ReadError::Store(other.into()),
     })
 }

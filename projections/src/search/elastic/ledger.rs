@@ -53,8 +53,6 @@ impl ElasticLedger {
         let mut answer = match self.server.call(Request::new(Method::Get, self.path())) {
             Ok(answer) => answer,
             Err(Failure::Missing(_)) => return Ok(None),
-            // Without a document the server says 404 as well, and no error.
-            Err(Failure::Refused(said)) if said.starts_with("status 404") => return Ok(None),
             Err(other) => return Err(other.into()),
         };
         let record = serde_json::from_value(answer["_source"].take()).map_err(|error| {
@@ -79,8 +77,7 @@ impl ElasticLedger {
             "mappings": {"dynamic": false},
         });
         match self.server.call(Request::new(Method::Put, self.index.clone()).json(&body)) {
-            Ok(_) => Ok(()),
-            Err(Failure::Refused(said)) if said.contains("resource_already_exists_exception") => Ok(()),
+            Ok(_) | Err(Failure::Exists(_)) => Ok(()),
             Err(other) => Err(other.into()),
         }
     }

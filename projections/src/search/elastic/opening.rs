@@ -63,9 +63,7 @@ impl ElasticModel {
         match self.server.call(Request::new(Method::Put, index).json(&body)) {
             Ok(_) => {}
             // Made but for its control document when the last try ended.
-            Err(Failure::Refused(said)) if said.contains("resource_already_exists_exception") => {
-                self.check_mapping()?;
-            }
+            Err(Failure::Exists(_)) => self.check_mapping()?,
             Err(other) => return Err(other.into()),
         }
         let state = State { owner: self.options.owner.name().map(str::to_owned), ..State::default() };

@@ -28,8 +28,10 @@ pub(super) enum Failure {
     Unreachable(String),
     /// An answer that a later try may better: overloaded, recovering, disk full.
     Busy(String),
-    /// The index does not exist.
+    /// The index, or the document asked for, does not exist.
     Missing(String),
+    /// The index that was to be made exists.
+    Exists(String),
     /// Somebody else wrote first.
     Conflict(String),
     /// The same request will be refused again.
@@ -49,7 +51,9 @@ impl Failure {
         };
         let said = format!("status {status}, {kind}: {reason}");
         match (status, kind.as_str()) {
-            (404, "index_not_found_exception") => Self::Missing(said),
+            // Without a document there is no error in the answer.
+            (404, "index_not_found_exception" | "") => Self::Missing(said),
+            (400, "resource_already_exists_exception") => Self::Exists(said),
             (409, _) => Self::Conflict(said),
             (408 | 429 | 500..=599, _) | (403, "cluster_block_exception") => Self::Busy(said),
             _ => Self::Refused(said),
@@ -63,6 +67,7 @@ impl std::fmt::Display for Failure {
             Self::Unreachable(why) => write!(f, "Elasticsearch does not answer: {why}"),
             Self::Busy(why) => write!(f, "Elasticsearch is not able to: {why}"),
             Self::Missing(why) => write!(f, "the search index is gone: {why}"),
+            Self::Exists(why) => write!(f, "the search index is there already: {why}"),
             Self::Conflict(why) => write!(f, "another process writes this search index: {why}"),
             Self::Refused(why) => write!(f, "Elasticsearch refuses: {why}"),
         }
@@ -187,9 +192,9 @@ impl Server {
     /// The same, for no longer than `limit`. What became of a request that took longer is not known.
     pub(super) fn call_within(&self, request: Request, limit: Duration) -> Result<Value, Failure> {
         let inner = Arc::clone(&self.inner);
-        let late = || Failure::Unreachable("no answer in time".to_owned());
         let sent = async move { tokio::time::timeout(limit, inner.send(request)).await };
-        self.inner.driver.wait(sent).and_then(Result::ok).unwrap_or_else(|| Err(late()))
+        let answer = self.inner.driver.wait(sent).and_then(Result::ok);
+        answer.unwrap_or_else(|| Err(Failure::Unreachable("no answer in time".to_owned())))
     }
 
     /// Sends requests, at most `at_once` of them at any time; answers come in the order of the requests.
