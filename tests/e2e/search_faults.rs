@@ -3,10 +3,10 @@
 
 use serde_json::json;
 
-use crate::backend::elastic_settings;
+use crate::backend::{elastic_settings, shared_settings};
 use crate::harness::{Server, eventually, run_on};
 use crate::own_server::{Kind, OwnServer};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, place};
 use crate::workload::{Stubborn, check_log};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,4 +94,40 @@ async fn a_gateway_starts_without_its_search_server_and_says_so() {
     let ready = client.send("GET", "/readyz", &[], &[]).await;
     assert!(!String::from_utf8_lossy(&ready.body).contains("hunter2"));
     server.stop();
+}
+
+/// Two gateways that share a log and an index: neither may wait for the search server, and once it is there one of them
+/// takes the index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_on_a_shared_log_start_without_their_search_server_and_one_fills_the_index_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut settings) = shared_settings(folder.path()) else { return };
+    let Some((_, url)) = settings.iter_mut().find(|(name, _)| *name == "DAYBOOK_SEARCH_URL") else { return };
+    let proxy = Proxy::before(place(url)).await;
+    *url = proxy.url(url);
+    proxy.refuse(true);
+    let servers = ["a", "b"].map(|name| Server::start_on(&folder.path().join(name), &settings));
+    let mut client = servers[0].connect().await;
+    let variant = json!({"product_id": "early", "name": "Early bird", "brand": "B", "category": "C", "attributes": [],
+        "price": {"amount": "1.00", "currency": "GBP"}});
+    client.command("variant/early/create", variant).await;
+    client.command("variant/early/submit", json!({})).await;
+    let position = client.command("variant/early/approve", json!({})).await["position"].clone();
+    let early = format!("/v1/variants/early?min_position={}", position.as_str().unwrap());
+    for server in &servers {
+        server.until_degraded("search server", "search").await;
+        let answer = server.connect().await.send("GET", "/v1/search?q=bird", &[], &[]).await;
+        assert_eq!((answer.status, answer.code().as_deref()), (503, Some("unavailable")));
+        let view = server.connect().await.get(&early).await;
+        assert_eq!(view["name"], "Early bird", "the other read models go on: {view}");
+    }
+
+    proxy.refuse(false);
+    for server in &servers {
+        server.until_ready().await;
+        server.until_projected().await;
+        let found = server.connect().await.get("/v1/search?q=bird").await;
+        assert_eq!(found["total"], 1, "{found}");
+    }
+    servers.into_iter().for_each(Server::stop);
 }

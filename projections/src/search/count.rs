@@ -7,14 +7,13 @@
 
 use std::ops::Range;
 
-use tantivy::columnar::{Cardinality, Column};
 use tantivy::query::Weight;
 use tantivy::{DocId, SegmentReader};
 
-use super::filter::{BLOCK, Check, Filter, Group, index, read};
+use super::filter::Group;
+use super::packed::{BLOCK, Check, Property, Tally, Words};
 use super::request::Facet;
-use super::schema::decimal_rank;
-use super::segment::{Dimension, SegmentColumns, SegmentView};
+use super::segment::{Alive, Dimension, SegmentColumns, SegmentView};
 
 /// Lower ends of the price buckets in currency units; the last has no upper end.
 pub(super) const BUCKETS: [u32; 16] =
@@ -31,6 +30,15 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Adds documents with a value, given as ordinal, bucket or number.
+    fn add(&mut self, property: Property, value: usize, count: u32) {
+        match property {
+            Property::Words(dimension) => self.words[dimension as usize][value] += count,
+            Property::Price => self.price[value] += count,
+            Property::InStock => self.in_stock[value] += count,
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.words.iter().map(|counts| counts.len() * 4).sum::<usize>()
     }
@@ -51,6 +59,21 @@ pub(super) struct Wanted {
     pub(super) words: [bool; Dimension::ALL.len()],
     pub(super) price: bool,
     pub(super) in_stock: bool,
+}
+
+impl Wanted {
+    const fn wants(&self, property: Property) -> bool {
+        match property {
+            Property::Words(dimension) => self.words[dimension as usize],
+            Property::Price => self.price,
+            Property::InStock => self.in_stock,
+        }
+    }
+
+    fn properties(&self) -> impl Iterator<Item = Property> {
+        let words = Dimension::ALL.into_iter().map(Property::Words);
+        words.chain([Property::Price, Property::InStock]).filter(|&property| self.wants(property))
+    }
 }
 
 /// A pass over the documents that one driver gives.
@@ -81,16 +104,23 @@ impl Pass<'_> {
     }
 }
 
-/// Counts a pass in one segment. `only`: look at these documents instead of those that the source gives.
+/// What a pass found in one segment.
+pub(super) struct Counted {
+    pub(super) counts: Counts,
+    /// The documents that passed all checks, ascending; `None`: they are many.
+    pub(super) passing: Option<Vec<DocId>>,
+}
+
+/// Counts a pass in one segment.
 pub(super) fn count(
     pass: &Pass<'_>,
     segment: &SegmentView,
     reader: &SegmentReader,
     source: Source<'_>,
-) -> tantivy::Result<Counts> {
+) -> tantivy::Result<Counted> {
     let mut counter = Counter::new(pass, &segment.columns, source.needs_driver_check());
     each_block(source, segment, reader, &mut |docs| counter.block(docs))?;
-    Ok(counter.counts)
+    Ok(counter.finish())
 }
 
 /// Where documents come from.
@@ -122,19 +152,14 @@ pub(super) fn each_block(
     reader: &SegmentReader,
     take: &mut dyn FnMut(&[DocId]),
 ) -> tantivy::Result<()> {
-    let mut buffer: Vec<DocId> = Vec::with_capacity(BLOCK);
-    let alive = segment.alive.as_ref();
-    let mut push = |doc: DocId| {
-        if alive.is_none_or(|alive| alive.contains(doc)) {
-            buffer.push(doc);
-            if buffer.len() == BLOCK {
-                take(&buffer);
-                buffer.clear();
+    let mut blocks = Blocks { buffer: Vec::with_capacity(BLOCK), alive: segment.alive.as_ref(), take };
+    match source {
+        Source::All => {
+            for from in (0..segment.max_doc).step_by(CHUNK) {
+                let docs: [DocId; CHUNK] = std::array::from_fn(|at| from + DocId::try_from(at).unwrap_or(0));
+                blocks.add(&docs[..CHUNK.min((segment.max_doc - from) as usize)]);
             }
         }
-    };
-    match source {
-        Source::All => (0..segment.max_doc).for_each(push),
         Source::Postings { lists, distinct } => {
             let mut all = Vec::new();
             let several = lists.len() > 1 && !distinct;
@@ -143,24 +168,48 @@ pub(super) fn each_block(
                     if several {
                         all.extend_from_slice(list.docs());
                     } else {
-                        list.docs().iter().copied().for_each(&mut push);
+                        blocks.add(list.docs());
                     }
                     list.advance();
                 }
             }
             all.sort_unstable();
             all.dedup();
-            all.into_iter().for_each(push);
+            all.chunks(CHUNK).for_each(|docs| blocks.add(docs));
         }
-        Source::Text(weight) => {
-            weight.for_each_no_score(reader, &mut |docs| docs.iter().copied().for_each(&mut push))?
-        }
-        Source::These { docs, text } => return given(docs, text, reader, take),
+        Source::Text(weight) => weight.for_each_no_score(reader, &mut |docs| blocks.add(docs))?,
+        Source::These { docs, text } => return given(docs, text, reader, blocks.take),
     }
-    if !buffer.is_empty() {
-        take(&buffer);
+    if !blocks.buffer.is_empty() {
+        (blocks.take)(&blocks.buffer);
     }
     Ok(())
+}
+
+/// Documents that come at once; the engine's own blocks are no larger.
+const CHUNK: usize = 128;
+
+/// Gathers live documents into blocks.
+struct Blocks<'a> {
+    buffer: Vec<DocId>,
+    alive: Option<&'a Alive>,
+    take: &'a mut dyn FnMut(&[DocId]),
+}
+
+impl Blocks<'_> {
+    /// Takes at most a block.
+    #[inline]
+    fn add(&mut self, docs: &[DocId]) {
+        debug_assert!(docs.len() <= BLOCK, "the engine gives 128 at a time");
+        if self.buffer.len() + docs.len() > BLOCK {
+            (self.take)(&self.buffer);
+            self.buffer.clear();
+        }
+        match self.alive {
+            None => self.buffer.extend_from_slice(docs),
+            Some(alive) => self.buffer.extend(docs.iter().copied().filter(|&doc| alive.contains(doc))),
+        }
+    }
 }
 
 fn given(
@@ -192,52 +241,50 @@ struct Counter<'a> {
     /// The driver as a check, if documents do not come from it.
     driver: Option<Check<'a>>,
     checks: Vec<Check<'a>>,
-    /// For each check, what to count of documents that fail it alone.
-    own: Vec<Option<Own>>,
-    wanted: Wanted,
-    counts: Counts,
-    thresholds: [u64; BUCKETS.len()],
+    /// For each check, the facet that documents count for which fail it alone.
+    own: Vec<Option<Own<'a>>>,
+    wanted: Vec<(Property, Tally<'a>)>,
+    total: u32,
+    kept: Kept,
+    words: Words,
     fails: Vec<u8>,
     failed: Vec<u8>,
-    values: Vec<u64>,
-    passing: Vec<DocId>,
-    alone: Vec<Vec<DocId>>,
+    /// Places in the block.
+    passing: Vec<usize>,
 }
 
 /// The facet of a group.
-enum Own {
-    Words(Dimension),
-    /// The attribute values of one type, as ordinals.
-    Attribute(Range<u64>),
-    Price,
-    InStock,
+struct Own<'a> {
+    property: Property,
+    /// The only values that count: those of one attribute type, as ordinals.
+    within: Range<usize>,
+    tally: Tally<'a>,
+    /// Places in the block of documents that fail this group alone.
+    alone: Vec<usize>,
 }
 
 impl<'a> Counter<'a> {
     fn new(pass: &Pass<'_>, columns: &'a SegmentColumns, check_driver: bool) -> Self {
-        let compile = |at: usize| Check::compile(&pass.groups[at], columns);
+        let compile = |at: usize| columns.check(&pass.groups[at].filter);
         let own = |at: &usize| {
             if pass.disjunctive { own_facet(&pass.groups[*at], &pass.wanted, columns) } else { None }
         };
-        let mut counts = Counts::default();
-        for dimension in Dimension::ALL {
-            if pass.wanted.words[dimension as usize] {
-                counts.words[dimension as usize] = vec![0; columns.ordinals(dimension).global.len()];
-            }
-        }
         Self {
             columns,
             driver: pass.driver.filter(|_| check_driver).map(compile),
             checks: pass.checked.iter().map(|&at| compile(at)).collect(),
             own: pass.checked.iter().map(own).collect(),
-            wanted: pass.wanted,
-            counts,
-            thresholds: BUCKETS.map(|from| decimal_rank(from.into())),
+            wanted: pass
+                .wanted
+                .properties()
+                .map(|property| (property, columns.tally(property)))
+                .collect(),
+            total: 0,
+            kept: Kept::new(),
+            words: Words::of(&columns.packed),
             fails: vec![0; BLOCK],
             failed: vec![0; BLOCK],
-            values: vec![0; BLOCK],
             passing: Vec::with_capacity(BLOCK),
-            alone: vec![Vec::new(); pass.checked.len()],
         }
     }
 
@@ -251,122 +298,97 @@ impl<'a> Counter<'a> {
     }
 
     fn driven(&mut self, docs: &[DocId]) {
+        self.words.load(&self.columns.packed, docs);
         if self.checks.is_empty() {
-            self.count_passing(docs);
-            return;
+            self.kept.keep(docs.iter().copied());
+            return self.count_first(docs.len());
         }
         let (fails, failed) = (&mut self.fails[..docs.len()], &mut self.failed[..docs.len()]);
         fails.fill(0);
         for (number, check) in (0_u8..).zip(&self.checks) {
-            check.failing(docs, &mut self.values, |at| {
+            check.failing(&self.words, |at| {
                 fails[at] = fails[at].saturating_add(1);
                 failed[at] = number;
             });
         }
         self.passing.clear();
-        for ((&doc, &fails), &failed) in docs.iter().zip(&*fails).zip(&*failed) {
+        for (at, (&fails, &failed)) in fails.iter().zip(&*failed).enumerate() {
             if fails == 0 {
-                self.passing.push(doc);
-            } else if fails == 1 && self.own[usize::from(failed)].is_some() {
-                self.alone[usize::from(failed)].push(doc);
+                self.passing.push(at);
+            } else if fails == 1
+                && let Some(own) = &mut self.own[usize::from(failed)]
+            {
+                own.alone.push(at);
             }
         }
-        let passing = std::mem::take(&mut self.passing);
-        self.count_passing(&passing);
-        self.passing = passing;
-        for number in 0..self.alone.len() {
-            let mut alone = std::mem::take(&mut self.alone[number]);
-            self.count_own(number, &alone);
-            alone.clear();
-            self.alone[number] = alone;
+        for own in self.own.iter_mut().flatten() {
+            own.tally.count_at(&self.words, &own.alone);
+            own.alone.clear();
         }
+        self.kept.keep(self.passing.iter().map(|&at| docs[at]));
+        self.words.keep(&self.passing);
+        self.count_first(self.passing.len());
     }
 
-    fn count_passing(&mut self, docs: &[DocId]) {
-        self.counts.total += u32::try_from(docs.len()).expect("a block is small");
-        for dimension in Dimension::ALL {
-            if self.wanted.words[dimension as usize] {
-                self.count_words(dimension, docs);
-            }
-        }
-        if self.wanted.price {
-            self.count_price(docs);
-        }
-        if self.wanted.in_stock {
-            self.count_in_stock(docs);
-        }
+    /// Counts the first documents of the block.
+    fn count_first(&mut self, documents: usize) {
+        self.total += u32::try_from(documents).expect("a block is small");
+        self.wanted.iter_mut().for_each(|(_, tally)| tally.count(&self.words, documents));
     }
 
-    fn count_own(&mut self, number: usize, docs: &[DocId]) {
-        match &self.own[number] {
-            None => {}
-            _ if docs.is_empty() => {}
-            Some(Own::Words(dimension)) => {
-                let dimension = *dimension;
-                self.count_words(dimension, docs);
+    fn finish(self) -> Counted {
+        let mut counts = Counts { total: self.total, ..Counts::default() };
+        for (property, tally) in &self.wanted {
+            if let Property::Words(dimension) = property {
+                counts.words[*dimension as usize] = vec![0; self.columns.ordinals(*dimension).global.len()];
             }
-            Some(Own::Attribute(range)) => {
-                let column = &self.columns.ordinals(Dimension::Attribute).column;
-                let counts = &mut self.counts.words[Dimension::Attribute as usize];
-                for &doc in docs {
-                    for ordinal in column.values_for_doc(doc).filter(|ordinal| range.contains(ordinal)) {
-                        counts[index(ordinal)] += 1;
-                    }
+            tally.each(|value, count| counts.add(*property, value, count));
+        }
+        for own in self.own.iter().flatten() {
+            own.tally.each(|value, count| {
+                if own.within.contains(&value) {
+                    counts.add(own.property, value, count);
                 }
-            }
-            Some(Own::Price) => self.count_price(docs),
-            Some(Own::InStock) => self.count_in_stock(docs),
+            });
         }
-    }
-
-    fn count_words(&mut self, dimension: Dimension, docs: &[DocId]) {
-        count_column(
-            &self.columns.ordinals(dimension).column,
-            docs,
-            &mut self.values,
-            &mut self.counts.words[dimension as usize],
-        );
-    }
-
-    fn count_price(&mut self, docs: &[DocId]) {
-        for rank in read(&self.columns.price, docs, &mut self.values) {
-            let bucket = self.thresholds.partition_point(|from| from <= rank);
-            // Rank 0, below every bucket, is no price.
-            if bucket > 0 {
-                self.counts.price[bucket - 1] += 1;
-            }
-        }
-    }
-
-    fn count_in_stock(&mut self, docs: &[DocId]) {
-        for value in read(&self.columns.in_stock, docs, &mut self.values) {
-            self.counts.in_stock[usize::from(*value == 1)] += 1;
-        }
+        Counted { counts, passing: self.kept.finish() }
     }
 }
 
-fn count_column(column: &Column<u64>, docs: &[DocId], values: &mut [u64], counts: &mut [u32]) {
-    if column.get_cardinality() == Cardinality::Full {
-        for ordinal in read(column, docs, values) {
-            counts[index(*ordinal)] += 1;
-        }
-        return;
+/// Documents that passed, as long as they are few.
+struct Kept(Option<Vec<DocId>>);
+
+/// More documents of a segment than this are not kept. Few in tests, so that they meet both ways.
+const MOST_KEPT: usize = if cfg!(test) { 20 } else { 65_536 };
+
+impl Kept {
+    const fn new() -> Self {
+        Self(Some(Vec::new()))
     }
-    for &doc in docs {
-        for ordinal in column.values_for_doc(doc) {
-            counts[index(ordinal)] += 1;
+
+    fn keep(&mut self, docs: impl ExactSizeIterator<Item = DocId>) {
+        let Some(kept) = &mut self.0 else { return };
+        if kept.len() + docs.len() > MOST_KEPT {
+            self.0 = None;
+        } else {
+            kept.extend(docs);
         }
+    }
+
+    fn finish(self) -> Option<Vec<DocId>> {
+        self.0
     }
 }
 
-fn own_facet(group: &Group, wanted: &Wanted, columns: &SegmentColumns) -> Option<Own> {
-    match (&group.filter, group.facet.as_ref()?) {
-        (Filter::Values { dimension, .. }, _) if !wanted.words[*dimension as usize] => None,
-        (Filter::Values { .. }, Facet::Attribute(kind)) => {
-            Some(Own::Attribute(columns.ordinals(Dimension::Attribute).of_type(kind)))
-        }
-        (Filter::Values { dimension, .. }, _) => Some(Own::Words(*dimension)),
-        (Filter::Price { .. }, _) => wanted.price.then_some(Own::Price),
-        (Filter::InStock(_), _) => wanted.in_stock.then_some(Own::InStock),
+fn own_facet<'a>(group: &Group, wanted: &Wanted, columns: &'a SegmentColumns) -> Option<Own<'a>> {
+    let facet = group.facet.as_ref()?;
+    let property = Property::of(&group.filter);
+    if !wanted.wants(property) {
+        return None;
     }
+    let within = match facet {
+        Facet::Attribute(kind) => columns.ordinals(Dimension::Attribute).of_type(kind),
+        _ => 0..usize::MAX,
+    };
+    Some(Own { property, within, tally: columns.tally(property), alone: Vec::with_capacity(BLOCK) })
 }

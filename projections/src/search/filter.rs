@@ -1,10 +1,7 @@
-//! Filter groups: resolved once a query, compiled once a segment, evaluated over blocks of documents.
+//! Filter groups: resolved once a query.
 
-use std::ops::Range;
-
-use tantivy::columnar::{Cardinality, Column};
+use tantivy::Term;
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{DocId, Term};
 
 use super::analysis::fold_value;
 use super::request::{Facet, SearchRequest};
@@ -12,9 +9,6 @@ use super::schema::{EVERYWHERE, Fields, attribute_value, decimal_rank};
 use super::segment::{Dimension, SegmentColumns, View, Vocabularies};
 use super::store::{io_error, store_error};
 use crate::model::StoreError;
-
-/// Documents evaluated at once: columns are read in batches, and what a batch needs stays in the first-level cache.
-pub(super) const BLOCK: usize = 1024;
 
 /// One group of a query; a document passes if any of the group's values fits.
 pub(super) struct Group {
@@ -64,22 +58,13 @@ impl Group {
     }
 
     /// How many documents the group's posting lists hold, deleted ones included; `None`: there are no such lists.
-    pub(super) fn estimate(
-        &self,
-        view: &View,
-        fields: &Fields,
-        words: &Vocabularies,
-    ) -> Result<Option<u64>, StoreError> {
-        let Some((dimension, field, globals)) = self.field(fields) else { return Ok(None) };
-        let mut sum = 0;
-        for global in globals {
-            let term = Term::from_field_text(field, &words.of(dimension).text(*global));
-            for reader in view.searcher.segment_readers() {
-                let inverted = reader.inverted_index(field).map_err(store_error)?;
-                sum += u64::from(inverted.doc_freq(&term).map_err(io_error)?);
-            }
-        }
-        Ok(Some(sum))
+    pub(super) fn estimate(&self, view: &View) -> Option<u64> {
+        let Filter::Values { dimension, globals } = &self.filter else { return None };
+        let of_segment = |columns: &SegmentColumns| -> u64 {
+            let ordinals = columns.ordinals(*dimension).ordinals(globals);
+            ordinals.into_iter().map(|ordinal| u64::from(columns.packed.frequency(*dimension, ordinal))).sum()
+        };
+        Some(view.segments.iter().map(|segment| of_segment(&segment.columns)).sum())
     }
 
     /// The posting lists of one segment.
@@ -156,113 +141,4 @@ pub(super) fn price_range(request: &SearchRequest) -> Option<(u64, u64)> {
 /// A lower bound finer than a millionth excludes the millionth below it.
 fn decimal_rank_up(amount: rust_decimal::Decimal) -> u64 {
     decimal_rank(amount) + u64::from(amount.normalize().scale() > 6)
-}
-
-/// A group compiled for one segment.
-pub(super) enum Check<'a> {
-    /// One value a document; by ordinal, whether it is selected.
-    Single {
-        column: &'a Column<u64>,
-        selected: Vec<bool>,
-    },
-    /// Any number of values a document.
-    Multi {
-        column: &'a Column<u64>,
-        selected: Vec<bool>,
-    },
-    Range {
-        column: &'a Column<u64>,
-        range: Range<u64>,
-    },
-}
-
-impl<'a> Check<'a> {
-    pub(super) fn compile(group: &Group, columns: &'a SegmentColumns) -> Self {
-        match &group.filter {
-            Filter::Values { dimension, globals } => {
-                let ordinals = columns.ordinals(*dimension);
-                let mut selected = vec![false; ordinals.global.len()];
-                for ordinal in ordinals.ordinals(globals) {
-                    selected[index(ordinal)] = true;
-                }
-                if ordinals.column.get_cardinality() == Cardinality::Full {
-                    Self::Single { column: &ordinals.column, selected }
-                } else {
-                    Self::Multi { column: &ordinals.column, selected }
-                }
-            }
-            Filter::Price { min, max } => {
-                Self::Range { column: &columns.price, range: *min..max.saturating_add(1) }
-            }
-            Filter::InStock(wanted) => {
-                let wanted = u64::from(*wanted);
-                Self::Range { column: &columns.in_stock, range: wanted..wanted + 1 }
-            }
-        }
-    }
-
-    /// Calls `fail` with the place of every document that does not pass.
-    #[inline]
-    pub(super) fn failing(&self, docs: &[DocId], values: &mut [u64], mut fail: impl FnMut(usize)) {
-        match self {
-            Self::Single { column, selected } => {
-                let values = read(column, docs, values);
-                for (at, value) in values.iter().enumerate() {
-                    if !selected.get(index(*value)).copied().unwrap_or(false) {
-                        fail(at);
-                    }
-                }
-            }
-            Self::Multi { column, selected } => {
-                for (at, &doc) in docs.iter().enumerate() {
-                    if !any_selected(column, selected, doc) {
-                        fail(at);
-                    }
-                }
-            }
-            Self::Range { column, range } => {
-                let values = read(column, docs, values);
-                for (at, value) in values.iter().enumerate() {
-                    if !range.contains(value) {
-                        fail(at);
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline]
-    pub(super) fn passes(&self, doc: DocId) -> bool {
-        match self {
-            Self::Single { column, selected } | Self::Multi { column, selected } => {
-                any_selected(column, selected, doc)
-            }
-            Self::Range { column, range } => column.first(doc).is_some_and(|value| range.contains(&value)),
-        }
-    }
-}
-
-#[inline]
-fn any_selected(column: &Column<u64>, selected: &[bool], doc: DocId) -> bool {
-    column.values_for_doc(doc).any(|ordinal| selected.get(index(ordinal)).copied().unwrap_or(false))
-}
-
-/// The value of each document of a block; `u64::MAX` for none, which no ordinal or rank is.
-#[inline]
-pub(super) fn read<'v>(column: &Column<u64>, docs: &[DocId], values: &'v mut [u64]) -> &'v [u64] {
-    let values = &mut values[..docs.len()];
-    if column.get_cardinality() == Cardinality::Full {
-        column.values.get_vals(docs, values);
-    } else {
-        for (value, &doc) in values.iter_mut().zip(docs) {
-            *value = column.first(doc).unwrap_or(u64::MAX);
-        }
-    }
-    values
-}
-
-/// Ordinals index vectors in memory; one that does not fit is out of every vector's range.
-#[inline]
-pub(super) fn index(ordinal: u64) -> usize {
-    usize::try_from(ordinal).unwrap_or(usize::MAX)
 }

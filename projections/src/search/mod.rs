@@ -6,7 +6,7 @@
 //! - `store`, `rows`: reading rows back, by key and for reconciliation
 //! - [`request`]: what may be asked, parsed from query-string pairs; [`cursor`]: where a page ended
 //! - `text`: words of a query to terms of the index (exact, synonym, prefix, typo)
-//! - `segment`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
+//! - `segment`, `packed`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
 //! - `elastic` (feature `elastic`): the same on Elasticsearch
 //! - [`query`]: the search itself; [`answer`]: what it gives; `highlight`: why a hit was found
 //!
@@ -27,6 +27,7 @@ mod highlight;
 pub mod index;
 mod kind;
 mod merges;
+mod packed;
 pub mod query;
 pub mod request;
 mod rows;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use daybook_eventlog::Position;
 use tantivy::query::{EnableScoring, Weight};
-use tantivy::{DocAddress, Executor, IndexReader};
+use tantivy::{DocAddress, DocId, Executor, IndexReader};
 
 use super::SearchOptions;
 use super::analysis::Synonyms;
@@ -22,13 +22,15 @@ use super::schema::Fields;
 use super::segment::{Dimension, SegmentView, View, Vocabularies};
 use super::store::{parse, row_text, store_error};
 use super::text::{Statistics, TextQuery, ViewDictionary, resolve};
-use super::top::{Best, Candidate, by_column, by_score, key_score};
+use super::top::{Best, Candidate, by_column, by_score, by_score_of, key_score};
 use crate::model::StoreError;
 
 /// Results that took looking at fewer documents than this are not worth keeping.
 const CACHED_FROM_DOCUMENTS: u64 = 2_048;
 /// Below this many documents, handing work to another thread costs more than it saves.
 const PARALLEL_FROM_DOCUMENTS: u64 = 30_000;
+/// Looking a document up among those with a word costs about as much as going on by this many.
+const SEEK_COST: u64 = 8;
 /// Candidates kept of a first page, so that it stays whole when some of them are deleted.
 const KEPT_CANDIDATES: usize = 128;
 
@@ -164,9 +166,9 @@ impl Engine for Shared {
         };
         let groups = groups(request, &self.vocabularies);
         let search_run = Run { shared: self, view, groups: &groups, text: text.as_ref(), request };
-        let totals = search_run.totals()?;
+        let (totals, passing) = search_run.totals()?;
         let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
-        let mut best = search_run.best(cursor, limit + 1)?;
+        let mut best = search_run.best(&passing, cursor, limit + 1)?;
         let more = best.len() > limit;
         best.truncate(limit);
         let next = best.last().filter(|_| more);
@@ -180,6 +182,9 @@ impl Engine for Shared {
         })
     }
 }
+
+/// Of each segment the documents that are hits, where they are known.
+type Passing = Vec<Option<Vec<DocId>>>;
 
 /// One search under way.
 struct Run<'q> {
@@ -196,26 +201,17 @@ impl Run<'_> {
     }
 
     /// The group with the shortest posting lists among `among`, if these are short enough to be worth it.
-    fn driver(&self, among: &[usize]) -> Result<Option<usize>, StoreError> {
-        let mut best: Option<(u64, usize)> = None;
-        for &at in among {
-            let estimate =
-                self.groups[at].estimate(self.view, &self.shared.fields, &self.shared.vocabularies)?;
-            if let Some(documents) = estimate
-                && best.is_none_or(|(least, _)| documents < least)
-            {
-                best = Some((documents, at));
-            }
-        }
-        // Reading a posting list, then columns at scattered places, costs about twice a plain scan.
-        Ok(best.filter(|(documents, _)| documents * 2 < self.view.documents).map(|(_, at)| at))
+    fn driver(&self, among: &[usize]) -> Option<usize> {
+        let estimates = among.iter().filter_map(|&at| Some((self.groups[at].estimate(self.view)?, at)));
+        // Reading a posting list, then documents at scattered places, costs about twice a plain scan.
+        estimates.min().filter(|(documents, _)| documents * 2 < self.view.documents).map(|(_, at)| at)
     }
 
-    /// Counts hits and facets.
-    fn totals(&self) -> Result<Totals, StoreError> {
+    /// Counts hits and facets, and gives the hits of each segment where they are few and were not counted before.
+    fn totals(&self) -> Result<(Totals, Passing), StoreError> {
         let all: Vec<usize> = (0..self.groups.len()).collect();
         let wanted = facets::wanted(&self.request.facets);
-        let driver = if self.text.is_some() { None } else { self.driver(&all)? };
+        let driver = if self.text.is_some() { None } else { self.driver(&all) };
         let Some(driver) = driver else {
             return self.count(&Pass {
                 groups: self.groups,
@@ -240,9 +236,9 @@ impl Run<'_> {
             wanted: main_wanted,
             disjunctive: true,
         };
-        let mut totals = self.count(&main)?;
+        let (mut totals, passing) = self.count(&main)?;
         if let Some(facet) = own {
-            let own_driver = self.driver(&others)?;
+            let own_driver = self.driver(&others);
             let checked = others.into_iter().filter(|at| Some(*at) != own_driver).collect();
             let mut own_wanted = Wanted::default();
             if let Some((dimension, ..)) = self.groups[driver].field(&self.shared.fields) {
@@ -255,23 +251,24 @@ impl Run<'_> {
                 wanted: own_wanted,
                 disjunctive: false,
             };
-            totals.replace(facet, self.count(&pass)?, &self.shared.vocabularies);
+            totals.replace(facet, self.count(&pass)?.0, &self.shared.vocabularies);
         }
-        Ok(totals)
+        Ok((totals, passing))
     }
 
     /// Counts a pass over all segments, as far as it is not known already.
-    fn count(&self, pass: &Pass<'_>) -> Result<Totals, StoreError> {
+    fn count(&self, pass: &Pass<'_>) -> Result<(Totals, Passing), StoreError> {
         let what: Arc<str> = pass.key(self.text_key()).into();
         let weight = self.unscored()?;
-        let counted = self.each_segment(self.documents(pass.driver)?, |segment| {
+        let counted = self.each_segment(self.documents(pass.driver), |segment| {
             self.count_segment(pass, segment, &what, weight.as_deref())
         })?;
-        let mut totals = Totals::default();
-        for (segment, counts) in self.view.segments.iter().zip(counted) {
+        let (mut totals, mut passing) = (Totals::default(), Vec::new());
+        for (segment, (counts, docs)) in self.view.segments.iter().zip(counted) {
             totals.add(&counts, &segment.columns, &self.shared.vocabularies);
+            passing.push(docs);
         }
-        Ok(totals)
+        Ok((totals, passing))
     }
 
     fn count_segment(
@@ -280,29 +277,30 @@ impl Run<'_> {
         segment: &SegmentView,
         what: &Arc<str>,
         text: Option<&dyn Weight>,
-    ) -> Result<Arc<Counts>, StoreError> {
+    ) -> Result<(Arc<Counts>, Option<Vec<DocId>>), StoreError> {
         let reader = self.view.reader(segment);
         let key = CacheKey { segment: reader.segment_id(), what: Arc::clone(what) };
         if let Some(Cached::Counts(counts, alive_then)) = self.shared.cache.get(&key) {
-            let Some(alive) = &segment.alive else { return Ok(counts) };
+            let Some(alive) = &segment.alive else { return Ok((counts, None)) };
             let lost = alive.lost_since(alive_then.as_ref(), segment.max_doc);
             if lost.is_empty() {
-                return Ok(counts);
+                return Ok((counts, None));
             }
             let gone =
                 count(pass, segment, reader, Source::These { docs: &lost, text }).map_err(store_error)?;
             let mut counts = Counts::clone(&counts);
-            counts.subtract(&gone);
+            counts.subtract(&gone.counts);
             let counts = Arc::new(counts);
             self.shared.cache.put(key, Cached::Counts(Arc::clone(&counts), Some(alive.clone())));
-            return Ok(counts);
+            return Ok((counts, None));
         }
         let source = self.source(pass.driver, segment, text)?;
-        let counts = Arc::new(count(pass, segment, reader, source).map_err(store_error)?);
+        let counted = count(pass, segment, reader, source).map_err(store_error)?;
+        let counts = Arc::new(counted.counts);
         if u64::from(segment.max_doc) >= CACHED_FROM_DOCUMENTS {
             self.shared.cache.put(key, Cached::Counts(Arc::clone(&counts), segment.alive.clone()));
         }
-        Ok(counts)
+        Ok((counts, counted.passing))
     }
 
     fn source<'w>(
@@ -331,15 +329,10 @@ impl Run<'_> {
     }
 
     /// About how many documents a pass looks at.
-    fn documents(&self, driver: Option<usize>) -> Result<u64, StoreError> {
-        let from_driver = match driver {
-            Some(at) => {
-                self.groups[at].estimate(self.view, &self.shared.fields, &self.shared.vocabularies)?
-            }
-            None => None,
-        };
+    fn documents(&self, driver: Option<usize>) -> u64 {
+        let from_driver = driver.and_then(|at| self.groups[at].estimate(self.view));
         let most = self.view.documents;
-        Ok(from_driver.or(self.text.map(|text| text.estimate)).unwrap_or(most).min(most))
+        from_driver.or(self.text.map(|text| text.estimate)).unwrap_or(most).min(most)
     }
 
     /// Does something with every segment, on several threads if it is much. Results come in segment order.
@@ -365,7 +358,7 @@ impl Run<'_> {
     }
 
     /// The best hits after a cursor, in order.
-    fn best(&self, cursor: Option<Cursor>, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+    fn best(&self, passing: &Passing, cursor: Option<Cursor>, limit: usize) -> Result<Vec<Candidate>, StoreError> {
         let sort = self.request.effective_sort();
         let after = cursor.map(|cursor| (cursor.key, cursor.tie));
         let parts = match (sort, self.text) {
@@ -378,11 +371,14 @@ impl Run<'_> {
                 self.each_segment(text.estimate, |segment| {
                     let reader = self.view.reader(segment);
                     let best = Best::new(limit, after);
-                    let found = by_score(&groups, segment, reader, &*weight, best).map_err(store_error)?;
-                    Ok(found.0)
+                    let found = match self.few_of_many(passing, segment, text.estimate) {
+                        Some(docs) => by_score_of(docs, segment, reader, &*weight, best),
+                        None => by_score(&groups, segment, reader, &*weight, best),
+                    };
+                    found.map_err(store_error)
                 })?
             }
-            _ => self.best_by_column(sort, after, limit)?,
+            _ => self.best_by_column(passing, sort, after, limit)?,
         };
         let mut all: Vec<Candidate> = parts.into_iter().flatten().collect();
         all.sort_unstable();
@@ -390,21 +386,29 @@ impl Run<'_> {
         Ok(all)
     }
 
+    /// The hits of a segment, if to look each of them up takes less time than to go through all documents with the words.
+    fn few_of_many<'p>(&self, passing: &'p Passing, segment: &SegmentView, with_words: u64) -> Option<&'p [DocId]> {
+        let share = with_words.saturating_mul(segment.max_doc.into()) / self.view.documents.max(1);
+        let docs = passing.get(segment.ordinal as usize)?.as_deref()?;
+        (docs.len() as u64 * SEEK_COST < share).then_some(docs)
+    }
+
     fn best_by_column(
         &self,
+        passing: &Passing,
         sort: Sort,
         after: Option<(u64, u64)>,
         limit: usize,
     ) -> Result<Vec<Vec<Candidate>>, StoreError> {
         let all: Vec<usize> = (0..self.groups.len()).collect();
-        let driver = if self.text.is_some() { None } else { self.driver(&all)? };
+        let driver = if self.text.is_some() { None } else { self.driver(&all) };
         let checked: Vec<&Group> =
             all.iter().filter(|at| Some(**at) != driver).map(|&at| &self.groups[at]).collect();
         let keys: Vec<String> = self.groups.iter().map(Group::key).collect();
         let what: Arc<str> =
             format!("top {:?} {sort:?} {after:?} {}", self.text_key(), keys.join(";")).into();
         let weight = self.unscored()?;
-        self.each_segment(self.documents(driver)?, |segment| {
+        self.each_segment(self.documents(driver), |segment| {
             let reader = self.view.reader(segment);
             let key = CacheKey { segment: reader.segment_id(), what: Arc::clone(&what) };
             if let Some(Cached::Top(candidates, complete)) = self.shared.cache.get(&key) {
@@ -418,10 +422,18 @@ impl Run<'_> {
                         .collect());
                 }
             }
-            let source = self.source(driver, segment, weight.as_deref())?;
             let best = Best::new(limit.max(KEPT_CANDIDATES), after);
-            let (found, complete) =
-                by_column(&checked, sort, segment, reader, source, best).map_err(store_error)?;
+            let passing = passing.get(segment.ordinal as usize).and_then(Option::as_deref);
+            let found = match passing {
+                Some(docs) => {
+                    by_column(&[], sort, segment, reader, Source::These { docs, text: None }, best)
+                }
+                None => {
+                    let source = self.source(driver, segment, weight.as_deref())?;
+                    by_column(&checked, sort, segment, reader, source, best)
+                }
+            };
+            let (found, complete) = found.map_err(store_error)?;
             if u64::from(segment.max_doc) >= CACHED_FROM_DOCUMENTS {
                 self.shared.cache.put(key, Cached::Top(Arc::new(found.clone()), complete));
             }

@@ -11,6 +11,8 @@ use tantivy::index::SegmentComponent;
 use tantivy::{DocId, Index, Searcher, SegmentReader};
 
 use super::analysis::fold_value;
+use super::filter::Filter;
+use super::packed::{Check, Packed, Property, Tally};
 use super::schema::SEPARATOR;
 
 /// The columns that hold words.
@@ -145,24 +147,24 @@ impl Ordinals {
     }
 
     /// The ordinals of values given by their numbers, sorted; those that the segment does not hold are left out.
-    pub(super) fn ordinals(&self, globals: &[u32]) -> Vec<u64> {
+    pub(super) fn ordinals(&self, globals: &[u32]) -> Vec<u32> {
         let find = |id: &u32| self.by_global.binary_search_by_key(id, |&(global, _)| global).ok();
-        let mut found: Vec<u64> =
-            globals.iter().filter_map(find).map(|at| u64::from(self.by_global[at].1)).collect();
+        let mut found: Vec<u32> = globals.iter().filter_map(find).map(|at| self.by_global[at].1).collect();
         found.sort_unstable();
         found
     }
 
     /// The ordinals of the values of an attribute type.
-    pub(super) fn of_type(&self, kind: &str) -> Range<u64> {
+    pub(super) fn of_type(&self, kind: &str) -> Range<usize> {
         let at = self.types.binary_search_by(|(name, _)| (**name).cmp(kind));
-        at.map_or(0..0, |at| u64::from(self.types[at].1.start)..u64::from(self.types[at].1.end))
+        at.map_or(0..0, |at| self.types[at].1.start as usize..self.types[at].1.end as usize)
     }
 }
 
 /// The columns of a segment.
 pub(super) struct SegmentColumns {
     ordinals: [Ordinals; Dimension::ALL.len()],
+    pub(super) packed: Packed,
     pub(super) price: Column<u64>,
     pub(super) discount: Column<u64>,
     pub(super) popularity: Column<u64>,
@@ -179,19 +181,35 @@ impl SegmentColumns {
             .map(|dimension| Ordinals::open(reader, dimension, vocabularies.of(dimension)))
             .collect();
         let Ok(ordinals) = opened?.try_into() else { unreachable!("one for each dimension") };
+        let (price, in_stock) = (fast.u64("price")?, fast.u64("in_stock")?);
         Ok(Self {
+            packed: Packed::new(&ordinals, &price, &in_stock, reader.max_doc()),
             ordinals,
-            price: fast.u64("price")?,
+            price,
             discount: fast.u64("discount")?,
             popularity: fast.u64("popularity")?,
             created: fast.u64("created")?,
-            in_stock: fast.u64("in_stock")?,
+            in_stock,
             tie: fast.u64("tie")?,
         })
     }
 
     pub(super) fn ordinals(&self, dimension: Dimension) -> &Ordinals {
         &self.ordinals[dimension as usize]
+    }
+
+    /// A counter of packed documents by one property.
+    pub(super) fn tally(&self, property: Property) -> Tally<'_> {
+        let values = match property {
+            Property::Words(dimension) => self.ordinals(dimension).global.len(),
+            Property::Price | Property::InStock => 0,
+        };
+        Tally::new(property, &self.packed, values)
+    }
+
+    /// A filter over the packed documents.
+    pub(super) fn check(&self, filter: &Filter) -> Check<'_> {
+        Check::compile(filter, &self.packed, &self.ordinals)
     }
 }
 

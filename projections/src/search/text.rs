@@ -243,10 +243,10 @@ impl Dictionary for ViewDictionary<'_> {
 
     fn within(&self, term: &str, distance: u8) -> Result<Vec<(String, u64)>, StoreError> {
         let query = FuzzyTermQuery::new(Term::from_field_text(self.fields.text, term), distance, true);
-        let field = self.fields.text;
+        let (field, automaton) = (self.fields.text, query.automaton().map_err(store_error)?);
         self.expand(&format!("within {distance} {term}"), |reader| {
             let inverted = reader.inverted_index(field)?;
-            let mut stream = inverted.terms().search(query.automaton()?).into_stream()?;
+            let mut stream = inverted.terms().search(&automaton).into_stream()?;
             let mut found = Vec::new();
             while stream.advance() {
                 found.push((String::from_utf8_lossy(stream.key()).into_owned(), stream.value().doc_freq));

@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use tantivy::columnar::Column;
+use tantivy::columnar::Cardinality;
 use tantivy::query::Weight;
 use tantivy::{DocId, Score, SegmentReader};
 
 use super::count::{Source, each_block};
-use super::filter::{BLOCK, Check, Group, read};
+use super::filter::Group;
+use super::packed::{BLOCK, Check, Words};
 use super::request::Sort;
 use super::segment::{SegmentColumns, SegmentView};
 
@@ -76,6 +77,11 @@ impl Best {
         }
     }
 
+    fn offer_scored(&mut self, segment: &SegmentView, doc: DocId, score: Score) {
+        let tie = segment.columns.tie.first(doc).unwrap_or(0);
+        self.offer(Candidate { key: score_key(score), tie, segment: segment.ordinal, doc });
+    }
+
     /// In order, and whether these are all there are.
     fn finish(self) -> (Vec<Candidate>, bool) {
         let complete = !self.crowded;
@@ -93,20 +99,25 @@ pub(super) fn by_column(
     mut best: Best,
 ) -> tantivy::Result<(Vec<Candidate>, bool)> {
     let columns = &*segment.columns;
-    let checks: Vec<Check<'_>> = groups.iter().map(|group| Check::compile(group, columns)).collect();
-    let column = sort_column(sort, columns);
+    let checks: Vec<Check<'_>> = groups.iter().map(|group| columns.check(&group.filter)).collect();
+    let mut words = Words::of(&columns.packed);
     let mut values = vec![0; BLOCK];
     let mut failed = vec![false; BLOCK];
     let mut passing = Vec::with_capacity(BLOCK);
     each_block(source, segment, reader, &mut |docs| {
-        failed[..docs.len()].fill(false);
-        for check in &checks {
-            check.failing(docs, &mut values, |at| failed[at] = true);
+        let mut docs = docs;
+        if !checks.is_empty() {
+            words.load(&columns.packed, docs);
+            failed[..docs.len()].fill(false);
+            for check in &checks {
+                check.failing(&words, |at| failed[at] = true);
+            }
+            passing.clear();
+            passing.extend(docs.iter().zip(&failed).filter(|(_, failed)| !**failed).map(|(&doc, _)| doc));
+            docs = &passing;
         }
-        passing.clear();
-        passing.extend(docs.iter().zip(&failed).filter(|(_, failed)| !**failed).map(|(&doc, _)| doc));
         let mut least = best.least();
-        for (&doc, &value) in passing.iter().zip(read(column, &passing, &mut values)) {
+        for (&doc, &value) in docs.iter().zip(sort_values(sort, columns, docs, &mut values)) {
             let key = sort_key(sort, value);
             if key < least {
                 best.crowded = true;
@@ -120,14 +131,28 @@ pub(super) fn by_column(
     Ok(best.finish())
 }
 
-fn sort_column(sort: Sort, columns: &SegmentColumns) -> &Column<u64> {
-    match sort {
-        Sort::PriceAscending | Sort::PriceDescending => &columns.price,
+/// What a block of documents is sorted by.
+fn sort_values<'v>(sort: Sort, columns: &SegmentColumns, docs: &[DocId], values: &'v mut [u64]) -> &'v [u64] {
+    let column = match sort {
+        Sort::PriceAscending | Sort::PriceDescending => {
+            let values = &mut values[..docs.len()];
+            let ranks = docs.iter().map(|&doc| columns.packed.price(doc));
+            values.iter_mut().zip(ranks).for_each(|(value, rank)| *value = rank);
+            return values;
+        }
         Sort::Newest => &columns.created,
         Sort::Discount => &columns.discount,
         // Relevance is not in a column; asked for without words it is refused before.
         Sort::Popularity | Sort::Relevance => &columns.popularity,
+    };
+    let values = &mut values[..docs.len()];
+    if column.get_cardinality() == Cardinality::Full {
+        column.values.get_vals(docs, values);
+    } else {
+        let none = |doc| column.first(doc).unwrap_or(0);
+        values.iter_mut().zip(docs).for_each(|(value, &doc)| *value = none(doc));
     }
+    values
 }
 
 /// Greater comes first. Variants without a price come last in both directions.
@@ -146,15 +171,14 @@ pub(super) fn by_score(
     reader: &SegmentReader,
     weight: &dyn Weight,
     mut best: Best,
-) -> tantivy::Result<(Vec<Candidate>, bool)> {
+) -> tantivy::Result<Vec<Candidate>> {
     let columns = &*segment.columns;
-    let checks: Vec<Check<'_>> = groups.iter().map(|group| Check::compile(group, columns)).collect();
+    let checks: Vec<Check<'_>> = groups.iter().map(|group| columns.check(&group.filter)).collect();
     let mut threshold = Score::MIN;
     weight.for_each_pruning(threshold, reader, &mut |doc, score| {
         let alive = segment.alive.as_ref().is_none_or(|alive| alive.contains(doc));
         if alive && checks.iter().all(|check| check.passes(doc)) {
-            let tie = columns.tie.first(doc).unwrap_or(0);
-            best.offer(Candidate { key: score_key(score), tie, segment: segment.ordinal, doc });
+            best.offer_scored(segment, doc, score);
             if best.heap.len() == best.limit {
                 // Equal scores stay in the race: the tie-break decides.
                 threshold = key_score(best.least()).next_down();
@@ -162,7 +186,28 @@ pub(super) fn by_score(
         }
         threshold
     })?;
-    Ok(best.finish())
+    Ok(best.finish().0)
+}
+
+/// The best by score among documents that are known to match and to pass, ascending.
+pub(super) fn by_score_of(
+    docs: &[DocId],
+    segment: &SegmentView,
+    reader: &SegmentReader,
+    weight: &dyn Weight,
+    mut best: Best,
+) -> tantivy::Result<Vec<Candidate>> {
+    if docs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut scorer = weight.scorer(reader, 1.0)?;
+    for &doc in docs {
+        let at = scorer.doc();
+        if (if at < doc { scorer.seek(doc) } else { at }) == doc {
+            best.offer_scored(segment, doc, scorer.score());
+        }
+    }
+    Ok(best.finish().0)
 }
 
 /// Scores are positive, so their bits order as they do.

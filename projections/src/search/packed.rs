@@ -1,0 +1,462 @@
+//! What filters and facets read of a document, packed into one word of 64 bits, or a few.
+//!
+//! A query looks at hundreds of thousands of documents that lie far apart, and memory is what it waits for: here a document
+//! costs one look instead of one for each column. Made once for each segment, when it is opened: segments never change.
+//!
+//! Every property of a document is a *code*: the ordinal of its only value; the number of its set of values, where it can
+//! have several (sets are few: products share their options); the place of its price among the segment's different prices.
+//! Codes of prices order as the prices do.
+
+use std::ops::Range;
+
+use foldhash::{HashMap, HashMapExt};
+use tantivy::DocId;
+use tantivy::columnar::{Cardinality, Column};
+
+use super::count::BUCKETS;
+use super::filter::Filter;
+use super::schema::decimal_rank;
+use super::segment::{Dimension, Ordinals};
+
+/// Documents evaluated at once: what a batch needs stays in the caches nearest to the processor.
+pub(super) const BLOCK: usize = 1024;
+
+/// With more sets than this, documents are counted set by set no longer but member by member: the counts of all sets would be
+/// more to clear and add up than what a selective query counts. Few in tests, so that they meet both ways.
+const MOST_COUNTED_SETS: usize = if cfg!(test) { 16 } else { 8_192 };
+
+/// Bits of a lane that are used: fewer in tests, so that their documents need several lanes.
+const LANE_BITS: u32 = if cfg!(test) { 16 } else { u64::BITS };
+
+/// What a document is packed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Property {
+    Words(Dimension),
+    Price,
+    InStock,
+}
+
+impl Property {
+    const COUNT: usize = Dimension::ALL.len() + 2;
+
+    const fn at(self) -> usize {
+        match self {
+            Self::Words(dimension) => dimension as usize,
+            Self::Price => Dimension::ALL.len(),
+            Self::InStock => Dimension::ALL.len() + 1,
+        }
+    }
+
+    /// What a filter reads.
+    pub(super) const fn of(filter: &Filter) -> Self {
+        match filter {
+            Filter::Values { dimension, .. } => Self::Words(*dimension),
+            Filter::Price { .. } => Self::Price,
+            Filter::InStock(_) => Self::InStock,
+        }
+    }
+}
+
+/// Where the code of a property is in a packed document.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    lane: usize,
+    shift: u32,
+    mask: u64,
+    /// How many codes there are.
+    codes: usize,
+}
+
+impl Place {
+    #[inline]
+    const fn code(self, word: u64) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "a code numbers something of this segment: below 2^32")]
+        let code = ((word >> self.shift) & self.mask) as usize;
+        code
+    }
+}
+
+/// The packed documents of a segment.
+pub(super) struct Packed {
+    /// By lane, then by document.
+    lanes: Vec<Vec<u64>>,
+    places: [Place; Property::COUNT],
+    /// The sets of values of each dimension; `None`: a code is an ordinal.
+    sets: [Option<Sets>; Dimension::ALL.len()],
+    /// The different prices, ascending.
+    prices: Vec<u64>,
+    /// How many documents have each value, deleted ones included.
+    frequencies: [Vec<u32>; Dimension::ALL.len()],
+    /// The first code of each price bucket.
+    buckets: [usize; BUCKETS.len()],
+}
+
+/// Different sets of ordinals, by number.
+#[derive(Default)]
+struct Sets {
+    /// Where each set begins in `ordinals`, and where the last ends.
+    bounds: Vec<usize>,
+    ordinals: Vec<u32>,
+}
+
+impl Sets {
+    fn of(&self, code: usize) -> &[u32] {
+        &self.ordinals[self.bounds[code]..self.bounds[code + 1]]
+    }
+
+    const fn len(&self) -> usize {
+        self.bounds.len() - 1
+    }
+}
+
+impl Packed {
+    pub(super) fn new(
+        ordinals: &[Ordinals; Dimension::ALL.len()],
+        price: &Column<u64>,
+        in_stock: &Column<u64>,
+        documents: DocId,
+    ) -> Self {
+        let mut packing = Packing { lanes: Vec::new(), used: Vec::new(), documents };
+        let mut places = [Place::default(); Property::COUNT];
+        let mut frequencies = Dimension::ALL.map(|dimension| vec![0; ordinals[dimension as usize].global.len()]);
+        let sets = Dimension::ALL.map(|dimension| {
+            let column = &ordinals[dimension as usize].column;
+            let (place, frequencies) = (&mut places[dimension as usize], &mut frequencies[dimension as usize]);
+            if column.get_cardinality() == Cardinality::Full {
+                *place = packing.place(frequencies.len());
+                each_value(column, documents, |doc, ordinal| {
+                    packing.put(*place, doc, ordinal);
+                    frequencies[index(ordinal)] += 1;
+                });
+                return None;
+            }
+            let (codes, sets) = number_sets(column, documents);
+            *place = packing.place(sets.len());
+            for (doc, code) in (0..).zip(codes) {
+                packing.put(*place, doc, code.into());
+                sets.of(code as usize).iter().for_each(|&ordinal| frequencies[ordinal as usize] += 1);
+            }
+            Some(sets)
+        });
+        let (prices, numbers) = number_values(price, documents);
+        let place = packing.place(prices.len());
+        each_value(price, documents, |doc, rank| packing.put(place, doc, numbers[&rank].into()));
+        places[Property::Price.at()] = place;
+        let place = packing.place(2);
+        each_value(in_stock, documents, |doc, value| packing.put(place, doc, value.min(1)));
+        places[Property::InStock.at()] = place;
+        let buckets = BUCKETS.map(|from| {
+            let from = decimal_rank(from.into());
+            prices.partition_point(|&rank| rank < from)
+        });
+        Self { lanes: packing.lanes, places, sets, prices, frequencies, buckets }
+    }
+
+    const fn place(&self, property: Property) -> Place {
+        self.places[property.at()]
+    }
+
+    const fn sets(&self, dimension: Dimension) -> Option<&Sets> {
+        self.sets[dimension as usize].as_ref()
+    }
+
+    /// The codes of prices from one rank to another, both inclusive.
+    fn price_codes(&self, min: u64, max: u64) -> Range<usize> {
+        let from = self.prices.partition_point(|&rank| rank < min);
+        from..self.prices.partition_point(|&rank| rank <= max).max(from)
+    }
+
+    /// How many documents have a value, given by its ordinal; deleted ones included.
+    pub(super) fn frequency(&self, dimension: Dimension, ordinal: u32) -> u32 {
+        self.frequencies[dimension as usize][ordinal as usize]
+    }
+
+    /// The rank of a document's price.
+    #[inline]
+    pub(super) fn price(&self, doc: DocId) -> u64 {
+        self.prices[self.code(self.place(Property::Price), doc)]
+    }
+
+    #[inline]
+    fn code(&self, place: Place, doc: DocId) -> usize {
+        place.code(self.lanes[place.lane][doc as usize])
+    }
+}
+
+/// Documents being packed.
+struct Packing {
+    lanes: Vec<Vec<u64>>,
+    /// Bits used of each lane.
+    used: Vec<u32>,
+    documents: DocId,
+}
+
+impl Packing {
+    /// Makes room for so many different codes in the first lane that has it.
+    fn place(&mut self, codes: usize) -> Place {
+        let bits = codes.saturating_sub(1).checked_ilog2().map_or(0, |log| log + 1);
+        let lane = self.used.iter().position(|used| used + bits <= LANE_BITS).unwrap_or_else(|| {
+            self.used.push(0);
+            self.lanes.push(vec![0; self.documents as usize]);
+            self.lanes.len() - 1
+        });
+        // No bits are read as zero by the mask, wherever they would be.
+        let shift = self.used[lane].min(LANE_BITS - 1);
+        self.used[lane] += bits;
+        Place { lane, shift, mask: (1_u64 << bits) - 1, codes }
+    }
+
+    fn put(&mut self, place: Place, doc: DocId, code: u64) {
+        self.lanes[place.lane][doc as usize] |= (code & place.mask) << place.shift;
+    }
+}
+
+/// Calls `take` with every document and its value, 0 if there is none.
+fn each_value(column: &Column<u64>, documents: DocId, mut take: impl FnMut(DocId, u64)) {
+    let full = column.get_cardinality() == Cardinality::Full;
+    let mut values = [0; BLOCK];
+    for from in (0..documents).step_by(BLOCK) {
+        let values = &mut values[..BLOCK.min((documents - from) as usize)];
+        if full {
+            column.values.get_range(from.into(), values);
+        } else {
+            let docs = (from..).zip(values.iter_mut());
+            docs.for_each(|(doc, value)| *value = column.first(doc).unwrap_or(0));
+        }
+        (from..).zip(values.iter()).for_each(|(doc, &value)| take(doc, value));
+    }
+}
+
+/// Ordinals index vectors in memory; one that does not fit is out of every vector's range.
+fn index(ordinal: u64) -> usize {
+    usize::try_from(ordinal).unwrap_or(usize::MAX)
+}
+
+/// Numbers the sets of values that documents have, and gives each document's.
+fn number_sets(column: &Column<u64>, documents: DocId) -> (Vec<u32>, Sets) {
+    let mut sets = Sets { bounds: vec![0], ordinals: Vec::new() };
+    let mut numbers: HashMap<Vec<u32>, u32> = HashMap::new();
+    let mut set = Vec::new();
+    let codes = (0..documents).map(|doc| {
+        set.clear();
+        set.extend(column.values_for_doc(doc).map(|ordinal| u32::try_from(ordinal).unwrap_or(u32::MAX)));
+        if let Some(&number) = numbers.get(&set) {
+            return number;
+        }
+        let number = u32::try_from(sets.len()).expect("no more sets than documents");
+        sets.ordinals.extend_from_slice(&set);
+        sets.bounds.push(sets.ordinals.len());
+        numbers.insert(set.clone(), number);
+        number
+    });
+    (codes.collect(), sets)
+}
+
+/// The different values of a column, ascending, and the number of each.
+fn number_values(column: &Column<u64>, documents: DocId) -> (Vec<u64>, HashMap<u64, u32>) {
+    let mut numbers: HashMap<u64, u32> = HashMap::new();
+    let mut last = None;
+    each_value(column, documents, |_, value| {
+        if last != Some(value) {
+            numbers.insert(value, 0);
+            last = Some(value);
+        }
+    });
+    let mut values: Vec<u64> = numbers.keys().copied().collect();
+    values.sort_unstable();
+    for (number, value) in (0..).zip(&values) {
+        numbers.insert(*value, number);
+    }
+    (values, numbers)
+}
+
+/// The packed documents of a block, looked up once for all that reads them.
+pub(super) struct Words {
+    lanes: Vec<Vec<u64>>,
+}
+
+impl Words {
+    pub(super) fn of(packed: &Packed) -> Self {
+        Self { lanes: packed.lanes.iter().map(|_| Vec::with_capacity(BLOCK)).collect() }
+    }
+
+    #[inline]
+    pub(super) fn load(&mut self, packed: &Packed, docs: &[DocId]) {
+        for (words, lane) in self.lanes.iter_mut().zip(&packed.lanes) {
+            words.clear();
+            words.extend(docs.iter().map(|&doc| lane[doc as usize]));
+        }
+    }
+
+    /// Moves the documents at these places, ascending, to the front.
+    pub(super) fn keep(&mut self, places: &[usize]) {
+        for words in &mut self.lanes {
+            places.iter().enumerate().for_each(|(to, &from)| words[to] = words[from]);
+        }
+    }
+
+    #[inline]
+    fn codes(&self, place: Place) -> impl Iterator<Item = usize> {
+        self.lanes[place.lane].iter().map(move |&word| place.code(word))
+    }
+}
+
+/// Which codes a filter lets through.
+enum Selected {
+    /// From the first, so many.
+    Run {
+        first: usize,
+        count: usize,
+    },
+    These(Vec<bool>),
+}
+
+/// A filter compiled for one segment.
+pub(super) struct Check<'a> {
+    packed: &'a Packed,
+    place: Place,
+    selected: Selected,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn compile(filter: &Filter, packed: &'a Packed, ordinals: &[Ordinals]) -> Self {
+        let place = packed.place(Property::of(filter));
+        let selected = match filter {
+            Filter::Values { dimension, globals } => {
+                let wanted = ordinals[*dimension as usize].ordinals(globals);
+                codes_of(packed, *dimension, place.codes, &wanted)
+            }
+            Filter::Price { min, max } => {
+                let codes = packed.price_codes(*min, *max);
+                Selected::Run { first: codes.start, count: codes.len() }
+            }
+            Filter::InStock(wanted) => Selected::Run { first: usize::from(*wanted), count: 1 },
+        };
+        Self { packed, place, selected }
+    }
+
+    /// Calls `fail` with the place in the block of every document that does not pass.
+    #[inline]
+    pub(super) fn failing(&self, words: &Words, mut fail: impl FnMut(usize)) {
+        let codes = words.codes(self.place).enumerate();
+        match &self.selected {
+            Selected::Run { first, count } => {
+                let fails = |(_, code): &(usize, usize)| code.wrapping_sub(*first) >= *count;
+                codes.filter(fails).for_each(|(at, _)| fail(at));
+            }
+            Selected::These(selected) => {
+                codes.filter(|(_, code)| !selected[*code]).for_each(|(at, _)| fail(at));
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn passes(&self, doc: DocId) -> bool {
+        let code = self.packed.code(self.place, doc);
+        match &self.selected {
+            Selected::Run { first, count } => code.wrapping_sub(*first) < *count,
+            Selected::These(selected) => selected[code],
+        }
+    }
+}
+
+/// The codes of documents that have one of some values.
+fn codes_of(packed: &Packed, dimension: Dimension, codes: usize, wanted: &[u32]) -> Selected {
+    let mut selected = vec![false; codes];
+    match packed.sets(dimension) {
+        None => wanted.iter().for_each(|&ordinal| selected[ordinal as usize] = true),
+        Some(sets) => {
+            for (code, selected) in selected.iter_mut().enumerate() {
+                *selected = sets.of(code).iter().any(|&ordinal| wanted.binary_search(&ordinal).is_ok());
+            }
+        }
+    }
+    let count = selected.iter().filter(|selected| **selected).count();
+    let first = selected.iter().position(|selected| *selected).unwrap_or(0);
+    if selected[first.min(codes)..].iter().take(count).all(|selected| *selected) {
+        Selected::Run { first, count }
+    } else {
+        Selected::These(selected)
+    }
+}
+
+/// Counts documents by one property.
+pub(super) struct Tally<'a> {
+    packed: &'a Packed,
+    place: Place,
+    by: By<'a>,
+    counts: Vec<u32>,
+}
+
+/// What counts are kept by.
+enum By<'a> {
+    Code,
+    /// The same, and each count goes to all members of its set in the end.
+    Set(&'a Sets),
+    /// The members of the sets at once.
+    Member(&'a Sets),
+    /// Buckets of prices; the first counter is of documents without one.
+    Bucket,
+}
+
+impl<'a> Tally<'a> {
+    /// `values`: how many values of the property the segment has.
+    pub(super) fn new(property: Property, packed: &'a Packed, values: usize) -> Self {
+        let place = packed.place(property);
+        let (by, counters) = match property {
+            Property::Words(dimension) => match packed.sets(dimension) {
+                Some(sets) if place.codes > MOST_COUNTED_SETS => (By::Member(sets), values),
+                Some(sets) => (By::Set(sets), place.codes),
+                None => (By::Code, place.codes),
+            },
+            Property::Price => (By::Bucket, BUCKETS.len() + 1),
+            Property::InStock => (By::Code, place.codes),
+        };
+        Self { packed, place, by, counts: vec![0; counters] }
+    }
+
+    /// Counts the first `documents` of a block.
+    #[inline]
+    pub(super) fn count(&mut self, words: &Words, documents: usize) {
+        self.add(words.lanes[self.place.lane].iter().take(documents));
+    }
+
+    /// Counts the documents at these places of a block.
+    #[inline]
+    pub(super) fn count_at(&mut self, words: &Words, places: &[usize]) {
+        let lane = &words.lanes[self.place.lane];
+        self.add(places.iter().map(|&at| &lane[at]));
+    }
+
+    #[inline]
+    fn add<'w>(&mut self, words: impl Iterator<Item = &'w u64>) {
+        let (place, counts) = (self.place, &mut self.counts);
+        let codes = words.map(|&word| place.code(word));
+        match self.by {
+            By::Code | By::Set(_) => codes.for_each(|code| counts[code] += 1),
+            By::Member(sets) => {
+                codes.for_each(|code| sets.of(code).iter().for_each(|&member| counts[member as usize] += 1));
+            }
+            By::Bucket => {
+                let buckets = &self.packed.buckets;
+                codes.for_each(|code| counts[buckets.partition_point(|&first| first <= code)] += 1);
+            }
+        }
+    }
+
+    /// Calls `take` with every value that was counted, by ordinal, bucket or number.
+    pub(super) fn each(&self, mut take: impl FnMut(usize, u32)) {
+        let counted = self.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0);
+        match self.by {
+            By::Code | By::Member(_) => counted.for_each(|(value, count)| take(value, count)),
+            By::Set(sets) => {
+                for (set, count) in counted {
+                    sets.of(set).iter().for_each(|&member| take(member as usize, count));
+                }
+            }
+            By::Bucket => {
+                counted.filter(|(at, _)| *at > 0).for_each(|(at, count)| take(at - 1, count));
+            }
+        }
+    }
+}
