@@ -40,6 +40,9 @@ pub enum StoreError {
     /// What is stored is not what this build writes, or not readable: rebuild the projection.
     #[error("the read model's store is damaged: {0}; run `daybook projections rebuild`")]
     Damaged(String),
+    /// Settings that no waiting and no rebuild makes fit, or a place that is somebody else's; says what to change.
+    #[error("the read model cannot be kept where the settings say: {0}")]
+    Unfit(String),
     /// Sound, but written by another version of the projector: rebuild the projection.
     #[error("the read model's store is of another version: {0}; run `daybook projections rebuild`")]
     Outdated(String),

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::backend::{elastic_settings, shared_settings};
 use crate::harness::{Server, eventually, run_on};
 use crate::own_server::{Kind, OwnServer};
-use crate::proxy::{Proxy, place};
+use crate::proxy::Proxy;
 use crate::workload::{Stubborn, check_log};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,8 +103,9 @@ async fn gateways_on_a_shared_log_start_without_their_search_server_and_one_fill
     let folder = tempfile::tempdir().unwrap();
     let Some(mut settings) = shared_settings(folder.path()) else { return };
     let Some((_, url)) = settings.iter_mut().find(|(name, _)| *name == "DAYBOOK_SEARCH_URL") else { return };
-    let proxy = Proxy::before(place(url)).await;
-    *url = proxy.url(url);
+    let place = url.trim_start_matches("http://").to_owned();
+    let proxy = Proxy::before(place.clone()).await;
+    *url = url.replace(&place, &proxy.address().to_string());
     proxy.refuse(true);
     let servers = ["a", "b"].map(|name| Server::start_on(&folder.path().join(name), &settings));
     let mut client = servers[0].connect().await;

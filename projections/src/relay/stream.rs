@@ -42,17 +42,17 @@ pub(super) fn unavailable(e: impl std::fmt::Display) -> StoreError {
 }
 
 impl Connection {
-    /// Prepares a connection. [`StoreError::Damaged`] names what is wrong with the options.
+    /// Prepares a connection. [`StoreError::Unfit`] names what is wrong with the options.
     pub fn new(options: &NatsOptions) -> Result<Self, StoreError> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if options.prefix.is_empty() || options.prefix.len() > 100 || !options.prefix.chars().all(legal) {
-            return Err(StoreError::Damaged(format!(
+            return Err(StoreError::Unfit(format!(
                 "[relay] prefix: {:?} is not 1 to 100 letters, digits, - and _",
                 options.prefix
             )));
         }
         let url: async_nats::ServerAddr =
-            options.url.parse().map_err(|e| StoreError::Damaged(format!("[relay] url: {e}")))?;
+            options.url.parse().map_err(|e| StoreError::Unfit(format!("[relay] url: {e}")))?;
         // Another part of the process may have chosen already; any provider will do.
         let _ = async_nats::rustls::crypto::ring::default_provider().install_default();
         let driver = Arc::new(Driver::new("relay-nats")?);
@@ -229,7 +229,7 @@ fn with_credentials(
 ) -> Result<ConnectOptions, StoreError> {
     let plain = |text: &str| {
         percent_decoded(text)
-            .ok_or_else(|| StoreError::Damaged("[relay] url: user or password is badly escaped".to_owned()))
+            .ok_or_else(|| StoreError::Unfit("[relay] url: user or password is badly escaped".to_owned()))
     };
     Ok(match (url.username(), url.password()) {
         (Some(user), Some(password)) => options.user_and_password(plain(user)?, plain(password)?),
@@ -266,9 +266,9 @@ fn said(error: &PublishError) -> StoreError {
         PublishErrorKind::WrongLastSequence => {
             unavailable("the stream has moved on: another relay publishes, or an answer was lost")
         }
-        PublishErrorKind::MaxPayloadExceeded => StoreError::Damaged(
-            "NATS: an event is larger than the server's max_payload; raise that".to_owned(),
-        ),
+        PublishErrorKind::MaxPayloadExceeded => {
+            StoreError::Unfit("NATS: an event is larger than the server's max_payload; raise that".to_owned())
+        }
         _ => unavailable(error),
     }
 }

@@ -274,11 +274,7 @@ impl<'a> Counter<'a> {
             driver: pass.driver.filter(|_| check_driver).map(compile),
             checks: pass.checked.iter().map(|&at| compile(at)).collect(),
             own: pass.checked.iter().map(own).collect(),
-            wanted: pass
-                .wanted
-                .properties()
-                .map(|property| (property, columns.tally(property)))
-                .collect(),
+            wanted: pass.wanted.properties().map(|property| (property, columns.tally(property))).collect(),
             total: 0,
             kept: Kept::new(),
             words: Words::of(&columns.packed),

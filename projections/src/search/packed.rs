@@ -70,7 +70,10 @@ struct Place {
 impl Place {
     #[inline]
     const fn code(self, word: u64) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "a code numbers something of this segment: below 2^32")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a code numbers something of this segment: below 2^32"
+        )]
         let code = ((word >> self.shift) & self.mask) as usize;
         code
     }
@@ -118,10 +121,12 @@ impl Packed {
     ) -> Self {
         let mut packing = Packing { lanes: Vec::new(), used: Vec::new(), documents };
         let mut places = [Place::default(); Property::COUNT];
-        let mut frequencies = Dimension::ALL.map(|dimension| vec![0; ordinals[dimension as usize].global.len()]);
+        let mut frequencies =
+            Dimension::ALL.map(|dimension| vec![0; ordinals[dimension as usize].global.len()]);
         let sets = Dimension::ALL.map(|dimension| {
             let column = &ordinals[dimension as usize].column;
-            let (place, frequencies) = (&mut places[dimension as usize], &mut frequencies[dimension as usize]);
+            let (place, frequencies) =
+                (&mut places[dimension as usize], &mut frequencies[dimension as usize]);
             if column.get_cardinality() == Cardinality::Full {
                 *place = packing.place(frequencies.len());
                 each_value(column, documents, |doc, ordinal| {

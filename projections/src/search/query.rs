@@ -358,7 +358,12 @@ impl Run<'_> {
     }
 
     /// The best hits after a cursor, in order.
-    fn best(&self, passing: &Passing, cursor: Option<Cursor>, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+    fn best(
+        &self,
+        passing: &Passing,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Candidate>, StoreError> {
         let sort = self.request.effective_sort();
         let after = cursor.map(|cursor| (cursor.key, cursor.tie));
         let parts = match (sort, self.text) {
@@ -387,7 +392,12 @@ impl Run<'_> {
     }
 
     /// The hits of a segment, if to look each of them up takes less time than to go through all documents with the words.
-    fn few_of_many<'p>(&self, passing: &'p Passing, segment: &SegmentView, with_words: u64) -> Option<&'p [DocId]> {
+    fn few_of_many<'p>(
+        &self,
+        passing: &'p Passing,
+        segment: &SegmentView,
+        with_words: u64,
+    ) -> Option<&'p [DocId]> {
         let share = with_words.saturating_mul(segment.max_doc.into()) / self.view.documents.max(1);
         let docs = passing.get(segment.ordinal as usize)?.as_deref()?;
         (docs.len() as u64 * SEEK_COST < share).then_some(docs)
@@ -425,9 +435,7 @@ impl Run<'_> {
             let best = Best::new(limit.max(KEPT_CANDIDATES), after);
             let passing = passing.get(segment.ordinal as usize).and_then(Option::as_deref);
             let found = match passing {
-                Some(docs) => {
-                    by_column(&[], sort, segment, reader, Source::These { docs, text: None }, best)
-                }
+                Some(docs) => by_column(&[], sort, segment, reader, Source::These { docs, text: None }, best),
                 None => {
                     let source = self.source(driver, segment, weight.as_deref())?;
                     by_column(&checked, sort, segment, reader, source, best)

@@ -33,6 +33,11 @@ impl From<StoreError> for Problem {
                 "the read model is damaged or of another build; `daybook projections rebuild` makes it anew",
                 60,
             ),
+            StoreError::Unfit(_) => Self::unavailable(
+                "projection_halted",
+                "the read model cannot be kept where the settings say; `/readyz` tells what to change",
+                60,
+            ),
             StoreError::Unavailable(_) => {
                 Self::unavailable("unavailable", "the read model cannot be read now", 1)
             }

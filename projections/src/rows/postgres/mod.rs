@@ -76,7 +76,7 @@ struct Shared {
 impl PostgresSchemas {
     /// Connects, and makes the schema for the numbers of generations if need be. Blocks.
     ///
-    /// [`StoreError::Unavailable`] for a server that cannot be reached, [`StoreError::Damaged`] for settings or a database that cannot be used;
+    /// [`StoreError::Unavailable`] for a server that cannot be reached, [`StoreError::Unfit`] for settings or a database that cannot be used;
     /// the text says what to do.
     pub fn connect(options: PostgresOptions) -> Result<Self, StoreError> {
         let connector = Connector::new(&options)?;
@@ -93,14 +93,14 @@ impl PostgresSchemas {
     /// Makes sure that the read models are of the log that begins with this event; a log without events has none yet. Those of another
     /// log would be answered from without a word, since positions mean nothing across logs. Blocks.
     ///
-    /// [`StoreError::Damaged`] if they are of another log.
+    /// [`StoreError::Unfit`] if they are of another log.
     pub fn bind_log(&self, first_event: Option<&str>) -> Result<(), StoreError> {
         let mut connection = self.shared.connector.connect(Purpose::Write)?;
         let recorded = ledger::bind_log(&mut connection, &self.shared.options.schema, first_event)?;
         if recorded.as_deref() == first_event {
             return Ok(());
         }
-        Err(StoreError::Damaged(format!(
+        Err(StoreError::Unfit(format!(
             "the read models in schema {} are of a log that begins with another event: name another schema, in which they are \
              built anew, or drop these",
             self.shared.options.schema

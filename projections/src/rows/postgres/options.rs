@@ -73,7 +73,7 @@ impl PostgresOptions {
 
 /// Settings or a database that no waiting makes fit.
 pub(super) fn unusable(why: &str) -> StoreError {
-    StoreError::Damaged(format!("the PostgreSQL database for read models cannot be used: {why}"))
+    StoreError::Unfit(format!("the PostgreSQL database for read models cannot be used: {why}"))
 }
 
 impl fmt::Debug for PostgresOptions {

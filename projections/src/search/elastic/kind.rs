@@ -26,7 +26,7 @@ pub struct ElasticKind {
 }
 
 impl ElasticKind {
-    /// With these options. Nothing is sent yet. [`StoreError::Damaged`] names what is wrong with them.
+    /// With these options. Nothing is sent yet. [`StoreError::Unfit`] names what is wrong with them.
     pub fn new(options: ElasticOptions) -> Result<Self, StoreError> {
         options.check()?;
         let server = Server::new(&options)?;

@@ -31,7 +31,7 @@ impl Owner {
         matches!(self, Self::Log(_))
     }
 
-    /// [`StoreError::Damaged`] if what `place` names is somebody else's, by its record.
+    /// [`StoreError::Unfit`] if what `place` names is somebody else's, by its record.
     pub(super) fn check(&self, recorded: Option<&str>, place: &str) -> Result<(), StoreError> {
         match (self.name(), recorded) {
             (Some(own), Some(other)) if own != other => {}
@@ -43,7 +43,7 @@ impl Owner {
             _ => return Ok(()),
         }
         let whose = if self.is_shared() { "event log, or to one data folder" } else { "data folder" };
-        Err(StoreError::Damaged(format!(
+        Err(StoreError::Unfit(format!(
             "[search] prefix: the index behind {place} belongs to another {whose}; choose another prefix, or delete the indices of \
              this one if nobody uses them"
         )))

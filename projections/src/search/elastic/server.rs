@@ -136,9 +136,9 @@ struct Inner {
 }
 
 impl Server {
-    /// Prepares a connection; nothing is sent yet. [`StoreError::Damaged`] names what is wrong with the address.
+    /// Prepares a connection; nothing is sent yet. [`StoreError::Unfit`] names what is wrong with the address.
     pub(super) fn new(options: &ElasticOptions) -> Result<Self, StoreError> {
-        let wrong = |e: &dyn std::fmt::Display| StoreError::Damaged(format!("[search] url: {e}"));
+        let wrong = |e: &dyn std::fmt::Display| StoreError::Unfit(format!("[search] url: {e}"));
         let mut url = Url::parse(&options.url).map_err(|e| wrong(&e))?;
         let credentials = credentials(&mut url);
         let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url)).disable_proxy();
@@ -147,7 +147,7 @@ impl Server {
         }
         if let Some(file) = &options.tls_ca {
             let wrong = |e: &dyn std::fmt::Display| {
-                StoreError::Damaged(format!("[search] tls_ca: {}: {e}", file.display()))
+                StoreError::Unfit(format!("[search] tls_ca: {}: {e}", file.display()))
             };
             let pem = std::fs::read(file).map_err(|e| wrong(&e))?;
             let authority = Certificate::from_pem(&pem).map_err(|e| wrong(&e))?;
