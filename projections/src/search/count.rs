@@ -11,7 +11,7 @@ use tantivy::query::Weight;
 use tantivy::{DocId, SegmentReader};
 
 use super::filter::Group;
-use super::packed::{BLOCK, Check, Property, Tally, Words};
+use super::packed::{BLOCK, Check, Combined, Packed, Property, Tally, Words};
 use super::request::Facet;
 use super::segment::{Alive, Dimension, SegmentColumns, SegmentView};
 
@@ -90,6 +90,13 @@ pub(super) struct Pass<'q> {
 }
 
 impl Pass<'_> {
+    /// The combinations to count instead of documents: they are without attributes.
+    fn combined<'p>(&self, packed: &'p Packed) -> Option<&'p Combined> {
+        let attributes = Property::Words(Dimension::Attribute);
+        let checks_them = self.checked.iter().any(|&at| Property::of(&self.groups[at].filter) == attributes);
+        packed.combined().filter(|_| !checks_them && !self.wanted.wants(attributes))
+    }
+
     /// Identifies the pass among all queries of this process, given the text query's own key.
     pub(super) fn key(&self, text: &str) -> String {
         let groups: Vec<String> =
@@ -119,6 +126,18 @@ pub(super) fn count(
     source: Source<'_>,
 ) -> tantivy::Result<Counted> {
     let mut counter = Counter::new(pass, &segment.columns, source.needs_driver_check());
+    if matches!(source, Source::All)
+        && let Some(combined) = pass.combined(&segment.columns.packed)
+    {
+        counter.combined(combined);
+        let mut counted = counter.finish();
+        if let Some(alive) = &segment.alive {
+            let lost = alive.lost_since(None, segment.max_doc);
+            let gone = count(pass, segment, reader, Source::These { docs: &lost, text: None })?;
+            counted.counts.subtract(&gone.counts);
+        }
+        return Ok(counted);
+    }
     each_block(source, segment, reader, &mut |docs| counter.block(docs))?;
     Ok(counter.finish())
 }
@@ -247,8 +266,8 @@ struct Counter<'a> {
     total: u32,
     kept: Kept,
     words: Words,
-    fails: Vec<u8>,
-    failed: Vec<u8>,
+    /// For each document of the block a bit for each check that it fails.
+    failed: Vec<u64>,
     /// Places in the block.
     passing: Vec<usize>,
 }
@@ -278,7 +297,6 @@ impl<'a> Counter<'a> {
             total: 0,
             kept: Kept::new(),
             words: Words::of(&columns.packed),
-            fails: vec![0; BLOCK],
             failed: vec![0; BLOCK],
             passing: Vec::with_capacity(BLOCK),
         }
@@ -299,31 +317,45 @@ impl<'a> Counter<'a> {
             self.kept.keep(docs.iter().copied());
             return self.count_first(docs.len());
         }
-        let (fails, failed) = (&mut self.fails[..docs.len()], &mut self.failed[..docs.len()]);
-        fails.fill(0);
-        for (number, check) in (0_u8..).zip(&self.checks) {
-            check.failing(&self.words, |at| {
-                fails[at] = fails[at].saturating_add(1);
-                failed[at] = number;
-            });
-        }
-        self.passing.clear();
-        for (at, (&fails, &failed)) in fails.iter().zip(&*failed).enumerate() {
-            if fails == 0 {
-                self.passing.push(at);
-            } else if fails == 1
-                && let Some(own) = &mut self.own[usize::from(failed)]
-            {
-                own.alone.push(at);
-            }
-        }
+        self.check(docs.len());
         for own in self.own.iter_mut().flatten() {
             own.tally.count_at(&self.words, &own.alone);
-            own.alone.clear();
         }
         self.kept.keep(self.passing.iter().map(|&at| docs[at]));
         self.words.keep(&self.passing);
         self.count_first(self.passing.len());
+    }
+
+    /// Finds which of the first documents of the block pass, and which fail one group alone.
+    fn check(&mut self, documents: usize) {
+        let failed = &mut self.failed[..documents];
+        failed.fill(0);
+        for (number, check) in (0_u32..).zip(&self.checks) {
+            check.mark(&self.words, bit(number), failed);
+        }
+        places(failed, 0, &mut self.passing);
+        for (number, own) in (0_u32..).zip(&mut self.own) {
+            if let Some(own) = own {
+                places(failed, bit(number), &mut own.alone);
+            }
+        }
+    }
+
+    /// Counts the segment's combinations of properties instead of its documents, deleted ones included.
+    fn combined(&mut self, combined: &Combined) {
+        for from in (0..combined.len()).step_by(BLOCK) {
+            let counts = combined.load(from, &mut self.words);
+            self.check(counts.len());
+            self.total += self.passing.iter().map(|&at| counts[at]).sum::<u32>();
+            for own in self.own.iter_mut().flatten() {
+                own.tally.count_weighed(&self.words, &own.alone, counts);
+            }
+            for (_, tally) in &mut self.wanted {
+                tally.count_weighed(&self.words, &self.passing, counts);
+            }
+        }
+        // They were not looked at one by one.
+        self.kept = Kept(None);
     }
 
     /// Counts the first documents of the block.
@@ -349,6 +381,22 @@ impl<'a> Counter<'a> {
         }
         Counted { counts, passing: self.kept.finish() }
     }
+}
+
+/// The mark of a check; a request has fewer than 64 groups.
+const fn bit(number: u32) -> u64 {
+    1 << number
+}
+
+/// The places of the documents with exactly these marks. Without a branch for each, since none could be foretold.
+fn places(marks: &[u64], wanted: u64, places: &mut Vec<usize>) {
+    places.resize(marks.len(), 0);
+    let mut found = 0;
+    for (at, &marks) in marks.iter().enumerate() {
+        places[found] = at;
+        found += usize::from(marks == wanted);
+    }
+    places.truncate(found);
 }
 
 /// Documents that passed, as long as they are few.

@@ -6,7 +6,7 @@
 //! - `store`, `rows`: reading rows back, by key and for reconciliation
 //! - [`request`]: what may be asked, parsed from query-string pairs; [`cursor`]: where a page ended
 //! - `text`: words of a query to terms of the index (exact, synonym, prefix, typo)
-//! - `segment`, `packed`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
+//! - `segment`, `packed`, `lane`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
 //! - `elastic` (feature `elastic`): the same on Elasticsearch
 //! - [`query`]: the search itself; [`answer`]: what it gives; `highlight`: why a hit was found
 //!
@@ -26,6 +26,7 @@ mod folder;
 mod highlight;
 pub mod index;
 mod kind;
+mod lane;
 mod merges;
 mod packed;
 pub mod query;

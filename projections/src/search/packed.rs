@@ -10,11 +10,13 @@
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt};
+use smallvec::SmallVec;
 use tantivy::DocId;
 use tantivy::columnar::{Cardinality, Column};
 
 use super::count::BUCKETS;
 use super::filter::Filter;
+use super::lane::Lane;
 use super::schema::decimal_rank;
 use super::segment::{Dimension, Ordinals};
 
@@ -81,8 +83,7 @@ impl Place {
 
 /// The packed documents of a segment.
 pub(super) struct Packed {
-    /// By lane, then by document.
-    lanes: Vec<Vec<u64>>,
+    lanes: Vec<Lane>,
     places: [Place; Property::COUNT],
     /// The sets of values of each dimension; `None`: a code is an ordinal.
     sets: [Option<Sets>; Dimension::ALL.len()],
@@ -90,6 +91,7 @@ pub(super) struct Packed {
     prices: Vec<u64>,
     /// How many documents have each value, deleted ones included.
     frequencies: [Vec<u32>; Dimension::ALL.len()],
+    combined: Option<Combined>,
     /// The first code of each price bucket.
     buckets: [usize; BUCKETS.len()],
 }
@@ -154,7 +156,9 @@ impl Packed {
             let from = decimal_rank(from.into());
             prices.partition_point(|&rank| rank < from)
         });
-        Self { lanes: packing.lanes, places, sets, prices, frequencies, buckets }
+        let combined = Combined::new(&packing.lanes, places[Dimension::Attribute as usize]);
+        let lanes = packing.lanes.into_iter().map(Lane::of).collect();
+        Self { lanes, places, sets, prices, frequencies, combined, buckets }
     }
 
     const fn place(&self, property: Property) -> Place {
@@ -171,6 +175,10 @@ impl Packed {
         from..self.prices.partition_point(|&rank| rank <= max).max(from)
     }
 
+    pub(super) const fn combined(&self) -> Option<&Combined> {
+        self.combined.as_ref()
+    }
+
     /// How many documents have a value, given by its ordinal; deleted ones included.
     pub(super) fn frequency(&self, dimension: Dimension, ordinal: u32) -> u32 {
         self.frequencies[dimension as usize][ordinal as usize]
@@ -185,6 +193,64 @@ impl Packed {
     #[inline]
     fn code(&self, place: Place, doc: DocId) -> usize {
         place.code(self.lanes[place.lane][doc as usize])
+    }
+}
+
+/// The different combinations of all properties but the attributes, each with the number of its documents. The variants of a
+/// product differ in their attributes and in little else, so there are far fewer than documents.
+pub(super) struct Combined {
+    lanes: Vec<Vec<u64>>,
+    counts: Vec<u32>,
+}
+
+/// With fewer documents than this for each combination there is nothing to gain. One in tests, so that they have some.
+const LEAST_SHARED: usize = if cfg!(test) { 1 } else { 4 };
+
+impl Combined {
+    fn new(lanes: &[Vec<u64>], attributes: Place) -> Option<Self> {
+        let documents = lanes.first().map_or(0, Vec::len);
+        let masks: Vec<u64> = (0..lanes.len())
+            .map(
+                |lane| {
+                    if lane == attributes.lane { !(attributes.mask << attributes.shift) } else { u64::MAX }
+                },
+            )
+            .collect();
+        let mut combined = Self { lanes: vec![Vec::new(); lanes.len()], counts: Vec::new() };
+        let mut numbers: HashMap<SmallVec<[u64; 2]>, usize> = HashMap::new();
+        let mut last: (SmallVec<[u64; 2]>, usize) = (SmallVec::new(), 0);
+        for doc in 0..documents {
+            let words: SmallVec<[u64; 2]> =
+                lanes.iter().zip(&masks).map(|(lane, mask)| lane[doc] & mask).collect();
+            if words != last.0 {
+                let next = numbers.len();
+                let number = *numbers.entry(words.clone()).or_insert(next);
+                if number == next {
+                    if numbers.len() * LEAST_SHARED > documents {
+                        return None;
+                    }
+                    combined.lanes.iter_mut().zip(&words).for_each(|(lane, &word)| lane.push(word));
+                    combined.counts.push(0);
+                }
+                last = (words, number);
+            }
+            combined.counts[last.1] += 1;
+        }
+        Some(combined)
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Loads the block that begins at a combination, and gives the number of documents of each.
+    pub(super) fn load(&self, from: usize, words: &mut Words) -> &[u32] {
+        let range = from..(from + BLOCK).min(self.len());
+        for (words, lane) in words.lanes.iter_mut().zip(&self.lanes) {
+            words.clear();
+            words.extend_from_slice(&lane[range.clone()]);
+        }
+        &self.counts[range]
     }
 }
 
@@ -288,6 +354,7 @@ impl Words {
     #[inline]
     pub(super) fn load(&mut self, packed: &Packed, docs: &[DocId]) {
         for (words, lane) in self.lanes.iter_mut().zip(&packed.lanes) {
+            let lane: &[u64] = lane;
             words.clear();
             words.extend(docs.iter().map(|&doc| lane[doc as usize]));
         }
@@ -340,17 +407,20 @@ impl<'a> Check<'a> {
         Self { packed, place, selected }
     }
 
-    /// Calls `fail` with the place in the block of every document that does not pass.
+    /// Marks the documents of a block that do not pass.
     #[inline]
-    pub(super) fn failing(&self, words: &Words, mut fail: impl FnMut(usize)) {
-        let codes = words.codes(self.place).enumerate();
+    pub(super) fn mark(&self, words: &Words, bit: u64, marks: &mut [u64]) {
+        let codes = words.codes(self.place);
         match &self.selected {
             Selected::Run { first, count } => {
-                let fails = |(_, code): &(usize, usize)| code.wrapping_sub(*first) >= *count;
-                codes.filter(fails).for_each(|(at, _)| fail(at));
+                for (marks, code) in marks.iter_mut().zip(codes) {
+                    *marks |= if code.wrapping_sub(*first) < *count { 0 } else { bit };
+                }
             }
             Selected::These(selected) => {
-                codes.filter(|(_, code)| !selected[*code]).for_each(|(at, _)| fail(at));
+                for (marks, code) in marks.iter_mut().zip(codes) {
+                    *marks |= if selected[code] { 0 } else { bit };
+                }
             }
         }
     }
@@ -423,28 +493,36 @@ impl<'a> Tally<'a> {
     /// Counts the first `documents` of a block.
     #[inline]
     pub(super) fn count(&mut self, words: &Words, documents: usize) {
-        self.add(words.lanes[self.place.lane].iter().take(documents));
+        self.add(words.lanes[self.place.lane][..documents].iter().map(|&word| (word, 1)));
     }
 
     /// Counts the documents at these places of a block.
     #[inline]
     pub(super) fn count_at(&mut self, words: &Words, places: &[usize]) {
         let lane = &words.lanes[self.place.lane];
-        self.add(places.iter().map(|&at| &lane[at]));
+        self.add(places.iter().map(|&at| (lane[at], 1)));
+    }
+
+    /// Counts what stands at these places of a block for so many documents each.
+    pub(super) fn count_weighed(&mut self, words: &Words, places: &[usize], documents: &[u32]) {
+        let lane = &words.lanes[self.place.lane];
+        self.add(places.iter().map(|&at| (lane[at], documents[at])));
     }
 
     #[inline]
-    fn add<'w>(&mut self, words: impl Iterator<Item = &'w u64>) {
+    fn add(&mut self, words: impl Iterator<Item = (u64, u32)>) {
         let (place, counts) = (self.place, &mut self.counts);
-        let codes = words.map(|&word| place.code(word));
+        let codes = words.map(|(word, documents)| (place.code(word), documents));
         match self.by {
-            By::Code | By::Set(_) => codes.for_each(|code| counts[code] += 1),
-            By::Member(sets) => {
-                codes.for_each(|code| sets.of(code).iter().for_each(|&member| counts[member as usize] += 1));
-            }
+            By::Code | By::Set(_) => codes.for_each(|(code, documents)| counts[code] += documents),
+            By::Member(sets) => codes.for_each(|(code, documents)| {
+                sets.of(code).iter().for_each(|&member| counts[member as usize] += documents);
+            }),
             By::Bucket => {
                 let buckets = &self.packed.buckets;
-                codes.for_each(|code| counts[buckets.partition_point(|&first| first <= code)] += 1);
+                codes.for_each(|(code, documents)| {
+                    counts[buckets.partition_point(|&first| first <= code)] += documents;
+                });
             }
         }
     }

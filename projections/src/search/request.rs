@@ -29,6 +29,8 @@ pub const DEFAULT_FACET_LIMIT: usize = 100;
 pub const MAX_QUERY_CHARS: usize = 300;
 /// Most values of one group.
 const MAX_VALUES: usize = 100;
+/// Attribute types that a request may filter by: with the other groups they stay below 64.
+const MAX_ATTRIBUTE_TYPES: usize = 50;
 
 /// Why a search was not made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -272,6 +274,11 @@ impl SearchRequest {
 
     /// Checks what a request built in code might break.
     pub(super) fn check(&self) -> Result<(), SearchError> {
+        if self.attributes.len() > MAX_ATTRIBUTE_TYPES {
+            return Err(SearchError::Invalid(format!(
+                "attr.TYPE filters by at most {MAX_ATTRIBUTE_TYPES} attribute types at once"
+            )));
+        }
         if self.q.as_ref().is_some_and(|q| q.chars().count() > MAX_QUERY_CHARS) {
             return Err(SearchError::Invalid(format!("q has at most {MAX_QUERY_CHARS} characters")));
         }

@@ -102,18 +102,18 @@ pub(super) fn by_column(
     let checks: Vec<Check<'_>> = groups.iter().map(|group| columns.check(&group.filter)).collect();
     let mut words = Words::of(&columns.packed);
     let mut values = vec![0; BLOCK];
-    let mut failed = vec![false; BLOCK];
+    let mut failed = vec![0; BLOCK];
     let mut passing = Vec::with_capacity(BLOCK);
     each_block(source, segment, reader, &mut |docs| {
         let mut docs = docs;
         if !checks.is_empty() {
             words.load(&columns.packed, docs);
-            failed[..docs.len()].fill(false);
-            for check in &checks {
-                check.failing(&words, |at| failed[at] = true);
-            }
+            let failed = &mut failed[..docs.len()];
+            failed.fill(0);
+            checks.iter().for_each(|check| check.mark(&words, 1, failed));
             passing.clear();
-            passing.extend(docs.iter().zip(&failed).filter(|(_, failed)| !**failed).map(|(&doc, _)| doc));
+            passing
+                .extend(docs.iter().zip(&*failed).filter(|(_, failed)| **failed == 0).map(|(&doc, _)| doc));
             docs = &passing;
         }
         let mut least = best.least();

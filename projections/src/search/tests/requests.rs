@@ -36,6 +36,9 @@ fn refusals_say_what_to_do() {
     }
     let long = "x".repeat(301);
     assert!(refusal(&[("q", &long)]).contains("at most 300"));
+    let kinds: Vec<String> = (0..51).map(|n| format!("attr.kind-{n}")).collect();
+    let many: Vec<(&str, &str)> = kinds.iter().map(|kind| (kind.as_str(), "x")).collect();
+    assert!(refusal(&many).contains("at most 50 attribute types"));
 }
 
 #[test]
