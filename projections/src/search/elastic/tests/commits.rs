@@ -1,6 +1,7 @@
 //! Commits: all or nothing, however often and wherever they are cut; repairs; snapshots.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -32,6 +33,8 @@ fn persist(model: &mut ElasticModel, log: &Log, batch: usize) -> usize {
             model.rollback();
             failures += 1;
             assert!(failures < 20, "{error}");
+            // Not at once, as the runner does: a server under pressure closes the next connection too.
+            std::thread::sleep(Duration::from_millis(10 << failures.min(8)));
         }
     }
     failures

@@ -30,8 +30,10 @@ impl Proxy {
             for client in listener.incoming() {
                 let (server, counter) = (server.clone(), Arc::clone(&counter));
                 std::thread::spawn(move || {
-                    // A connection that ends early is what this is for.
-                    let _ = exchange(&mut client.unwrap(), &server, &counter, number, lost);
+                    // A connection that ends early is what this is for; said, since it may also be the server's doing.
+                    if let Err(error) = exchange(&mut client.unwrap(), &server, &counter, number, lost) {
+                        println!("the proxy gave up an exchange: {error}");
+                    }
                 });
             }
         });
