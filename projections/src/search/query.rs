@@ -31,6 +31,9 @@ const CACHED_FROM_DOCUMENTS: u64 = 2_048;
 const PARALLEL_FROM_DOCUMENTS: u64 = 30_000;
 /// Looking a document up among those with a word costs about as much as going on by this many.
 const SEEK_COST: u64 = 8;
+/// The engine adds up the scores of more words than this in another order when it looks a document up than when it goes
+/// through all: the last digit may differ, and a page would not begin where the one before ended.
+const MOST_ADDED_ALIKE: usize = 3;
 /// Candidates kept of a first page, so that it stays whole when some of them are deleted.
 const KEPT_CANDIDATES: usize = 128;
 
@@ -376,7 +379,7 @@ impl Run<'_> {
                 self.each_segment(text.estimate, |segment| {
                     let reader = self.view.reader(segment);
                     let best = Best::new(limit, after);
-                    let found = match self.few_of_many(passing, segment, text.estimate) {
+                    let found = match self.few_of_many(passing, segment, text) {
                         Some(docs) => by_score_of(docs, segment, reader, &*weight, best),
                         None => by_score(&groups, segment, reader, &*weight, best),
                     };
@@ -396,9 +399,12 @@ impl Run<'_> {
         &self,
         passing: &'p Passing,
         segment: &SegmentView,
-        with_words: u64,
+        text: &TextQuery,
     ) -> Option<&'p [DocId]> {
-        let share = with_words.saturating_mul(segment.max_doc.into()) / self.view.documents.max(1);
+        if text.parts > MOST_ADDED_ALIKE {
+            return None;
+        }
+        let share = text.estimate.saturating_mul(segment.max_doc.into()) / self.view.documents.max(1);
         let docs = passing.get(segment.ordinal as usize)?.as_deref()?;
         (docs.len() as u64 * SEEK_COST < share).then_some(docs)
     }

@@ -291,6 +291,8 @@ pub(super) struct TextQuery {
     pub(super) terms: HashSet<String>,
     /// About how many documents match.
     pub(super) estimate: u64,
+    /// How many parts a document must match, whose scores are added up.
+    pub(super) parts: usize,
 }
 
 impl TextQuery {
@@ -304,11 +306,13 @@ impl TextQuery {
             key: String::new(),
             terms: terms_of(&words),
             estimate: u64::MAX,
+            parts: 0,
         };
         let mut musts: Vec<(Occur, Box<dyn Query>)> = Vec::new();
         for word in words {
             query.add_word(fields, &mut musts, word);
         }
+        query.parts = musts.len();
         query.query = if musts.len() == 1 { musts.remove(0).1 } else { Box::new(BooleanQuery::new(musts)) };
         Some(query)
     }
