@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use tantivy::query::Weight;
+use tantivy::query::{Scorer, Weight};
 use tantivy::{DocId, SegmentReader};
 
 use super::filter::Group;
@@ -114,7 +114,7 @@ impl Pass<'_> {
 /// What a pass found in one segment.
 pub(super) struct Counted {
     pub(super) counts: Counts,
-    /// The documents that passed all checks, ascending; `None`: they are many.
+    /// The documents that passed all checks, ascending if words drove the pass; `None`: they are many, or were not looked at.
     pub(super) passing: Option<Vec<DocId>>,
 }
 
@@ -242,16 +242,15 @@ fn given(
         return Ok(());
     };
     let mut scorer = weight.scorer(reader, 1.0)?;
-    let matching: Vec<DocId> = docs
-        .iter()
-        .copied()
-        .filter(|&doc| {
-            let at = scorer.doc();
-            (if at < doc { scorer.seek(doc) } else { at }) == doc
-        })
-        .collect();
+    let matching: Vec<DocId> = docs.iter().copied().filter(|&doc| goes_to(&mut *scorer, doc)).collect();
     matching.chunks(BLOCK).for_each(take);
     Ok(())
+}
+
+/// Whether a document matches. Those asked for ascend.
+pub(super) fn goes_to(scorer: &mut dyn Scorer, doc: DocId) -> bool {
+    let at = scorer.doc();
+    (if at < doc { scorer.seek(doc) } else { at }) == doc
 }
 
 /// The state of counting one segment.

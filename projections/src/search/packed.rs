@@ -23,8 +23,8 @@ use super::segment::{Dimension, Ordinals};
 /// Documents evaluated at once: what a batch needs stays in the caches nearest to the processor.
 pub(super) const BLOCK: usize = 1024;
 
-/// With more sets than this, documents are counted set by set no longer but member by member: the counts of all sets would be
-/// more to clear and add up than what a selective query counts. Few in tests, so that they meet both ways.
+/// With more sets than this, documents are checked and counted set by set no longer but member by member: to go through all sets
+/// would be more than what a selective query looks at. Few in tests, so that they meet both ways.
 const MOST_COUNTED_SETS: usize = if cfg!(test) { 16 } else { 8_192 };
 
 /// Bits of a lane that are used: fewer in tests, so that their documents need several lanes.
@@ -107,6 +107,11 @@ struct Sets {
 impl Sets {
     fn of(&self, code: usize) -> &[u32] {
         &self.ordinals[self.bounds[code]..self.bounds[code + 1]]
+    }
+
+    /// Whether a member is among those wanted.
+    fn has_one(&self, code: usize, wanted: &[bool]) -> bool {
+        self.of(code).iter().any(|&member| wanted[member as usize])
     }
 
     const fn len(&self) -> usize {
@@ -374,20 +379,22 @@ impl Words {
 }
 
 /// Which codes a filter lets through.
-enum Selected {
+enum Selected<'a> {
     /// From the first, so many.
     Run {
         first: usize,
         count: usize,
     },
     These(Vec<bool>),
+    /// Sets with one of these members.
+    With(&'a Sets, Vec<bool>),
 }
 
 /// A filter compiled for one segment.
 pub(super) struct Check<'a> {
     packed: &'a Packed,
     place: Place,
-    selected: Selected,
+    selected: Selected<'a>,
 }
 
 impl<'a> Check<'a> {
@@ -396,7 +403,17 @@ impl<'a> Check<'a> {
         let selected = match filter {
             Filter::Values { dimension, globals } => {
                 let wanted = ordinals[*dimension as usize].ordinals(globals);
-                codes_of(packed, *dimension, place.codes, &wanted)
+                let values = ordinals[*dimension as usize].global.len();
+                match packed.sets(*dimension) {
+                    None => codes_of(flags(place.codes, &wanted)),
+                    Some(sets) if place.codes > MOST_COUNTED_SETS => {
+                        Selected::With(sets, flags(values, &wanted))
+                    }
+                    Some(sets) => {
+                        let wanted = flags(values, &wanted);
+                        codes_of((0..place.codes).map(|code| sets.has_one(code, &wanted)).collect())
+                    }
+                }
             }
             Filter::Price { min, max } => {
                 let codes = packed.price_codes(*min, *max);
@@ -422,6 +439,11 @@ impl<'a> Check<'a> {
                     *marks |= if selected[code] { 0 } else { bit };
                 }
             }
+            Selected::With(sets, wanted) => {
+                for (marks, code) in marks.iter_mut().zip(codes) {
+                    *marks |= if sets.has_one(code, wanted) { 0 } else { bit };
+                }
+            }
         }
     }
 
@@ -431,24 +453,23 @@ impl<'a> Check<'a> {
         match &self.selected {
             Selected::Run { first, count } => code.wrapping_sub(*first) < *count,
             Selected::These(selected) => selected[code],
+            Selected::With(sets, wanted) => sets.has_one(code, wanted),
         }
     }
 }
 
-/// The codes of documents that have one of some values.
-fn codes_of(packed: &Packed, dimension: Dimension, codes: usize, wanted: &[u32]) -> Selected {
-    let mut selected = vec![false; codes];
-    match packed.sets(dimension) {
-        None => wanted.iter().for_each(|&ordinal| selected[ordinal as usize] = true),
-        Some(sets) => {
-            for (code, selected) in selected.iter_mut().enumerate() {
-                *selected = sets.of(code).iter().any(|&ordinal| wanted.binary_search(&ordinal).is_ok());
-            }
-        }
-    }
+/// Which of so many numbers are among those given.
+fn flags(count: usize, among: &[u32]) -> Vec<bool> {
+    let mut flags = vec![false; count];
+    among.iter().for_each(|&number| flags[number as usize] = true);
+    flags
+}
+
+/// A run where it is one, which is compared instead of looked up.
+fn codes_of<'a>(selected: Vec<bool>) -> Selected<'a> {
     let count = selected.iter().filter(|selected| **selected).count();
     let first = selected.iter().position(|selected| *selected).unwrap_or(0);
-    if selected[first.min(codes)..].iter().take(count).all(|selected| *selected) {
+    if selected.iter().skip(first).take(count).all(|selected| *selected) {
         Selected::Run { first, count }
     } else {
         Selected::These(selected)

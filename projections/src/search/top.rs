@@ -7,7 +7,7 @@ use tantivy::columnar::Cardinality;
 use tantivy::query::Weight;
 use tantivy::{DocId, Score, SegmentReader};
 
-use super::count::{Source, each_block};
+use super::count::{Source, each_block, goes_to};
 use super::filter::Group;
 use super::packed::{BLOCK, Check, Words};
 use super::request::Sort;
@@ -202,8 +202,7 @@ pub(super) fn by_score_of(
     }
     let mut scorer = weight.scorer(reader, 1.0)?;
     for &doc in docs {
-        let at = scorer.doc();
-        if (if at < doc { scorer.seek(doc) } else { at }) == doc {
+        if goes_to(&mut *scorer, doc) {
             best.offer_scored(segment, doc, scorer.score());
         }
     }
