@@ -10,8 +10,9 @@ use std::ops::Range;
 use tantivy::query::{Scorer, Weight};
 use tantivy::{DocId, SegmentReader};
 
+use super::check::{Check, Tally, Words};
 use super::filter::Group;
-use super::packed::{BLOCK, Check, Combined, Packed, Property, Tally, Words};
+use super::packed::{BLOCK, Combined, Packed, Property};
 use super::request::Facet;
 use super::segment::{Alive, Dimension, SegmentColumns, SegmentView};
 

@@ -6,7 +6,7 @@
 //! - `store`, `rows`: reading rows back, by key and for reconciliation
 //! - [`request`]: what may be asked, parsed from query-string pairs; [`cursor`]: where a page ended
 //! - `text`: words of a query to terms of the index (exact, synonym, prefix, typo)
-//! - `segment`, `packed`, `lane`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
+//! - `segment`, `packed`, `lane`, `check`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
 //! - `elastic` (feature `elastic`): the same on Elasticsearch
 //! - [`query`]: the search itself; [`answer`]: what it gives; `highlight`: why a hit was found
 //!
@@ -15,6 +15,7 @@
 pub mod analysis;
 pub mod answer;
 mod cache;
+mod check;
 mod count;
 pub mod cursor;
 pub mod document;

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tantivy::DocId;
 use tantivy::columnar::{Cardinality, Column};
 
+use super::check::Words;
 use super::count::BUCKETS;
 use super::filter::Filter;
 use super::lane::Lane;
@@ -22,10 +23,6 @@ use super::segment::{Dimension, Ordinals};
 
 /// Documents evaluated at once: what a batch needs stays in the caches nearest to the processor.
 pub(super) const BLOCK: usize = 1024;
-
-/// With more sets than this, documents are checked and counted set by set no longer but member by member: to go through all sets
-/// would be more than what a selective query looks at. Few in tests, so that they meet both ways.
-const MOST_COUNTED_SETS: usize = if cfg!(test) { 16 } else { 8_192 };
 
 /// Bits of a lane that are used: fewer in tests, so that their documents need several lanes.
 const LANE_BITS: u32 = if cfg!(test) { 16 } else { u64::BITS };
@@ -61,17 +58,17 @@ impl Property {
 
 /// Where the code of a property is in a packed document.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    lane: usize,
+pub(super) struct Place {
+    pub(super) lane: usize,
     shift: u32,
     mask: u64,
     /// How many codes there are.
-    codes: usize,
+    pub(super) codes: usize,
 }
 
 impl Place {
     #[inline]
-    const fn code(self, word: u64) -> usize {
+    pub(super) const fn code(self, word: u64) -> usize {
         #[allow(
             clippy::cast_possible_truncation,
             reason = "a code numbers something of this segment: below 2^32"
@@ -83,7 +80,7 @@ impl Place {
 
 /// The packed documents of a segment.
 pub(super) struct Packed {
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     places: [Place; Property::COUNT],
     /// The sets of values of each dimension; `None`: a code is an ordinal.
     sets: [Option<Sets>; Dimension::ALL.len()],
@@ -93,24 +90,24 @@ pub(super) struct Packed {
     frequencies: [Vec<u32>; Dimension::ALL.len()],
     combined: Option<Combined>,
     /// The first code of each price bucket.
-    buckets: [usize; BUCKETS.len()],
+    pub(super) buckets: [usize; BUCKETS.len()],
 }
 
 /// Different sets of ordinals, by number.
 #[derive(Default)]
-struct Sets {
+pub(super) struct Sets {
     /// Where each set begins in `ordinals`, and where the last ends.
     bounds: Vec<usize>,
     ordinals: Vec<u32>,
 }
 
 impl Sets {
-    fn of(&self, code: usize) -> &[u32] {
+    pub(super) fn of(&self, code: usize) -> &[u32] {
         &self.ordinals[self.bounds[code]..self.bounds[code + 1]]
     }
 
     /// Whether a member is among those wanted.
-    fn has_one(&self, code: usize, wanted: &[bool]) -> bool {
+    pub(super) fn has_one(&self, code: usize, wanted: &[bool]) -> bool {
         self.of(code).iter().any(|&member| wanted[member as usize])
     }
 
@@ -166,16 +163,16 @@ impl Packed {
         Self { lanes, places, sets, prices, frequencies, combined, buckets }
     }
 
-    const fn place(&self, property: Property) -> Place {
+    pub(super) const fn place(&self, property: Property) -> Place {
         self.places[property.at()]
     }
 
-    const fn sets(&self, dimension: Dimension) -> Option<&Sets> {
+    pub(super) const fn sets(&self, dimension: Dimension) -> Option<&Sets> {
         self.sets[dimension as usize].as_ref()
     }
 
     /// The codes of prices from one rank to another, both inclusive.
-    fn price_codes(&self, min: u64, max: u64) -> Range<usize> {
+    pub(super) fn price_codes(&self, min: u64, max: u64) -> Range<usize> {
         let from = self.prices.partition_point(|&rank| rank < min);
         from..self.prices.partition_point(|&rank| rank <= max).max(from)
     }
@@ -196,7 +193,7 @@ impl Packed {
     }
 
     #[inline]
-    fn code(&self, place: Place, doc: DocId) -> usize {
+    pub(super) fn code(&self, place: Place, doc: DocId) -> usize {
         place.code(self.lanes[place.lane][doc as usize])
     }
 }
@@ -344,223 +341,4 @@ fn number_values(column: &Column<u64>, documents: DocId) -> (Vec<u64>, HashMap<u
         numbers.insert(*value, number);
     }
     (values, numbers)
-}
-
-/// The packed documents of a block, looked up once for all that reads them.
-pub(super) struct Words {
-    lanes: Vec<Vec<u64>>,
-}
-
-impl Words {
-    pub(super) fn of(packed: &Packed) -> Self {
-        Self { lanes: packed.lanes.iter().map(|_| Vec::with_capacity(BLOCK)).collect() }
-    }
-
-    #[inline]
-    pub(super) fn load(&mut self, packed: &Packed, docs: &[DocId]) {
-        for (words, lane) in self.lanes.iter_mut().zip(&packed.lanes) {
-            let lane: &[u64] = lane;
-            words.clear();
-            words.extend(docs.iter().map(|&doc| lane[doc as usize]));
-        }
-    }
-
-    /// Moves the documents at these places, ascending, to the front.
-    pub(super) fn keep(&mut self, places: &[usize]) {
-        for words in &mut self.lanes {
-            places.iter().enumerate().for_each(|(to, &from)| words[to] = words[from]);
-        }
-    }
-
-    #[inline]
-    fn codes(&self, place: Place) -> impl Iterator<Item = usize> {
-        self.lanes[place.lane].iter().map(move |&word| place.code(word))
-    }
-}
-
-/// Which codes a filter lets through.
-enum Selected<'a> {
-    /// From the first, so many.
-    Run {
-        first: usize,
-        count: usize,
-    },
-    These(Vec<bool>),
-    /// Sets with one of these members.
-    With(&'a Sets, Vec<bool>),
-}
-
-/// A filter compiled for one segment.
-pub(super) struct Check<'a> {
-    packed: &'a Packed,
-    place: Place,
-    selected: Selected<'a>,
-}
-
-impl<'a> Check<'a> {
-    pub(super) fn compile(filter: &Filter, packed: &'a Packed, ordinals: &[Ordinals]) -> Self {
-        let place = packed.place(Property::of(filter));
-        let selected = match filter {
-            Filter::Values { dimension, globals } => {
-                let wanted = ordinals[*dimension as usize].ordinals(globals);
-                let values = ordinals[*dimension as usize].global.len();
-                match packed.sets(*dimension) {
-                    None => codes_of(flags(place.codes, &wanted)),
-                    Some(sets) if place.codes > MOST_COUNTED_SETS => {
-                        Selected::With(sets, flags(values, &wanted))
-                    }
-                    Some(sets) => {
-                        let wanted = flags(values, &wanted);
-                        codes_of((0..place.codes).map(|code| sets.has_one(code, &wanted)).collect())
-                    }
-                }
-            }
-            Filter::Price { min, max } => {
-                let codes = packed.price_codes(*min, *max);
-                Selected::Run { first: codes.start, count: codes.len() }
-            }
-            Filter::InStock(wanted) => Selected::Run { first: usize::from(*wanted), count: 1 },
-        };
-        Self { packed, place, selected }
-    }
-
-    /// Marks the documents of a block that do not pass.
-    #[inline]
-    pub(super) fn mark(&self, words: &Words, bit: u64, marks: &mut [u64]) {
-        let codes = words.codes(self.place);
-        match &self.selected {
-            Selected::Run { first, count } => {
-                for (marks, code) in marks.iter_mut().zip(codes) {
-                    *marks |= if code.wrapping_sub(*first) < *count { 0 } else { bit };
-                }
-            }
-            Selected::These(selected) => {
-                for (marks, code) in marks.iter_mut().zip(codes) {
-                    *marks |= if selected[code] { 0 } else { bit };
-                }
-            }
-            Selected::With(sets, wanted) => {
-                for (marks, code) in marks.iter_mut().zip(codes) {
-                    *marks |= if sets.has_one(code, wanted) { 0 } else { bit };
-                }
-            }
-        }
-    }
-
-    #[inline]
-    pub(super) fn passes(&self, doc: DocId) -> bool {
-        let code = self.packed.code(self.place, doc);
-        match &self.selected {
-            Selected::Run { first, count } => code.wrapping_sub(*first) < *count,
-            Selected::These(selected) => selected[code],
-            Selected::With(sets, wanted) => sets.has_one(code, wanted),
-        }
-    }
-}
-
-/// Which of so many numbers are among those given.
-fn flags(count: usize, among: &[u32]) -> Vec<bool> {
-    let mut flags = vec![false; count];
-    among.iter().for_each(|&number| flags[number as usize] = true);
-    flags
-}
-
-/// A run where it is one, which is compared instead of looked up.
-fn codes_of<'a>(selected: Vec<bool>) -> Selected<'a> {
-    let count = selected.iter().filter(|selected| **selected).count();
-    let first = selected.iter().position(|selected| *selected).unwrap_or(0);
-    if selected.iter().skip(first).take(count).all(|selected| *selected) {
-        Selected::Run { first, count }
-    } else {
-        Selected::These(selected)
-    }
-}
-
-/// Counts documents by one property.
-pub(super) struct Tally<'a> {
-    packed: &'a Packed,
-    place: Place,
-    by: By<'a>,
-    counts: Vec<u32>,
-}
-
-/// What counts are kept by.
-enum By<'a> {
-    Code,
-    /// The same, and each count goes to all members of its set in the end.
-    Set(&'a Sets),
-    /// The members of the sets at once.
-    Member(&'a Sets),
-    /// Buckets of prices; the first counter is of documents without one.
-    Bucket,
-}
-
-impl<'a> Tally<'a> {
-    /// `values`: how many values of the property the segment has.
-    pub(super) fn new(property: Property, packed: &'a Packed, values: usize) -> Self {
-        let place = packed.place(property);
-        let (by, counters) = match property {
-            Property::Words(dimension) => match packed.sets(dimension) {
-                Some(sets) if place.codes > MOST_COUNTED_SETS => (By::Member(sets), values),
-                Some(sets) => (By::Set(sets), place.codes),
-                None => (By::Code, place.codes),
-            },
-            Property::Price => (By::Bucket, BUCKETS.len() + 1),
-            Property::InStock => (By::Code, place.codes),
-        };
-        Self { packed, place, by, counts: vec![0; counters] }
-    }
-
-    /// Counts the first `documents` of a block.
-    #[inline]
-    pub(super) fn count(&mut self, words: &Words, documents: usize) {
-        self.add(words.lanes[self.place.lane][..documents].iter().map(|&word| (word, 1)));
-    }
-
-    /// Counts the documents at these places of a block.
-    #[inline]
-    pub(super) fn count_at(&mut self, words: &Words, places: &[usize]) {
-        let lane = &words.lanes[self.place.lane];
-        self.add(places.iter().map(|&at| (lane[at], 1)));
-    }
-
-    /// Counts what stands at these places of a block for so many documents each.
-    pub(super) fn count_weighed(&mut self, words: &Words, places: &[usize], documents: &[u32]) {
-        let lane = &words.lanes[self.place.lane];
-        self.add(places.iter().map(|&at| (lane[at], documents[at])));
-    }
-
-    #[inline]
-    fn add(&mut self, words: impl Iterator<Item = (u64, u32)>) {
-        let (place, counts) = (self.place, &mut self.counts);
-        let codes = words.map(|(word, documents)| (place.code(word), documents));
-        match self.by {
-            By::Code | By::Set(_) => codes.for_each(|(code, documents)| counts[code] += documents),
-            By::Member(sets) => codes.for_each(|(code, documents)| {
-                sets.of(code).iter().for_each(|&member| counts[member as usize] += documents);
-            }),
-            By::Bucket => {
-                let buckets = &self.packed.buckets;
-                codes.for_each(|(code, documents)| {
-                    counts[buckets.partition_point(|&first| first <= code)] += documents;
-                });
-            }
-        }
-    }
-
-    /// Calls `take` with every value that was counted, by ordinal, bucket or number.
-    pub(super) fn each(&self, mut take: impl FnMut(usize, u32)) {
-        let counted = self.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0);
-        match self.by {
-            By::Code | By::Member(_) => counted.for_each(|(value, count)| take(value, count)),
-            By::Set(sets) => {
-                for (set, count) in counted {
-                    sets.of(set).iter().for_each(|&member| take(member as usize, count));
-                }
-            }
-            By::Bucket => {
-                counted.filter(|(at, _)| *at > 0).for_each(|(at, count)| take(at - 1, count));
-            }
-        }
-    }
 }

@@ -11,8 +11,9 @@ use tantivy::index::SegmentComponent;
 use tantivy::{DocId, Index, Searcher, SegmentReader};
 
 use super::analysis::fold_value;
+use super::check::{Check, Tally};
 use super::filter::Filter;
-use super::packed::{Check, Packed, Property, Tally};
+use super::packed::{Packed, Property};
 use super::schema::SEPARATOR;
 
 /// The columns that hold words.

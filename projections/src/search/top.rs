@@ -7,9 +7,10 @@ use tantivy::columnar::Cardinality;
 use tantivy::query::Weight;
 use tantivy::{DocId, Score, SegmentReader};
 
+use super::check::{Check, Words};
 use super::count::{Source, each_block, goes_to};
 use super::filter::Group;
-use super::packed::{BLOCK, Check, Words};
+use super::packed::BLOCK;
 use super::request::Sort;
 use super::segment::{SegmentColumns, SegmentView};
 
