@@ -164,7 +164,16 @@ impl Server {
     }
 
     pub async fn until_ready(&self) {
-        eventually("/readyz says ready", async || self.connect().await.status("/readyz").await == 200).await;
+        let began = Instant::now();
+        loop {
+            let answer = self.connect().await.send("GET", "/readyz", &[], &[]).await;
+            if answer.status == 200 {
+                return;
+            }
+            let failing = String::from_utf8_lossy(&answer.body);
+            assert!(began.elapsed() < DEADLINE, "never ready: {failing}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until every projection, and the relay if there is one, has what the log holds now; gives the log's

@@ -42,6 +42,12 @@ impl OwnServer {
         Some(Self { kind, url, folder })
     }
 
+    /// Adds a line to a PostgreSQL server's configuration, and starts it again with that.
+    pub fn configure_postgres(&self, line: &str) {
+        let folder = self.folder.path().display();
+        script(&format!("echo '{line}' >> {folder}/data/postgresql.conf && restart_postgres {folder}"));
+    }
+
     /// `kill -9` of every process.
     pub fn kill(&self) {
         self.run("kill");

@@ -228,3 +228,20 @@ async fn while_their_server_is_away_commands_go_on_and_afterwards_nothing_is_mis
     check_log(&log.stdout, &acknowledged);
     assert_eq!(operate(folder.path(), &settings, &["reconcile"], 0)["clean"], true);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_of_their_server_right_after_they_were_made_leaves_them_there() {
+    let Some(postgres) = OwnServer::start(Kind::Postgres) else { return };
+    // What does not wait for the disk is lost.
+    postgres.configure_postgres("wal_writer_delay = 10s");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = read_model_settings(&postgres.url, folder.path());
+    let server = Server::start_on(folder.path(), &settings);
+    postgres.kill();
+    postgres.resume();
+    server.connect().await.command("inventory/v/receive", json!({"quantity": 1})).await;
+    server.until_ready().await;
+    server.until_projected().await;
+    server.stop();
+    assert_eq!(operate(folder.path(), &settings, &["reconcile"], 0)["clean"], true);
+}

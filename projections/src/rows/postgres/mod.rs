@@ -21,7 +21,7 @@
 //! it does not know.
 //!
 //! **Durability.** Commits do not wait for the server's disk: after a crash of the server the last ones may be missing, rows and
-//! checkpoint alike, and are replayed from the log. The numbers of generations do wait.
+//! checkpoint alike, and are replayed from the log. The numbers of generations do wait, and so do their empty tables.
 //!
 //! **The same rows as in SQLite.** Text is compared by bytes (collation "C"), nulls come first in ascending order, documents are
 //! stored as the text they are. PostgreSQL holds no zero byte in a text, so that one is escaped in keys and columns (`text`).

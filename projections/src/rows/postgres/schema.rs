@@ -89,10 +89,12 @@ pub(super) fn drop(connection: &mut Connection, schema: &str) -> Result<(), Stor
     connection.execute(&format!("SET synchronous_commit = on; DROP SCHEMA IF EXISTS {schema} CASCADE"))
 }
 
-/// Everything of a generation in one transaction. All names come from code, or were checked.
+/// Everything of a generation in one transaction, which waits for the disk, unlike later ones: the number of the generation does
+/// too, and a store that the ledger names is one that is there. All names come from code, or were checked.
 fn create(schema: &str, spec: &StoreSpec, generation: u64) -> String {
     let mut sql = format!(
         "BEGIN; {LOCK}
+         SET LOCAL synchronous_commit = on;
          CREATE SCHEMA IF NOT EXISTS {schema};
          SET LOCAL client_min_messages = warning;
          CREATE TABLE IF NOT EXISTS {schema}.daybook_letters (position bigint PRIMARY KEY, letter text NOT NULL);\n"
