@@ -40,7 +40,7 @@ pub(crate) async fn follow(log: Arc<dyn EventLog>, inbox: Arc<Inbox>, mut book: 
     let mut head = log.watch_head();
     let everything = Filter::default();
     while !inbox.is_closed() {
-        match log.read_all(book.position, &everything, PAGE_EVENTS, PAGE_BYTES).await {
+        match log.read_tail(book.position, &everything, PAGE_EVENTS, PAGE_BYTES).await {
             Ok(page) => {
                 book.position = page.scanned_to;
                 let streams = sorted(&page.events, &mut book);

@@ -203,7 +203,7 @@ impl Spread {
     async fn advance(&self, progress: &mut Progress) -> Result<bool, String> {
         let page = self
             .log
-            .read_all(progress.position, &self.filter, PAGE_EVENTS, PAGE_BYTES)
+            .read_tail(progress.position, &self.filter, PAGE_EVENTS, PAGE_BYTES)
             .await
             .map_err(|error| error.to_string())?;
         page.events.iter().for_each(|event| progress.hear(event));

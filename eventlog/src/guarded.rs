@@ -196,6 +196,25 @@ impl EventLog for GuardedLog {
         self.read(move || self.inner.read_all(after, filter, limit, limit_bytes)).boxed()
     }
 
+    /// Not repeated, since followers do that, and no sign of life, since it may come from memory.
+    fn read_tail<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        async move {
+            self.breaker.check().map_err(|open| ReadError::Unavailable(open.to_string()))?;
+            let read = self.inner.read_tail(after, filter, limit, limit_bytes).await;
+            if let Err(ReadError::Unavailable(reason)) = &read {
+                self.breaker.failed(reason);
+            }
+            read
+        }
+        .boxed()
+    }
+
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
         self.read(|| self.inner.head()).boxed()
     }

@@ -273,6 +273,19 @@ pub trait EventLog: Send + Sync + 'static {
         limit_bytes: usize,
     ) -> BoxFuture<'a, Result<Page, ReadError>>;
 
+    /// As [`EventLog::read_all`], for one that follows the head by [`EventLog::watch_head`]: what others wrote and this process was not told
+    /// of yet may be missing, and the head is the one that is told there. A log that keeps its newest events in memory gives them
+    /// from there, so that many followers cost its server one read, or none.
+    fn read_tail<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        self.read_all(after, filter, limit, limit_bytes)
+    }
+
     /// Where a reader that takes the log in pieces should end one that begins after `after` and has about `wanted`
     /// events: more than `after`, and a place where the backend's own units end, so that no two readers share one.
     fn piece_end(&self, after: Position, wanted: u64) -> Position {

@@ -10,7 +10,7 @@
 //!
 //! Map of the module: `migrations` (tables, trigger, functions: the order is made there), `schema` (brings them up to
 //! date), `layout` (streams and bytes in columns), `queue`, `resolve` (what becomes of a group, pure), `revisions`
-//! (hints), `statements`, `writer`, `read`, `follow` (the head), `leases` (who leads), `options`, `error`.
+//! (hints), `statements`, `writer`, `read`, `recent` (the newest events, in memory), `follow` (the head), `leases` (who leads), `options`, `error`.
 //!
 //! What keeps the promises of [`EventLog`]:
 //!
@@ -31,6 +31,7 @@ mod leases;
 mod options;
 mod queue;
 mod read;
+mod recent;
 mod resolve;
 mod revisions;
 mod schema;
@@ -57,6 +58,7 @@ use crate::log::{
 use follow::Follower;
 use queue::Queue;
 use read::Reader;
+use recent::Recent;
 use resolve::Prepared;
 use writer::Writer;
 
@@ -80,6 +82,7 @@ pub struct PostgresLog {
 struct Inner {
     queue: Arc<Queue>,
     reader: Arc<Reader>,
+    recent: Arc<Recent>,
     head: Arc<watch::Sender<Position>>,
     status: Arc<watch::Sender<Status>>,
     /// True once the writer has finished.
@@ -107,6 +110,7 @@ impl PostgresLog {
         let head = Arc::new(watch::channel(0).0);
         let first = reader.head().await.map_err(|error| ConnectError::Server(error.to_string()))?;
         announce(&head, first);
+        let recent = Arc::new(Recent::new(first, options.recent_bytes));
         let status = Arc::new(watch::channel(Status::Up).0);
         let queue = Arc::new(Queue::new(options.queue_appends, options.queue_bytes));
         let (finished_sender, finished) = watch::channel(false);
@@ -116,6 +120,7 @@ impl PostgresLog {
             queue.clone(),
             head.clone(),
             status.clone(),
+            recent.clone(),
             connection,
         );
         tokio::spawn(async move {
@@ -137,6 +142,7 @@ impl PostgresLog {
         let inner = Inner {
             queue,
             reader,
+            recent,
             head,
             status,
             finished,
@@ -219,6 +225,17 @@ impl EventLog for PostgresLog {
         limit_bytes: usize,
     ) -> BoxFuture<'a, Result<Page, ReadError>> {
         self.inner.reader.read_all(after, filter, limit, limit_bytes).boxed()
+    }
+
+    fn read_tail<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        let Inner { reader, recent, head, .. } = &*self.inner;
+        reader.read_tail(recent, head, read::Asked { after, filter, limit, limit_bytes }).boxed()
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {

@@ -34,6 +34,8 @@ pub struct PostgresOptions {
     pub queue_appends: usize,
     /// Bytes waiting for the writer before others are refused with `Overloaded`.
     pub queue_bytes: usize,
+    /// Bytes of the newest events that are kept in memory for those who follow the head.
+    pub recent_bytes: usize,
 }
 
 impl PostgresOptions {
@@ -52,6 +54,7 @@ impl PostgresOptions {
             group_bytes: 4 << 20,
             queue_appends: 65_536,
             queue_bytes: 64 << 20,
+            recent_bytes: 32 << 20,
         }
     }
 

@@ -7,10 +7,12 @@ use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::{Error, PgConnection, Postgres, Row};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::error::Failure;
 use super::layout::{split, stream_name, unwrap_own, unwrap_stock, version_number};
+use super::recent::Recent;
 use super::statements::{to_i64, to_u64};
 use crate::event::{RecordedEvent, RecordedHeader};
 use crate::log::{Filter, Page, Position, ReadError, Revision, StreamId};
@@ -54,6 +56,20 @@ const FILTERED: &str = concat!(
     " ELSE aggregate_type || '-' || aggregate_id END) ^@ ANY($5))",
     " ORDER BY position LIMIT $3) e ON true"
 );
+
+/// Bytes of events that a read for all followers asks for.
+const MAX_BYTES: usize = 4 << 20;
+
+static ALL_EVENTS: Filter = Filter { types: Vec::new(), stream_prefixes: Vec::new() };
+
+/// What a reader of the log asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) after: Position,
+    pub(super) filter: &'a Filter,
+    pub(super) limit: usize,
+    pub(super) limit_bytes: usize,
+}
 
 /// Reads on pooled connections.
 pub(super) struct Reader {
@@ -157,6 +173,45 @@ impl Reader {
             self.event_bytes.store(bytes / page.events.len(), Ordering::Relaxed);
         }
         Ok(page)
+    }
+
+    /// As [`crate::EventLog::read_tail`]: from memory, or from the server once for all who wait for the same.
+    pub(super) async fn read_tail(
+        &self,
+        recent: &Recent,
+        head: &watch::Sender<Position>,
+        asked: Asked<'_>,
+    ) -> Result<Page, ReadError> {
+        let Asked { after, filter, limit, limit_bytes } = asked;
+        let known = *head.borrow();
+        if limit == 0 {
+            return self.read_all(after, filter, limit, limit_bytes).await;
+        }
+        if let Some(page) = recent.page(after, filter, limit, limit_bytes, known) {
+            return Ok(page);
+        }
+        if !recent.ends_before(after) {
+            let page = self.read_all(after, filter, limit, limit_bytes).await?;
+            if filter.is_all() {
+                recent.read(after, &page);
+            }
+            return Ok(page);
+        }
+        let turn = recent.turn.lock().await;
+        if let Some(page) = recent.page(after, filter, limit, limit_bytes, known) {
+            return Ok(page);
+        }
+        let ask = recent.gap(after).map_or(MAX_ROWS, |gap| usize::try_from(gap).unwrap_or(MAX_ROWS));
+        let read = self.read_all(after, &ALL_EVENTS, ask, MAX_BYTES).await?;
+        recent.read(after, &read);
+        drop(turn);
+        let known = known.max(if read.at_head { read.scanned_to } else { read.scanned_to + 1 });
+        match recent.page(after, filter, limit, limit_bytes, known) {
+            Some(page) => Ok(page),
+            None if read.events.is_empty() => Ok(read),
+            // It does not fit into memory.
+            None => self.read_all(after, filter, limit, limit_bytes).await,
+        }
     }
 
     /// The rows of a query, cut off once they hold `limit_bytes`, and whether they were. Stale connections, as a restarted server leaves

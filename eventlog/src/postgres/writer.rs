@@ -11,10 +11,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::error::Failure;
 use super::options::PostgresOptions;
 use super::queue::{Job, Queue};
-use super::resolve::{Plan, optimistic, under_lock};
+use super::recent::Recent;
+use super::resolve::{Outcome, Plan, optimistic, under_lock};
 use super::revisions::Revisions;
 use super::{Status, announce, statements};
-use crate::log::{AppendError, Appended, Position};
+use crate::event::{RecordedEvent, RecordedHeader};
+use crate::log::{AppendError, Appended, Position, Revision};
 
 /// Streams whose revisions are remembered, at least.
 const REMEMBERED_STREAMS: usize = 200_000;
@@ -37,6 +39,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     head: Arc<watch::Sender<Position>>,
     status: Arc<watch::Sender<Status>>,
+    recent: Arc<Recent>,
     connection: Option<PgConnection>,
     /// When connecting was last tried.
     tried: Instant,
@@ -68,6 +71,7 @@ impl Writer {
         queue: Arc<Queue>,
         head: Arc<watch::Sender<Position>>,
         status: Arc<watch::Sender<Status>>,
+        recent: Arc<Recent>,
         connection: PgConnection,
     ) -> Self {
         let hints = Revisions::new(REMEMBERED_STREAMS);
@@ -77,6 +81,7 @@ impl Writer {
             queue,
             head,
             status,
+            recent,
             connection: Some(connection),
             tried: Instant::now(),
             hints,
@@ -149,6 +154,7 @@ impl Writer {
                     "lost the event log's database; reconnecting"
                 );
                 self.connection = None;
+                self.recent.forget();
                 self.status.send_replace(Status::Down(reason.clone()));
                 self.give_up_expired(jobs, &reason, attempts.in_doubt);
                 if !jobs.is_empty() {
@@ -249,7 +255,7 @@ impl Writer {
         else {
             return Ok(None);
         };
-        Ok(Some(self.settle(plan, head)))
+        Ok(Some(self.settle(plan, head, jobs)))
     }
 
     /// Takes the ordering lock, looks, decides, writes and commits.
@@ -278,12 +284,16 @@ impl Writer {
         } else {
             in_time(transaction.rollback(), wait).await?;
         }
-        Ok(self.settle(plan, head))
+        Ok(self.settle(plan, head, jobs))
     }
 
     /// The answers, once the plan's events are durable.
-    fn settle(&mut self, plan: Plan, head: Position) -> Results {
+    fn settle(&mut self, plan: Plan, head: Position, jobs: &[Job]) -> Results {
         let before = head - plan.rows;
+        if plan.rows > 0 {
+            // Before anybody is told that there is something to read.
+            self.recent.wrote(before, written(&plan, before, jobs));
+        }
         self.hints.advance(before, head);
         for stream in &plan.streams {
             self.hints.set(&stream.stream, stream.after);
@@ -291,6 +301,34 @@ impl Writer {
         announce(&self.head, head);
         plan.outcomes.into_iter().map(|outcome| outcome.result(before)).collect()
     }
+}
+
+/// The events that a plan wrote after position `before`, as a reader gets them.
+fn written<'a>(
+    plan: &'a Plan,
+    before: Position,
+    jobs: &'a [Job],
+) -> impl Iterator<Item = RecordedEvent> + 'a {
+    let rows = jobs.iter().zip(&plan.outcomes).flat_map(|(job, outcome)| {
+        let revisions: &[Revision] = match outcome {
+            Outcome::Write { revisions, .. } => revisions,
+            Outcome::Done(_) => &[],
+        };
+        job.append.parts.iter().zip(revisions).flat_map(|(part, after)| {
+            let first = after - part.rows.len() as u64 + 1;
+            (first..).zip(&part.rows).map(|(revision, (event, _))| (part.stream.as_str(), revision, event))
+        })
+    });
+    (before + 1..).zip(rows).map(|(position, (stream, revision, event))| {
+        let header = RecordedHeader {
+            position,
+            revision,
+            event_id: event.event_id,
+            version: event.version,
+            recorded_at: event.recorded_at,
+        };
+        RecordedEvent::from_parts(header, stream, event.event_type, &event.data, &event.metadata)
+    })
 }
 
 fn answer_all(jobs: &mut Vec<Job>, error: &AppendError) {

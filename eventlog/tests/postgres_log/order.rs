@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 
 use crate::stock::{Command, cqrs};
-use crate::support::{DEADLINE, Database, append, eventually, happened, stream, whole_log};
+use crate::support::{DEADLINE, Database, Server, append, eventually, happened, stream, whole_log};
 
 /// Rounds of every writer.
 const ROUNDS: u64 = 10;
@@ -117,13 +117,27 @@ fn rand_bit(n: i64) -> bool {
     n.wrapping_mul(0x9e37_79b9) & 0x10 != 0
 }
 
+/// How a reader asks.
+#[derive(Clone, Copy, PartialEq)]
+enum Reads {
+    /// The server, each time.
+    All,
+    /// As projections do: what is in memory from there.
+    Tail,
+}
+
 /// Follows the head and the log as a projection does.
-fn tail(log: PostgresLog, race: Arc<Race>, limit: usize) -> JoinHandle<Vec<RecordedEvent>> {
+fn tail(log: PostgresLog, race: Arc<Race>, reads: Reads, limit: usize) -> JoinHandle<Vec<RecordedEvent>> {
     tokio::spawn(async move {
         let (mut seen, mut after) = (Vec::<RecordedEvent>::new(), 0);
         let mut head = log.watch_head();
         loop {
-            let page = log.read_all(after, &Filter::default(), limit, usize::MAX).await.unwrap();
+            let filter = Filter::default();
+            let reading = match reads {
+                Reads::All => log.read_all(after, &filter, limit, usize::MAX),
+                Reads::Tail => log.read_tail(after, &filter, limit, usize::MAX),
+            };
+            let page = reading.await.unwrap();
             after = page.scanned_to;
             seen.extend(page.events);
             if race.is_done_at(after) {
@@ -166,14 +180,23 @@ async fn no_reader_ever_misses_an_event_whoever_writes() {
     // Two Daybooks on one database. On a busy machine the queue for the lock is long: nobody may give up.
     let patient =
         || PostgresOptions { statement_timeout: DEADLINE, append_timeout: DEADLINE, ..database.options() };
-    let first = PostgresLog::connect(patient()).await.unwrap();
+    // The first keeps so few events in memory that its readers fall out of them.
+    let forgetful = PostgresOptions { recent_bytes: 4_000, ..patient() };
+    let first = PostgresLog::connect(forgetful).await.unwrap();
     let second = PostgresLog::connect(patient()).await.unwrap();
     database.run(SLOW_WRITERS).await;
     let race = Arc::new(Race::default());
-    let readers: Vec<_> = [(&first, 1), (&first, 7), (&second, 1_000)]
-        .into_iter()
-        .map(|(log, limit)| tail(log.clone(), race.clone(), limit))
-        .collect();
+    let readers: Vec<_> = [
+        (&first, Reads::All, 7),
+        (&first, Reads::Tail, 1),
+        (&first, Reads::Tail, 7),
+        (&second, Reads::All, 1_000),
+        (&second, Reads::Tail, 3),
+        (&second, Reads::Tail, 1_000),
+    ]
+    .into_iter()
+    .map(|(log, reads, limit)| tail(log.clone(), race.clone(), reads, limit))
+    .collect();
     let by_sql = tail_by_sql(database.pool(1).await, race.clone());
 
     let pool = database.pool(12).await;
@@ -289,6 +312,41 @@ async fn two_daybooks_on_one_stream_never_both_win() {
     let events = logs[0].read_stream(&stream, 1, 1_000).await.unwrap();
     assert_eq!(events.len(), 160);
     assert_eq!(events, whole_log(&logs[1]).await);
+}
+
+/// What this process wrote is read without the server, whatever others wrote in between; what others wrote is read once.
+#[tokio::test]
+async fn followers_read_from_memory_what_was_written_here_or_read_before() {
+    let Some(server) = Server::start() else { return };
+    let database = server.database();
+    let (log, other) = (database.log().await, database.log().await);
+    let everything = Filter::default();
+    let write = async |log: &PostgresLog, name: &str, count: u64| {
+        let events = (0..count).map(happened).collect();
+        log.append(append(&stream(name), Expected::Any, events)).await.unwrap().last
+    };
+    write(&log, "a-1", 3).await;
+    let gap = write(&other, "b-1", 2).await;
+    let last = write(&log, "a-1", 4).await;
+    let mut head = log.watch_head();
+    head.wait_for(|head| *head >= last).await.unwrap();
+    let whole = whole_log(&other).await;
+    // The gap has to be read, and no more than that.
+    let page = log.read_tail(3, &everything, 100, usize::MAX).await.unwrap();
+    assert_eq!((&page.events[..], page.at_head), (&whole[3..], true));
+    server.signal("STOP");
+    let b = Filter { stream_prefixes: vec!["b-".into()], ..Filter::default() };
+    for (after, filter, expected) in
+        [(0, &everything, &whole[..]), (0, &b, &whole[3..5]), (gap, &everything, &whole[5..])]
+    {
+        let page = log.read_tail(after, filter, 100, usize::MAX).await.unwrap();
+        assert_eq!((&page.events[..], page.scanned_to, page.at_head), (expected, last, true));
+    }
+    server.signal("CONT");
+    // Somebody who asks for all there is gets what nobody told this process.
+    let news = write(&other, "c-1", 1).await;
+    assert_eq!(log.read_all(last, &everything, 9, usize::MAX).await.unwrap().scanned_to, news);
+    assert_eq!(log.read_tail(last, &everything, 9, usize::MAX).await.unwrap().scanned_to, news);
 }
 
 /// Where notifications do not arrive, whoever knows of something new can have the log look at once.

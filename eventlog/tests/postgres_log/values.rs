@@ -1,7 +1,7 @@
 //! Bytes of every kind come back as they were given.
 
 use bytes::Bytes;
-use daybook_eventlog::{AppendError, EventLog, Expected, NewEvent};
+use daybook_eventlog::{AppendError, EventLog, Expected, Filter, NewEvent};
 
 use crate::support::{Database, append, event, happened, stream, unique_id, whole_log};
 
@@ -63,6 +63,9 @@ async fn every_payload_and_metadata_comes_back_byte_for_byte() {
         assert_eq!((recorded.recorded_at, recorded.version), (new.recorded_at, new.version));
     }
     assert_eq!(whole_log(&log).await, recorded);
+    // Nothing of these is asked of the server: they are what it would give.
+    let written = log.read_tail(0, &Filter::default(), 1_000, usize::MAX).await.unwrap();
+    assert_eq!((written.events, written.at_head), (recorded, true));
 }
 
 #[tokio::test]

@@ -203,7 +203,7 @@ impl Follow {
     /// The next events in wire form; `None` when nothing selected lies before the head.
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            let page = self.app.log.read_all(self.after, &self.filter, 256, 256 << 10).await?;
+            let page = self.app.log.read_tail(self.after, &self.filter, 256, 256 << 10).await?;
             self.after = self.after.max(page.scanned_to);
             if !page.events.is_empty() {
                 let mut chunk = Vec::with_capacity(page.events.len() * 512);

@@ -33,6 +33,25 @@ impl SettlingLog {
         self.settled.store(belonging.is_settled(), Ordering::Release);
         Ok(())
     }
+
+    /// Hands a page out once the folder names the log that it is of.
+    fn settled_with<'a>(
+        &'a self,
+        reading: BoxFuture<'a, Result<Page, ReadError>>,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        if self.settled.load(Ordering::Acquire) {
+            return reading;
+        }
+        async move {
+            let page = reading.await?;
+            // A page without events that matter moves a checkpoint as well.
+            if page.scanned_to > 0 {
+                self.settle().await?;
+            }
+            Ok(page)
+        }
+        .boxed()
+    }
 }
 
 impl EventLog for SettlingLog {
@@ -45,17 +64,16 @@ impl EventLog for SettlingLog {
         limit: usize,
         limit_bytes: usize,
     ) -> BoxFuture<'a, Result<Page, ReadError>> {
-        if self.settled.load(Ordering::Acquire) {
-            return self.inner.read_all(after, filter, limit, limit_bytes);
-        }
-        async move {
-            let page = self.inner.read_all(after, filter, limit, limit_bytes).await?;
-            // A page without events that matter moves a checkpoint as well.
-            if page.scanned_to > 0 {
-                self.settle().await?;
-            }
-            Ok(page)
-        }
-        .boxed()
+        self.settled_with(self.inner.read_all(after, filter, limit, limit_bytes))
+    }
+
+    fn read_tail<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limit: usize,
+        limit_bytes: usize,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        self.settled_with(self.inner.read_tail(after, filter, limit, limit_bytes))
     }
 }

@@ -159,7 +159,7 @@ impl Engine {
         self.check_not_ahead()?;
         let room = usize::try_from(until.saturating_sub(self.applied)).unwrap_or(usize::MAX);
         let limit = self.options.page_events.min(room).max(1);
-        let read = self.log.read_all(self.applied, &ALL, limit, self.options.page_bytes);
+        let read = self.log.read_tail(self.applied, &ALL, limit, self.options.page_bytes);
         let page = self.runtime.block_on(read)?;
         let at_head = page.at_head || page.scanned_to >= until;
         match self.take(page, until) {
