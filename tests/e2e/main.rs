@@ -26,6 +26,7 @@ mod relay;
 mod search_faults;
 mod server_faults;
 mod snapshots;
+mod stopping;
 mod takeover;
 mod two_gateways;
 mod web;

@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod params;
+mod patient;
 mod peer;
 pub mod problem;
 mod queries;
@@ -67,6 +68,15 @@ impl Deref for App {
     type Target = Inner;
     fn deref(&self) -> &Inner {
         &self.0
+    }
+}
+
+impl App {
+    /// Ends when the server stops.
+    async fn stops(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that the sender is gone, which is a reason to stop as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 }
 
