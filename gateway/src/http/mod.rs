@@ -4,6 +4,7 @@ mod accept;
 mod assets;
 mod auth;
 mod commands;
+mod copies;
 pub mod events;
 mod extract;
 mod health;
@@ -148,6 +149,7 @@ fn router(app: App) -> Router {
         .route("/v1/events", get(events::events))
         .merge(queries::masters::routes())
         .merge(operations::routes())
+        .merge(copies::routes())
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))

@@ -326,7 +326,7 @@ impl ProjectionHandle {
     /// with it either, as long as the store can be reached. Lasts as long as the runner: [`Projections::pause`] puts it on record.
     ///
     /// [`Projections::pause`]: crate::generations::Projections::pause
-    pub async fn pause(&self) -> Result<(), RunnerError> {
+    pub(crate) async fn pause(&self) -> Result<(), RunnerError> {
         self.ask(|done| Command::Pause { by: Pauser::Operator, everywhere: true, done }).await
     }
 
@@ -336,7 +336,7 @@ impl ProjectionHandle {
     }
 
     /// Goes on after an operator's pause, or tries again after a halt.
-    pub async fn resume(&self) -> Result<(), RunnerError> {
+    pub(crate) async fn resume(&self) -> Result<(), RunnerError> {
         self.ask(|done| Command::Resume { by: Pauser::Operator, done }).await
     }
 
