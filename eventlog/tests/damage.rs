@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daybook_eventlog::segment::fault::FaultStorage;
+use daybook_eventlog::segment::{self, fault::FaultStorage};
 use daybook_eventlog::{
     EventLog, Expected, Filter, ReadError, RecordedEvent, SegmentLog, SegmentOptions, StreamId,
 };
@@ -318,6 +318,10 @@ fn every_flipped_bit_and_every_cut_of_an_export_is_detected_or_harmless() {
         target.import(&mut &*bytes).is_ok().then(|| read_everything(&target))
     };
     assert_eq!(import(&export).as_ref(), Some(&sample.events));
+    let whole = segment::inspect(&mut &export[..]).unwrap();
+    assert_eq!((whole.first, whole.events), (1, sample.events.len() as u64));
+    let longer = [&export[..], b"more"].concat();
+    assert!(segment::inspect(&mut &longer[..]).is_err(), "something follows");
     let places: Vec<usize> = (0..export.len()).collect();
     // Nothing hangs on the last four bytes of the header, on the position in the end mark, and on a few bits of zstd's
     // that it does not look at: what comes out is the same.
@@ -328,11 +332,14 @@ fn every_flipped_bit_and_every_cut_of_an_export_is_detected_or_harmless() {
     };
     in_parallel(&places, |at| {
         assert_eq!(import(&export[..*at]), None, "cut at {at}");
+        assert!(segment::inspect(&mut &export[..*at]).is_err(), "cut at {at}");
         let mut damaged = export.clone();
         for bit in 0..8 {
             damaged[*at] ^= 1 << bit;
             let imported = import(&damaged);
             assert!(imported.is_none() || free(*at), "byte {at} of {}, bit {bit}", export.len());
+            let sound = segment::inspect(&mut &damaged[..]).is_ok();
+            assert_eq!(sound, imported.is_some(), "byte {at}, bit {bit}: looked at is not brought in");
             assert!(imported.is_none_or(|events| events == sample.events));
             damaged[*at] ^= 1 << bit;
         }

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use bytes::Bytes;
 use daybook_eventlog::segment::BackupError;
 use daybook_eventlog::{
-    Append, EventLog, Expected, Filter, NewEvent, OpenError, RecordedEvent, SegmentLog, SegmentOptions,
-    StreamAppend, StreamId,
+    Append, AppendError, EventLog, Expected, Filter, NewEvent, OpenError, RecordedEvent, SegmentLog,
+    SegmentOptions, StreamAppend, StreamId,
 };
 use uuid::Uuid;
 
@@ -76,6 +79,11 @@ async fn a_whole_and_an_incremental_export_give_the_same_log_again() {
     let mut whole = Vec::new();
     let transfer = log.export(&mut whole, 0).unwrap();
     assert_eq!((transfer.first, transfer.last, transfer.events), (1, 600, 600));
+    // Each append has two events: wherever a copy begins within one, the second would be missing.
+    for after in (1..600).step_by(2) {
+        let refused = log.export(&mut Vec::new(), after);
+        assert!(matches!(refused, Err(BackupError::DoesNotChain(_))), "after {after}: {refused:?}");
+    }
     write(&log, 300..350).await;
     let mut increment = Vec::new();
     log.export(&mut increment, 600).unwrap();
@@ -120,6 +128,84 @@ async fn a_whole_and_an_incremental_export_give_the_same_log_again() {
     })
     .await
     .unwrap();
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect()
+}
+
+/// All that an opening to write puts right is there to be put right, and none of it is touched.
+#[tokio::test]
+async fn reading_at_rest_changes_no_byte_and_shows_what_an_opening_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentLog::open(folder.path(), options()).unwrap();
+    write(&log, 0..300).await;
+    log.wait_until_sealed();
+    assert!(log.stats().sealed_segments > 1);
+    let used = SegmentLog::open_to_read(folder.path(), options()).err().unwrap();
+    assert!(matches!(used, OpenError::InUse { .. }), "{used}");
+    let all = everything(&log);
+    log.close().await;
+    drop(log);
+
+    let kept = files(folder.path());
+    let runs: Vec<_> = kept.keys().filter(|name| name.ends_with(".run") || name.ends_with(".idx")).collect();
+    assert!(!runs.is_empty(), "{:?}", kept.keys());
+    std::fs::remove_file(folder.path().join(runs[0])).unwrap();
+    std::fs::write(folder.path().join("merge.tmp"), "left by a crash").unwrap();
+    let newest = kept.keys().rfind(|name| name.starts_with("seg-") && name.ends_with(".log")).unwrap();
+    let mut tail = kept[newest].clone();
+    let end = tail.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    tail[end.next_multiple_of(8)..][..20].copy_from_slice(b"half of a frame, yes");
+    std::fs::write(folder.path().join(newest), tail).unwrap();
+    let before = files(folder.path());
+
+    let reading = SegmentLog::open_to_read(folder.path(), options()).unwrap();
+    let beside = SegmentLog::open_to_read(folder.path(), options()).unwrap();
+    let used = SegmentLog::open(folder.path(), options()).err().unwrap();
+    assert!(matches!(used, OpenError::InUse { .. }), "{used}");
+    assert!(everything(&reading) == all && everything(&beside) == all);
+    reading.verify(|finding| panic!("{finding:?}")).unwrap();
+    let stream = StreamId::new("s-3").unwrap();
+    assert!(
+        !reading.read_stream_blocking(&stream, 1, 10).unwrap().is_empty(),
+        "by the index that was missing"
+    );
+    let cut = reading.open_report().cut.clone().unwrap();
+    assert_eq!((&cut.file, cut.bytes, cut.position), (newest, 20, 601));
+    let event = NewEvent {
+        event_id: Uuid::from_u128(9_999),
+        event_type: "stock.moved",
+        version: 1,
+        recorded_at: 0,
+        data: Bytes::from_static(b"{}"),
+        metadata: Bytes::new(),
+    };
+    let part = StreamAppend { stream, expected: Expected::Any, events: vec![event] };
+    let refused = reading.append(Append::new(vec![part])).await;
+    assert!(matches!(refused, Err(AppendError::Stopped(_))), "{refused:?}");
+    reading.close().await;
+    drop((reading, beside));
+    assert!(files(folder.path()) == before);
+
+    let opened = SegmentLog::open(folder.path(), options()).unwrap();
+    assert_eq!(opened.open_report().cut, Some(cut));
+    assert!(everything(&opened) == all);
+    opened.close().await;
+    assert!(files(folder.path()) != before, "which reading alone has left to it");
+}
+
+#[test]
+fn a_folder_without_log_is_not_made_into_one_by_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    for missing in [folder.path().join("none"), folder.path().to_owned()] {
+        let error = SegmentLog::open_to_read(&missing, options()).err().unwrap();
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]

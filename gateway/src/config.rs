@@ -82,8 +82,10 @@ pub struct Limits {
     pub head_bytes: usize,
     /// How long a request's head, and silence on an open connection, may take, milliseconds.
     pub header_timeout_ms: u64,
-    /// How long a command's body may take, milliseconds.
+    /// How long a command's body, and a line of many commands, may take, milliseconds.
     pub body_timeout_ms: u64,
+    /// How long a client may take no byte of its answer, milliseconds.
+    pub write_timeout_ms: u64,
     /// Commands waiting for a decision before new ones are refused with 503.
     pub queued_commands: usize,
 }
@@ -95,6 +97,7 @@ impl Default for Limits {
             head_bytes: 16 << 10,
             header_timeout_ms: 30_000,
             body_timeout_ms: 30_000,
+            write_timeout_ms: 30_000,
             queued_commands: 65_536,
         }
     }

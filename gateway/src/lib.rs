@@ -19,5 +19,6 @@ pub mod load;
 pub mod node;
 mod reconciled;
 mod spread;
+mod usage;
 
 pub use cli::main;

@@ -30,7 +30,7 @@ use daybook_eventlog::{
     Position,
 };
 use daybook_projections::generations::Projections;
-use daybook_projections::runner::ProjectionStatus;
+use daybook_projections::runner::{ProjectionStatus, RunnerState};
 use daybook_schemas::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -199,18 +199,25 @@ impl Node {
         self.projections.status()
     }
 
-    /// Waits until every projection has what the log holds now. `progress` gets positions done and in all.
+    /// Waits until every projection has what the log holds now, but for those that an operator has paused. `progress` gets positions done and in all.
     pub async fn wait_until_current(&self, mut progress: impl FnMut(u64, u64)) -> anyhow::Result<()> {
         let head = self.log.head().await?.position;
         for name in self.projections.names() {
             let live = self.projections.live(name)?;
             let mut checkpoint = live.handle.watch_checkpoint();
+            let mut state = live.handle.watch_state();
             let done = live.handle.wait_for(head, PROJECTING);
             tokio::pin!(done);
             loop {
                 tokio::select! {
+                    biased;
                     result = &mut done => {
                         result?;
+                        break;
+                    }
+                    // It would be waited for until somebody else resumes it.
+                    _ = state.wait_for(|state| *state == RunnerState::Paused), if live.handle.is_held() => {
+                        tracing::warn!(projection = name, "is paused, and stays where it is");
                         break;
                     }
                     _ = checkpoint.changed() => {

@@ -7,9 +7,13 @@ use daybook_commands::clock::{Clock, SystemClock};
 use daybook_eventlog::{
     Append, AppendError, EventLog, Expected, NewEvent, Position, ReadError, Revision, StreamAppend, StreamId,
 };
-use daybook_schemas::operations::{Event, ImportCompleted};
+use daybook_projections::generations::Projections;
+use daybook_projections::model::DeadLetter;
+use daybook_schemas::operations::{DeadLetterDiscarded, Event, ImportCompleted};
 use daybook_schemas::{Actor, CommandId, Metadata};
 use uuid::Uuid;
+
+use crate::reconcile::ReconcileError;
 
 /// Events read at once when a stream is searched.
 const PAGE: Revision = 1_000;
@@ -85,6 +89,20 @@ async fn find(
         }
     }
     Ok(None)
+}
+
+/// Gives up a parked event for good, and leaves an event that says so.
+pub async fn discard_dead_letter(
+    projections: &Projections,
+    name: &str,
+    position: Position,
+    reason: String,
+) -> Result<DeadLetter, ReconcileError> {
+    let letter = projections.live(name)?.handle.discard_dead_letter(position).await?;
+    let event =
+        Event::DeadLetterDiscarded(DeadLetterDiscarded { projection: name.to_owned(), position, reason });
+    record(projections.log(), name, &format!("discard {position}"), &event).await?;
+    Ok(letter)
 }
 
 /// Puts the report of an import on record, once for each file.

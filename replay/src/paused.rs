@@ -9,19 +9,16 @@ use daybook_projections::runner::{ProjectionHandle, RunnerError, RunnerState};
 /// How long a projection may take to reach the head.
 const CATCH_UP: Duration = Duration::from_secs(24 * 3_600);
 
-/// Pauses the projection for as long as the work takes. One that an operator had paused stays so. Others who want the same wait
+/// Pauses the projection for as long as the work takes. One that an operator has paused, or pauses meanwhile, stays so. Others who want the same wait
 /// their turn, or one would have the projection go on under the other's hands.
 pub(crate) async fn while_paused<T>(
     handle: &ProjectionHandle,
     work: impl Future<Output = T>,
 ) -> Result<T, RunnerError> {
     let _turn = handle.take_turn().await;
-    let was_paused = handle.state() == RunnerState::Paused;
-    handle.pause().await?;
+    handle.lend().await?;
     let done = work.await;
-    if !was_paused {
-        handle.resume().await?;
-    }
+    handle.take_back().await?;
     Ok(done)
 }
 
@@ -106,7 +103,7 @@ pub(crate) mod tests {
         for name in ["inventory", "catalogue"] {
             let live = shop.projections.live(name).unwrap();
             assert_eq!(reach(&live.handle, before).await.unwrap(), Reached::Wanted);
-            live.handle.pause().await.unwrap();
+            shop.projections.pause(name).await.unwrap();
         }
         shop.receive("v").await;
         let report = digest(&shop.projections, &["inventory".to_owned()], Scope::Bytes).await.unwrap();

@@ -59,6 +59,28 @@ pub enum StateError {
     Foreign { stream: String, revision: u64 },
 }
 
+/// The aggregates that there are.
+const AGGREGATES: [&str; 10] = [
+    "variant",
+    "inventory",
+    "order",
+    "credit",
+    "product",
+    "size",
+    "color",
+    "attribute_type",
+    "attribute_value",
+    "category",
+];
+
+/// Whether there can be such an aggregate at all.
+pub fn check(aggregate: &str, id: &str) -> Result<(), StateError> {
+    if !AGGREGATES.contains(&aggregate) {
+        return Err(StateError::UnknownAggregate(aggregate.to_owned()));
+    }
+    stream_of(aggregate, id).map(drop)
+}
+
 /// Folds a stream as far as `as_of`.
 pub async fn state(
     log: &dyn EventLog,
@@ -131,6 +153,11 @@ pub async fn state(
     }
 }
 
+fn stream_of(aggregate: &str, id: &str) -> Result<StreamId, StateError> {
+    daybook_schemas::Token::new(id).map_err(|_| StateError::Id(id.to_owned()))?;
+    StreamId::new(format!("{aggregate}-{id}")).map_err(|_| StateError::Id(id.to_owned()))
+}
+
 async fn fold<A: Decider>(
     log: &dyn EventLog,
     aggregate: &str,
@@ -138,8 +165,7 @@ async fn fold<A: Decider>(
     as_of: AsOf,
     own: fn(AnyEvent) -> Option<A::Event>,
 ) -> Result<StateReport, StateError> {
-    daybook_schemas::Token::new(id).map_err(|_| StateError::Id(id.to_owned()))?;
-    let stream = StreamId::new(format!("{aggregate}-{id}")).map_err(|_| StateError::Id(id.to_owned()))?;
+    let stream = stream_of(aggregate, id)?;
     let mut state = A::default();
     let mut last = None;
     let mut from = 1;
@@ -189,4 +215,23 @@ async fn fold<A: Decider>(
         recorded_at: Timestamp::from_micros(recorded_at),
         state: serde_json::to_value(&state).expect("states are plain data with string keys"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_eventlog::MemoryLog;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_checked_beforehand_is_what_there_is() {
+        let log = MemoryLog::new();
+        for aggregate in AGGREGATES {
+            check(aggregate, "x").unwrap();
+            let found = state(&log, aggregate, "x", AsOf::Now).await;
+            assert!(matches!(found, Err(StateError::NotFound { .. })), "{aggregate}: {found:?}");
+        }
+        assert!(matches!(check("spaceship", "x"), Err(StateError::UnknownAggregate(_))));
+        assert!(matches!(check("order", "no id"), Err(StateError::Id(_))));
+    }
 }

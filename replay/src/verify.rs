@@ -38,13 +38,28 @@ pub struct Report {
     /// Failures beyond those listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_failures: u64,
+    /// What a crash left half written at the end of a log at rest. It was never acknowledged and is no part of the log: no failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn_tail: Option<TornTail>,
+}
+
+/// Bytes behind the last whole append. The next opening to write cuts them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TornTail {
+    /// Position that its first event would have had.
+    pub position: Position,
+    pub file: String,
+    /// Where in the file it begins, and how long it is.
+    pub offset: u64,
+    pub bytes: u64,
 }
 
 impl Report {
     /// Of a log that is so damaged that it can't be opened: no event of it was checked.
     #[must_use]
     pub fn unreadable(failure: Failure) -> Self {
-        Self { position: 0, events: 0, ok: false, root: None, failures: vec![failure], more_failures: 0 }
+        let failures = vec![failure];
+        Self { position: 0, events: 0, ok: false, root: None, failures, more_failures: 0, torn_tail: None }
     }
 
     /// Adds what the log's backend found by itself, unless it is known already.
@@ -245,6 +260,7 @@ impl Checker {
             root: self.complete.then(|| configuration::hex(&self.root.finalize())),
             failures: self.failures,
             more_failures: self.more_failures,
+            torn_tail: None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The command line: what it prints, and what it refuses.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -56,31 +57,89 @@ async fn state_log_and_projections_at_rest() {
 #[test]
 fn mistakes_are_told_with_a_way_out() {
     let folder = tempfile::tempdir().unwrap();
-    for (arguments, status, word) in [
-        (&["log", "head"][..], 1, "there is no Daybook data"),
-        (&["frobnicate"][..], 2, "unrecognized"),
-        (&["state", "spaceship", "x"][..], 1, "there is no Daybook data"),
-        (&["import", "online-retail", "no-such-file.csv"][..], 1, "no-such-file.csv"),
-        (&["verify", "--config", "no-such-file.toml"][..], 1, "no-such-file.toml"),
-        (&["reconcile", "--server", "http://127.0.0.1:1"][..], 1, "no server answers"),
-        (&["reconcile"][..], 1, "there is no Daybook data"),
-        (&["projections", "list"][..], 1, "there is no Daybook data"),
-        (&["projections", "rebuild"][..], 1, "there is no Daybook data"),
-        (&["projections", "digest"][..], 1, "there is no Daybook data"),
-        (&["verify"][..], 1, "there is no Daybook data"),
-        (&["export", "variants"][..], 1, "there is no Daybook data"),
+    let file = folder.path().join("there");
+    std::fs::write(&file, "limits = 7").unwrap();
+    let file = file.to_str().unwrap();
+    // A folder with a log, for what is looked at after it.
+    let data = folder.path().join("data");
+    Server::start(&data).stop();
+    let none = folder.path().join("none");
+    // What the command line, the settings or a name in them get wrong: 2, with a server or without.
+    for (data, arguments, word) in [
+        (&none, &["frobnicate"][..], "unrecognized"),
+        (&none, &["verify", "--fast"], "unexpected argument"),
+        (&none, &["log", "head"], "there is no Daybook data"),
+        (&none, &["reconcile"], "there is no Daybook data"),
+        (&none, &["projections", "list"], "there is no Daybook data"),
+        (&none, &["projections", "rebuild"], "there is no Daybook data"),
+        (&none, &["projections", "digest"], "there is no Daybook data"),
+        (&none, &["verify"], "there is no Daybook data"),
+        (&none, &["export", "variants"], "there is no Daybook data"),
+        (&none, &["price", "v"], "there is no Daybook data"),
+        (&none, &["state", "spaceship", "x"], "there is no aggregate"),
+        (&none, &["state", "order", "no id"], "an id is"),
+        (&none, &["state", "order", "o", "--at", "yesterday"], "--at"),
+        (
+            &none,
+            &["state", "order", "o", "--at", "2011-01-01T00:00:00Z", "--revision", "1"],
+            "cannot be used with",
+        ),
+        (&none, &["price", "no id"], "invalid value"),
+        (&none, &["lifecycle", "spaceship"], "there is no lifecycle"),
+        (&none, &["import", "online-retail", "no-such-file.csv"], "no-such-file.csv"),
+        (&none, &["import", "variants", "no-such-file.csv"], "no-such-file.csv"),
+        (&none, &["import", "variants", file, "--errors", file], "--errors names the file"),
+        (&none, &["log", "import", "no-such-file"], "no-such-file"),
+        (&none, &["generate", "variants", "--count", "1", "--out", "no/such/folder"], "cannot open"),
+        (&none, &["verify", "--config", "no-such-file.toml"], "no-such-file.toml"),
+        (&none, &["config", "--config", file], "limits"),
+        (&none, &["serve", "--listen", "everywhere"], "--listen"),
+        (&none, &["serve", "--listen", "0.0.0.0:0"], "without credentials"),
+        (&none, &["serve", "--server", "http://127.0.0.1:1"], "leave --server out"),
+        (&none, &["config", "--server", "http://127.0.0.1:1"], "leave --server out"),
+        (&none, &["log", "import", file, "--server", "http://127.0.0.1:1"], "at rest"),
+        (&none, &["import", "variants", file, "--server", "http://127.0.0.1:1"], "at rest"),
+        (&none, &["log", "head", "--server", "127.0.0.1:1"], "http://HOST:PORT"),
+        (&none, &["load", "--server", "localhost"], "http://HOST:PORT"),
+        (&none, &["load", "--duration", "0", "--server", "http://127.0.0.1:1"], "--duration"),
+        (&none, &["projections", "pause", "search"], "there is no Daybook data"),
+        (&none, &["projections", "dead-letters", "list", "search"], "there is no Daybook data"),
+        (&data, &["projections", "pause", "spaceships"], "there is no projection"),
+        (&data, &["projections", "resume", "spaceships"], "there is no projection"),
+        (&data, &["projections", "dead-letters", "retry", "spaceships"], "there is no projection"),
+        (&data, &["projections", "rebuild", "spaceships"], "there is no projection"),
+        (&data, &["projections", "rollback", "spaceships"], "there is no projection"),
+        (&data, &["projections", "digest", "spaceships"], "there is no projection"),
+        (&data, &["reconcile", "inventory", "spaceships"], "there is no projection"),
+        (&data, &["simulate", "drift", "--projection", "spaceships"], "there is no projection"),
+        (&data, &["log", "stream", ""], "stream"),
+        (&data, &["log", "export", file], "exists"),
+        (&data, &["log", "export", "new", "--from", "99"], "the log ends at"),
     ] {
-        let output = run(&folder.path().join("none"), arguments);
+        let output = run(data, arguments);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         assert!(text.contains(word), "{arguments:?}: {text}");
     }
-    assert!(!folder.path().join("none").exists(), "nothing was made");
+    assert!(!none.exists(), "nothing was made");
+    // What may go otherwise another time: 1.
+    for (arguments, word) in [
+        (&["reconcile", "--server", "http://127.0.0.1:1"][..], "no server answers"),
+        (&["state", "order", "none"], "has no events"),
+        (&["log", "stream", "order-none"], "there is no stream"),
+        (&["projections", "rollback", "search"], "no previous generation"),
+        (&["log", "import", file], "not imported"),
+    ] {
+        let output = run(&data, arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(text.contains(word), "{arguments:?}: {text}");
+    }
     let foreign = folder.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("thesis.txt"), "precious").unwrap();
     let output = run(&foreign, &["serve", "--listen", "127.0.0.1:0"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no Daybook data folder"));
     assert_eq!(std::fs::read_dir(&foreign).unwrap().count(), 1, "nothing was written into it");
 }
@@ -148,6 +207,96 @@ async fn a_damaged_log_is_refused_with_the_place() {
     let text = run(folder.path(), &["verify"]);
     assert_eq!(text.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&text.stdout).contains("NOT SOUND"), "{text:?}");
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_know_by_name_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let url = server.url();
+    for (arguments, status, word) in [
+        (&["projections", "pause", "spaceships"][..], 2, "there is no projection"),
+        (&["projections", "rebuild", "spaceships"], 2, "there is no projection"),
+        (&["projections", "dead-letters", "list", "spaceships"], 2, "there is no projection"),
+        (&["reconcile", "spaceships"], 2, "there is no projection"),
+        (&["projections", "digest", "spaceships"], 2, "there is no projection"),
+        (&["state", "spaceship", "x"], 2, "there is no aggregate"),
+        (&["state", "order", "none"], 1, "has no events"),
+        (&["log", "stream", "order-none"], 1, "there is no stream"),
+        (&["projections", "rollback", "search"], 1, "no previous generation"),
+    ] {
+        let output = run(&data, &[arguments, &["--server", &url]].concat());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+        assert!(text.contains(word), "{arguments:?}: {text}");
+    }
+    server.stop();
+}
+
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// A crash tears the tail of a log. Who looks afterwards, before anything starts on it, must not take that from whoever looks next.
+#[tokio::test]
+async fn looking_at_a_log_at_rest_changes_no_byte_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let mut client = server.connect().await;
+    for _ in 0..20 {
+        client.command("inventory/v/receive", json!({"quantity": 5})).await;
+    }
+    server.kill();
+    let segment = std::fs::read_dir(data.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment.filter(|path| path.to_str().unwrap().contains("seg-")).max().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let torn = end.next_multiple_of(8);
+    bytes[torn..torn + 30].copy_from_slice(b"half an append, then a crash!!");
+    std::fs::write(&segment, bytes).unwrap();
+    let before = files(&data);
+
+    let report = run_json(&data, &["verify"]);
+    assert_eq!((&report["ok"], &report["failures"]), (&json!(true), &json!([])));
+    let tail = &report["torn_tail"];
+    assert_eq!((&tail["offset"], &tail["bytes"]), (&json!(torn), &json!(30)), "{report}");
+    assert_eq!(tail["position"], report["position"].as_u64().unwrap() + 1);
+    assert!(segment.ends_with(tail["file"].as_str().unwrap()));
+    let text = run(&data, &["verify"]);
+    assert_eq!(text.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&text.stdout).contains("a torn tail of 30 bytes"), "{text:?}");
+    let copy = folder.path().join("copy");
+    for arguments in [
+        &["log", "head"][..],
+        &["log", "read"],
+        &["log", "stream", "inventory-v"],
+        &["log", "export", copy.to_str().unwrap()],
+        &["state", "inventory", "v"],
+    ] {
+        let output = run(&data, arguments);
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert!(files(&data) == before, "a file was changed, made or removed");
+
+    let root = report["root"].clone();
+    Server::start(&data).stop();
+    let after = run_json(&data, &["verify"]);
+    assert_eq!(
+        (&after["root"], &after["torn_tail"]),
+        (&root, &Value::Null),
+        "what was torn is cut, and nothing else"
+    );
 }
 
 /// What can be asked of a log at rest can be asked of a server's, with the same answer.
@@ -263,6 +412,30 @@ async fn the_openapi_document_describes_every_command() {
     let text = document.to_string();
     for reference in text.split("\"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");
+    }
+    for (path, method) in [
+        ("/v1/projections/{name}/pause", "post"),
+        ("/v1/projections/{name}/dead-letters/discard", "post"),
+        ("/v1/projections/{name}/dead-letters", "get"),
+        ("/v1/operations/reconcile", "post"),
+        ("/v1/operations/export", "get"),
+        ("/v1/operations/export/variants", "get"),
+    ] {
+        assert!(paths[path][method]["responses"]["200"].is_object(), "{path}");
+    }
+    // What is described is there: no route is unknown, and none refuses the method.
+    let described = paths.iter().flat_map(|(path, methods)| {
+        methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.to_uppercase()))
+    });
+    for (path, method) in described.filter(|(path, _)| !path.starts_with("/v1/commands/")) {
+        let place: String = path
+            .split(['{', '}'])
+            .enumerate()
+            .map(|(n, part)| if n % 2 == 1 { "none" } else { part })
+            .collect();
+        let answer = client.send(&method, &place, &[], b"").await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status != 405 && !text.contains("there is no route"), "{method} {place}: {text}");
     }
     for page in ["/docs", "/console", "/assets/console.js", "/metrics", "/readyz"] {
         assert_eq!(client.status(page).await, 200, "{page}");

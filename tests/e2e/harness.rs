@@ -89,9 +89,19 @@ impl Server {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary starts");
+    /// With what it logs in a file.
+    pub fn start_logged(data: &Path, arguments: &[&str], log: &Path) -> Self {
+        let mut command = binary_on(data);
+        command.args(arguments);
+        Self::spawn_to(command, std::fs::File::create(log).expect("a file").into())
+    }
+
+    fn spawn(command: Command) -> Self {
+        Self::spawn_to(command, Stdio::inherit())
+    }
+
+    fn spawn_to(mut command: Command, log: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let address = loop {
             let line = lines.next().expect("a line that says where it listens").expect("text");

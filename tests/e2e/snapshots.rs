@@ -180,7 +180,7 @@ fn errors_say_what_is_wrong_and_what_to_do() {
             &["state", "order", "o", "--at", "2011-01-01T00:00:00Z", "--revision", "1"],
         ),
         ("bad_time", &empty, &["state", "order", "o", "--at", "yesterday"]),
-        ("needs_a_server", &empty, &["projections", "pause", "search"]),
+        ("local_with_a_server", &empty, &["config", "--server", "http://127.0.0.1:1"]),
         ("no_server_answers", &empty, &["projections", "list", "--server", "http://127.0.0.1:1"]),
         ("exposed_without_keys", &empty, &["serve", "--listen", "0.0.0.0:0"]),
     ] {

@@ -155,13 +155,15 @@ impl Shared {
             let before = position;
             for (at, frame) in frames.heads() {
                 if frame.count > 0 && frame.first > position && frame.first <= head {
+                    if frame.first != position + 1 {
+                        return Err(inside_of_an_append(after));
+                    }
                     raw.extend_from_slice(&frames.bytes[at..at + frame.len()]);
                     position = frame.last();
                 }
             }
             if position == before {
-                let detail = format!("position {after} is inside of an append; begin after its last event");
-                return Err(BackupError::DoesNotChain(detail));
+                return Err(inside_of_an_append(after));
             }
             if raw.len() >= CHUNK_BYTES || position >= head {
                 link = chain(&link, &raw);
@@ -210,6 +212,53 @@ fn read_chunk(
         return Err(BackupError::Damaged("a chunk is not what was exported".into()));
     }
     Ok((raw_len > 0).then_some((raw, u64_at(&head, 8))))
+}
+
+/// Reads an export to its end without bringing it in anywhere: that it is whole, and what it holds. A copy that came over a
+/// network is looked at so before anybody relies on it.
+///
+/// # Errors
+/// It is cut off, not what was exported, or goes on behind its end mark.
+pub fn inspect(reader: &mut dyn Read) -> Result<Transfer, BackupError> {
+    let header = Header::read(reader).map_err(cut_off)?;
+    let mut link = chain(&[0; 32], &header.encode());
+    let mut last = header.after;
+    while let Some((raw, end)) = read_chunk(reader, &mut link)? {
+        let mut at = 0;
+        while let Some(head) = FrameHead::at(&raw, at).filter(|head| head.is_intact(&raw, at)) {
+            if head.first != last + 1 || head.count == 0 {
+                return Err(malformed());
+            }
+            last = head.last();
+            at += head.len();
+        }
+        if at != raw.len() || last != end {
+            return Err(malformed());
+        }
+    }
+    match reader.read(&mut [0])? {
+        0 => Ok(Transfer { first: header.after + 1, last, events: last - header.after }),
+        _ => Err(BackupError::Damaged("something follows its end mark".into())),
+    }
+}
+
+/// The end of the bytes before the end of the export.
+fn cut_off(error: BackupError) -> BackupError {
+    match error {
+        BackupError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            BackupError::Damaged(format!("it is cut off: {error}"))
+        }
+        other => other,
+    }
+}
+
+/// The rest of that append would be missing.
+fn inside_of_an_append(after: Position) -> BackupError {
+    BackupError::DoesNotChain(format!("position {after} is inside of an append; begin after its last event"))
+}
+
+fn malformed() -> BackupError {
+    BackupError::Damaged("a chunk's frames are malformed".into())
 }
 
 impl SegmentLog {
@@ -273,7 +322,6 @@ impl SegmentLog {
     }
 
     fn import_chunk(&self, raw: &Bytes, last: Position) -> Result<(), BackupError> {
-        let malformed = || BackupError::Damaged("a chunk's frames are malformed".into());
         let mut appends = Vec::new();
         let mut at = 0;
         let mut next = self.head_position() + 1;

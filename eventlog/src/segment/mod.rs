@@ -1,6 +1,6 @@
 //! The embedded durable backend: one writer, zero-filled segment files, group commit.
 //!
-//! - `storage`: the only way to the disk; `frame`: what is written; `tail`: segments that are not sealed yet.
+//! - `storage`: the only way to the disk, and `overlay`, the way to look without changing anything; `frame`: what is written; `tail`: segments that are not sealed yet.
 //! - `sealed`: compressed segments; `run` and `filter`: the stream index; `sealing` and `background`: how they come about.
 //! - `queue` and `writer`: the append path; `shared` and `reader`: what readers see; `recover` and `restore`: opening.
 //!
@@ -15,6 +15,7 @@ pub mod fault;
 mod filter;
 mod frame;
 mod options;
+mod overlay;
 mod queue;
 mod reader;
 mod recover;
@@ -38,9 +39,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use backup::{BackupError, Transfer};
+pub use backup::{BackupError, Transfer, inspect};
 pub use filter::stream_hash;
 pub use options::{Cut, OpenError, OpenReport, SegmentOptions};
+use overlay::Overlay;
 use shared::Shared;
 use storage::{DirStorage, Storage};
 pub use verify::{Finding, VerifyReport};
@@ -85,6 +87,25 @@ impl SegmentLog {
         let folder = folder.as_ref();
         let storage = DirStorage::new(folder).map_err(OpenError::io(format!("open {}", folder.display())))?;
         Self::open_on(Arc::new(storage), options)
+    }
+
+    /// Opens the log in `folder` to read it, and leaves every byte of the folder as it is: what an opening puts right lies in memory
+    /// until the log is closed. A torn tail is not shown, but reported ([`SegmentLog::open_report`]). Nothing can be appended.
+    /// Several may read at the same time; nobody may have it open to write.
+    ///
+    /// # Errors
+    /// The folder is in use, holds no log or a newer format, is damaged, or cannot be read.
+    pub fn open_to_read(folder: impl AsRef<Path>, options: SegmentOptions) -> Result<Self, OpenError> {
+        let overlay = Overlay::over(folder.as_ref());
+        // It would be made in memory: an empty log where there is none.
+        if !folder.as_ref().join(recover::IDENTITY).is_file() {
+            let detail = format!("it holds no {} file", recover::IDENTITY);
+            return Err(OpenError::Foreign { folder: overlay.describe(), detail });
+        }
+        // Sealing and merging would only fill the memory.
+        let log = Self::open_on(Arc::new(overlay), SegmentOptions { background: false, ..options })?;
+        log.shared.note_stopped(&AppendError::Stopped("the log was opened to be read only".into()));
+        Ok(log)
     }
 
     /// Opens the log on any storage.

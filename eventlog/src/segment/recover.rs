@@ -17,7 +17,8 @@ use super::storage::{Storage, StorageFile, read_full_at, write_all_at, write_zer
 use super::tail::{SEGMENT_HEAD, SegmentHead, Spare, TailSegment, segment_name};
 use crate::log::Position;
 
-const IDENTITY: &str = "LOG";
+/// Without it a folder holds no log.
+pub(crate) const IDENTITY: &str = "LOG";
 const LOCK: &str = "LOCK";
 
 /// A log as found on disk, ready to be written to.
@@ -272,7 +273,6 @@ fn scan(segment: &TailSegment, until: Option<Position>, report: &mut OpenReport)
     }
     if let Some(length) = bytes[at..].iter().rposition(|byte| *byte != 0) {
         let cut = Cut { file: name.clone(), offset: at as u64, bytes: length as u64 + 1, position: next };
-        tracing::warn!(?cut, "cut a torn tail, which was never acknowledged");
         // A frame behind the tear could otherwise come back to life after the tear is written over.
         write_zeros_at(&*segment.file, cut.offset, cut.bytes)
             .and_then(|()| segment.file.sync_data())

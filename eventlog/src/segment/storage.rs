@@ -111,7 +111,12 @@ impl DirStorage {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { root: root.to_path_buf() })
+        Ok(Self::at(root))
+    }
+
+    /// A folder as it is, there or not.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
     }
 }
 

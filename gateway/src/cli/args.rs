@@ -91,6 +91,16 @@ pub(super) enum Command {
     Config,
 }
 
+impl Command {
+    /// Whether it has nothing to ask a running server.
+    pub(super) const fn is_local(&self) -> bool {
+        matches!(
+            self,
+            Self::Serve(_) | Self::Demo(_) | Self::Generate(_) | Self::Lifecycle { .. } | Self::Config
+        )
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub(super) struct Serve {
     /// Address to listen on; port 0 picks one [default: 127.0.0.1:7700; environment: DAYBOOK_LISTEN]

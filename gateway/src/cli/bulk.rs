@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use daybook_commands::Principal;
 use daybook_projections::catalogue;
 use daybook_replay::import::variants::{self, Errors, Input, Options, Report};
@@ -19,10 +19,13 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::args::{Export, Format, Generate, Global};
+use super::part::{Existing, PartFile};
 use super::progress::Progress;
+use super::remote::{ask, download};
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::node::Node;
+use crate::usage::{cannot_open, mistake};
 
 const BUFFER: usize = 1 << 18;
 
@@ -58,13 +61,11 @@ pub(super) async fn import(
     });
     let bytes = match standard_input {
         true => None,
-        false => {
-            Some(std::fs::metadata(file).with_context(|| format!("cannot open {}", file.display()))?.len())
-        }
+        false => Some(std::fs::metadata(file).map_err(|error| cannot_open(file, error))?.len()),
     };
     // It is emptied before the first row is read.
     if !standard_input && is_same_file(file, &errors_file) {
-        bail!("--errors names the file that is to be imported; name another one for the refused rows");
+        mistake!("--errors names the file that is to be imported; name another one for the refused rows");
     }
     let node = Node::open(config).await?;
     let input = match input(config, file, standard_input, &node) {
@@ -168,10 +169,17 @@ fn print(global: &Global, imported: &Imported<'_>) -> anyhow::Result<()> {
 
 /// `export variants`.
 pub(super) async fn export(global: &Global, config: Config, export: Export) -> anyhow::Result<Outcome> {
-    if global.server.is_some() {
-        bail!("exports work on a data folder at rest; stop the server first");
-    }
     let Export::Variants { out } = export;
+    if let Some(url) = &global.server {
+        // What was acknowledged before is in the copy.
+        let head = ask(global, url, "GET", "/v1/operations/head", None).await?;
+        let position = head["position"].as_str().context("the server's answer has no position")?;
+        let mut output = Output::create(out.as_deref())?;
+        let path = format!("/v1/operations/export/variants?min_position={position}");
+        download(global, url, &path, &mut output).await?;
+        output.finish().context("the rows could not be written")?;
+        return Ok(Outcome::Done);
+    }
     // A folder without data is a mistake here, not one to be made.
     let node = Node::open_existing(&config).await?;
     let written = async {
@@ -179,6 +187,11 @@ pub(super) async fn export(global: &Global, config: Config, export: Export) -> a
         node.wait_until_current(|done, total| progress.update(done, total)).await?;
         progress.finish();
         let live = node.projections().live(catalogue::NAME)?;
+        anyhow::ensure!(
+            !live.handle.is_held(),
+            "the read model {0} is paused, so that not all would be exported; go on with `daybook projections resume {0}`",
+            catalogue::NAME
+        );
         let reader = live.queries.rows().context("the catalogue has no rows")?;
         let mut output = Output::create(out.as_deref())?;
         let mut progress = Progress::new("Exporting", "rows");
@@ -200,6 +213,7 @@ pub(super) fn generate(generate: Generate) -> anyhow::Result<Outcome> {
     let mut output = Output::create(out.as_deref())?;
     let mut progress = Progress::new("Generating", "rows");
     variants::generate::generate(count, seed, &mut output, |rows| progress.update(rows, count))
+        .map_err(anyhow::Error::new)
         .and_then(|()| output.finish())
         .context("the rows could not be written")?;
     progress.finish();
@@ -208,31 +222,67 @@ pub(super) fn generate(generate: Generate) -> anyhow::Result<Outcome> {
 
 /// A file, compressed as its name says, or standard output.
 enum Output {
-    Plain(BufWriter<Box<dyn Write>>),
-    Gzip(GzEncoder<Box<dyn Write>>),
-    Zstd(zstd::Encoder<'static, Box<dyn Write>>),
+    Plain(BufWriter<Sink>),
+    Gzip(GzEncoder<Sink>),
+    Zstd(zstd::Encoder<'static, Sink>),
+}
+
+/// Where the bytes go.
+enum Sink {
+    /// A file that has its name only once it is whole.
+    Part(PartFile),
+    /// What can't be replaced: standard output, a device, a pipe.
+    Stream(BufWriter<Box<dyn Write + Send>>),
 }
 
 impl Output {
     fn create(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path.filter(|path| path.as_os_str() != OsStr::new("-")) else {
-            return Ok(Self::Plain(BufWriter::with_capacity(BUFFER, Box::new(io::stdout()))));
+            let out = BufWriter::new(Box::new(io::stdout()) as Box<dyn Write + Send>);
+            return Ok(Self::Plain(BufWriter::with_capacity(BUFFER, Sink::Stream(out))));
         };
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        let file: Box<dyn Write> = Box::new(BufWriter::with_capacity(BUFFER, file));
+        let sink = match std::fs::metadata(path) {
+            Ok(there) if !there.is_file() => {
+                let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+                Sink::Stream(BufWriter::with_capacity(BUFFER, Box::new(file)))
+            }
+            // Of a link, what it leads to is replaced.
+            Ok(_) => Sink::Part(PartFile::create(&std::fs::canonicalize(path)?, Existing::Replaced)?),
+            Err(_) => Sink::Part(PartFile::create(path, Existing::Replaced)?),
+        };
         Ok(match path.extension().and_then(OsStr::to_str) {
-            Some("gz") => Self::Gzip(GzEncoder::new(file, flate2::Compression::fast())),
-            Some("zst") => Self::Zstd(zstd::Encoder::new(file, 1).context("a zstd encoder")?),
-            _ => Self::Plain(BufWriter::new(file)),
+            Some("gz") => Self::Gzip(GzEncoder::new(sink, flate2::Compression::fast())),
+            Some("zst") => Self::Zstd(zstd::Encoder::new(sink, 1).context("a zstd encoder")?),
+            _ => Self::Plain(BufWriter::new(sink)),
         })
     }
 
-    /// Without this, the end of what was written can be missing.
-    fn finish(self) -> io::Result<()> {
+    /// Without this, the end of what was written can be missing, and a file has no name.
+    fn finish(self) -> anyhow::Result<()> {
+        let sink = match self {
+            Self::Plain(out) => out.into_inner().map_err(io::IntoInnerError::into_error)?,
+            Self::Gzip(out) => out.finish()?,
+            Self::Zstd(out) => out.finish()?,
+        };
+        match sink {
+            Sink::Part(file) => file.finish(),
+            Sink::Stream(mut out) => Ok(out.flush()?),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(mut out) => out.flush(),
-            Self::Gzip(out) => out.finish()?.flush(),
-            Self::Zstd(out) => out.finish()?.flush(),
+            Self::Part(out) => out.write(bytes),
+            Self::Stream(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Part(out) => out.flush(),
+            Self::Stream(out) => out.flush(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use daybook_commands::Principal;
 use daybook_replay::import::online_retail;
 
@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::{Outcome, bulk, print_json, print_line};
 use crate::config::Config;
 use crate::node::Node;
+use crate::usage::{cannot_open, mistake};
 
 /// Most memory for aggregate states while importing, MiB: what an import has decided on is seldom needed again.
 const STATE_CACHE_MIB: usize = 128;
@@ -18,7 +19,7 @@ const STATE_CACHE_MIB: usize = 128;
 pub(super) async fn run(global: &Global, mut config: Config, import: Import) -> anyhow::Result<Outcome> {
     config.memory.state_cache_mib = config.memory.state_cache_mib.min(STATE_CACHE_MIB);
     if global.server.is_some() {
-        bail!(
+        mistake!(
             "imports work on a data folder at rest: stop the server and run this with --data DIR instead of --server; to a running \
              server send commands as NDJSON, POST /v1/commands"
         );
@@ -28,7 +29,7 @@ pub(super) async fn run(global: &Global, mut config: Config, import: Import) -> 
             bulk::import(global, &config, &file, errors, dry_run).await
         }
         Import::OnlineRetail { file } => {
-            let input = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+            let input = File::open(&file).map_err(|error| cannot_open(&file, error))?;
             let node = Node::open(&config).await?;
             let mut progress = Progress::new("Importing", "rows");
             let report = online_retail::import(

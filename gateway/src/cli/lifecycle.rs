@@ -1,10 +1,10 @@
 //! `daybook lifecycle`: the tables that decide, drawn.
 
-use anyhow::bail;
 use daybook_aggregates::lifecycle::{draw, sheets};
 
 use super::args::{Format, Global};
 use super::{Outcome, print_json, print_line};
+use crate::usage::mistake;
 
 pub(super) fn run(global: &Global, aggregate: Option<&str>, mermaid: bool) -> anyhow::Result<Outcome> {
     let mut sheets = sheets();
@@ -13,7 +13,7 @@ pub(super) fn run(global: &Global, aggregate: Option<&str>, mermaid: bool) -> an
         let known: Vec<_> = sheets.iter().map(|sheet| sheet.aggregate).collect();
         sheets.retain(|sheet| sheet.aggregate == wanted);
         if sheets.is_empty() {
-            bail!("there is no lifecycle {wanted}; there are {}", known.join(", "));
+            mistake!("there is no lifecycle {wanted}; there are {}", known.join(", "));
         }
     }
     if global.format == Format::Json {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use super::args::{Format, Global, Load};
 use super::{Outcome, print_json, print_line};
@@ -10,6 +10,7 @@ use crate::load::child::ChildServer;
 use crate::load::client::{Target, address_of};
 use crate::load::commits;
 use crate::load::generate::{self, Pace, Plan};
+use crate::usage::{Usage, mistake};
 
 /// Longest warm-up and measurement.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
@@ -33,7 +34,9 @@ pub(super) async fn run(global: &Global, load: Load) -> anyhow::Result<Outcome> 
         duration: seconds("--duration", load.duration)?,
         run: load.run.unwrap_or_else(|| format!("{:x}", std::process::id())),
     };
-    ensure!(!plan.duration.is_zero(), "--duration is above 0");
+    if plan.duration.is_zero() {
+        mistake!("--duration is above 0");
+    }
     generate::prepare(&plan).await?;
     let before = commits::of_server(&plan.target).await;
     let mut report = generate::run(&plan).await?;
@@ -53,7 +56,7 @@ fn seconds(flag: &str, seconds: f64) -> anyhow::Result<Duration> {
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|duration| *duration <= LONGEST)
-        .with_context(|| format!("{flag} is a number of seconds, at most a day"))
+        .ok_or_else(|| Usage::of(anyhow::anyhow!("{flag} is a number of seconds, at most a day")))
 }
 
 fn own_server(global: &Global) -> anyhow::Result<ChildServer> {

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use daybook_eventlog::segment::Transfer;
+use daybook_eventlog::segment::{self, BackupError, Transfer};
 use daybook_eventlog::{EventLog, Filter, RecordedEvent, StreamId};
 use daybook_replay::time_travel::{self, AsOf};
 use serde_json::json;
 
 use super::args::{self, Format, Global, State};
-use super::operate::ask;
-use super::remote::{encoded, print_events};
+use super::part::{Existing, PartFile};
+use super::remote::{ask, download, encoded, print_events};
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::http::events::EventBody;
@@ -20,6 +20,7 @@ use crate::node::{
     self,
     log::{Log, Opening},
 };
+use crate::usage::{Usage, cannot_open, mistake};
 
 const PAGE_EVENTS: usize = 4_096;
 const PAGE_BYTES: usize = 8 << 20;
@@ -36,18 +37,18 @@ pub(super) async fn run(global: &Global, config: Config, command: args::Log) -> 
                 let route = format!("/v1/events?{}", pairs.collect::<Vec<_>>().join("&"));
                 return print_events(global, url, &route, from, limit.unwrap_or(u64::MAX)).await;
             }
-            let log = Log::open(&config, Opening::Existing).await?;
+            let log = Log::open(&config, Opening::Read).await?;
             let read = read(&*log, from, limit.unwrap_or(u64::MAX), &filter).await;
             log.close().await;
             read
         }
         args::Log::Stream { stream, from, limit } => {
-            let stream = StreamId::new(&stream)?;
+            let stream = StreamId::new(&stream).map_err(Usage::of)?;
             if let Some(url) = &global.server {
                 let route = format!("/v1/streams/{}", encoded(stream.as_str()));
                 return print_events(global, url, &route, from.max(1), limit.unwrap_or(u64::MAX)).await;
             }
-            let log = Log::open(&config, Opening::Existing).await?;
+            let log = Log::open(&config, Opening::Read).await?;
             let read = read_stream(&*log, &stream, from.max(1), limit.unwrap_or(u64::MAX)).await;
             log.close().await;
             read
@@ -57,39 +58,49 @@ pub(super) async fn run(global: &Global, config: Config, command: args::Log) -> 
     }
 }
 
-/// Writes beside the file and renames, so that a cut-off export is never taken for a whole one.
+/// The file gets its name once it is whole. What a server sent is read to its end first: only then is it known to be.
 async fn export(global: &Global, config: &Config, file: PathBuf, after: u64) -> anyhow::Result<Outcome> {
-    if let Some(url) = &global.server {
-        bail!("a running server gives its copy at {url}/v1/operations/export?from={after}");
-    }
-    if file.exists() {
-        bail!("{} exists; name a new file", file.display());
-    }
-    let log = Log::open(config, Opening::Existing).await?;
-    let copy = move || -> anyhow::Result<Transfer> {
-        let part = part_of(&file);
-        let mut out =
-            BufWriter::new(File::create(&part).with_context(|| format!("cannot write {}", part.display()))?);
-        let transfer = log.export(&mut out, after)?;
-        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(transfer)
+    let (mut part, copied) = match &global.server {
+        Some(url) => {
+            let mut part = PartFile::create(&file, Existing::Refused)?;
+            let path = format!("/v1/operations/export?from={after}");
+            download(global, url, &path, &mut part).await?;
+            (part, None)
+        }
+        None => {
+            let log = Log::open(config, Opening::Read).await?;
+            let mut part = PartFile::create(&file, Existing::Refused)?;
+            let copy = move || match log.export(&mut part, after) {
+                Ok(transfer) => Ok((part, Some(transfer))),
+                // As a server refuses a position that it can't begin after.
+                Err(error) if matches!(error.downcast_ref(), Some(BackupError::DoesNotChain(_))) => {
+                    Err(Usage::of(error))
+                }
+                Err(error) => Err(error),
+            };
+            tokio::task::spawn_blocking(copy).await??
+        }
     };
-    print_transfer(global, "exported", tokio::task::spawn_blocking(copy).await??)
-}
-
-fn part_of(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
+    let finish = move || -> anyhow::Result<Transfer> {
+        let transfer = match copied {
+            Some(transfer) => transfer,
+            None => segment::inspect(&mut BufReader::with_capacity(1 << 18, part.written()?))
+                .context("what the server sent is no export")?,
+        };
+        anyhow::ensure!(transfer.first == after + 1, "the server sent an export from another position");
+        part.finish().map(|()| transfer)
+    };
+    print_transfer(global, "exported", tokio::task::spawn_blocking(finish).await??)
 }
 
 async fn import(global: &Global, config: Config, file: PathBuf) -> anyhow::Result<Outcome> {
     if global.server.is_some() {
-        bail!("a log is imported at rest: stop the server and run this with --data DIR instead of --server");
+        mistake!(
+            "a log is imported at rest: stop the server and run this with --data DIR instead of --server"
+        );
     }
     let copy = move || -> anyhow::Result<Transfer> {
-        let input = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+        let input = File::open(&file).map_err(|error| cannot_open(&file, error))?;
         node::log::import(&config, &mut BufReader::new(input))
             .with_context(|| format!("{} was not imported", file.display()))
     };
@@ -109,7 +120,7 @@ async fn head(global: &Global, config: &Config) -> anyhow::Result<Outcome> {
     let value = match &global.server {
         Some(url) => ask(global, url, "GET", "/v1/operations/head", None).await?,
         None => {
-            let log = Log::open(config, Opening::Existing).await?;
+            let log = Log::open(config, Opening::Read).await?;
             let head = log.head().await?;
             log.close().await;
             json!({"position": head.position.to_string(), "events": head.events})
@@ -184,6 +195,7 @@ pub(super) async fn state(global: &Global, config: Config, args: State) -> anyho
         (None, Some(time)) => AsOf::Time(time),
         (None, None) => AsOf::Now,
     };
+    time_travel::check(&args.aggregate, &args.id)?;
     let value = match &global.server {
         Some(url) => {
             let query = match as_of {
@@ -194,7 +206,7 @@ pub(super) async fn state(global: &Global, config: Config, args: State) -> anyho
             ask(global, url, "GET", &format!("/v1/state/{}/{}{query}", args.aggregate, args.id), None).await?
         }
         None => {
-            let log = Log::open(&config, Opening::Existing).await?;
+            let log = Log::open(&config, Opening::Read).await?;
             let state = time_travel::state(&*log, &args.aggregate, &args.id, as_of).await;
             log.close().await;
             serde_json::to_value(state?)?

@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod log;
 mod operate;
+mod part;
 mod price;
 mod progress;
 mod remote;
@@ -19,9 +20,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use daybook_projections::generations::GenerationError;
+use daybook_replay::digest::DigestError;
+use daybook_replay::drift::DriftError;
+use daybook_replay::reconcile::ReconcileError;
+use daybook_replay::time_travel::StateError;
 use serde::Serialize;
 
 use crate::config::{Config, Flags};
+use crate::usage::{Usage, mistake};
 use args::{Cli, Command, Format, Global};
 
 /// What a command came to.
@@ -56,13 +63,38 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Found) => ExitCode::from(3),
         Err(error) => {
             eprintln!("daybook: {error:#}");
-            ExitCode::FAILURE
+            if is_mistake(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
+/// Whether the caller has to put something right: what was asked for by name is nothing that there can be.
+fn is_mistake(error: &anyhow::Error) -> bool {
+    let unknown = |error: &GenerationError| matches!(error, GenerationError::Unknown(_));
+    if let Some(error) = error.downcast_ref::<ReconcileError>() {
+        return matches!(error, ReconcileError::Generation(error) if unknown(error));
+    }
+    if let Some(error) = error.downcast_ref::<DigestError>() {
+        return matches!(error, DigestError::Generation(error) if unknown(error));
+    }
+    if let Some(error) = error.downcast_ref::<DriftError>() {
+        return match error {
+            DriftError::Share(_) => true,
+            DriftError::Generation(error) => unknown(error),
+            _ => false,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<StateError>() {
+        return matches!(error, StateError::UnknownAggregate(_) | StateError::Id(_));
+    }
+    Usage::is(error) || error.downcast_ref().is_some_and(unknown)
+}
+
 async fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let Cli { global, command } = cli;
+    if global.server.is_some() && command.is_local() {
+        mistake!("this command works without a server; leave --server out");
+    }
     match command {
         Command::Serve(args) => serve::serve(load_server(&global, &args)?).await,
         Command::Demo(args) => serve::demo(load_server(&global, &args)?).await,
@@ -83,12 +115,13 @@ async fn run(cli: Cli) -> anyhow::Result<Outcome> {
 }
 
 fn load(global: &Global) -> anyhow::Result<Config> {
-    Config::load(&flags(global))
+    Config::load(&flags(global)).map_err(Usage::of)
 }
 
 fn load_server(global: &Global, args: &args::Serve) -> anyhow::Result<Config> {
     let (listen, kurrent_listen) = (args.listen, args.kurrent_listen);
-    Config::load(&Flags { listen, kurrent_listen, ..flags(global) })
+    let config = Config::load(&Flags { listen, kurrent_listen, ..flags(global) });
+    config.and_then(|config| config.check_exposure().map(|()| config)).map_err(Usage::of)
 }
 
 fn flags(global: &Global) -> Flags {

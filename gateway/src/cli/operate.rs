@@ -2,74 +2,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use daybook_replay::integrity::Integrity;
-use daybook_replay::{digest, rebuild, reconcile, verify};
-use serde::de::DeserializeOwned;
+use daybook_replay::{digest, operations, rebuild, reconcile, verify};
 use serde_json::{Value, json};
 
 use super::args::{DeadLetters, Format, Global, Projections, Reconcile};
 use super::progress::Progress;
+use super::remote::{ask, ask_for};
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
-use crate::load::client::{Connection, address_of, request};
 use crate::node::Node;
 use crate::node::log::{Log, Opening};
 use crate::reconciled::Reconciled;
-
-/// Asks a running server for JSON.
-pub(super) async fn ask(
-    global: &Global,
-    url: &str,
-    method: &str,
-    path: &str,
-    body: Option<&Value>,
-) -> anyhow::Result<Value> {
-    let text = ask_text(global, url, method, path, body).await?;
-    serde_json::from_slice(&text).context("the server's answer is no JSON")
-}
-
-/// Asks a running server, for the answer as it was written.
-pub(super) async fn ask_text(
-    global: &Global,
-    url: &str,
-    method: &str,
-    path: &str,
-    body: Option<&Value>,
-) -> anyhow::Result<Vec<u8>> {
-    let authorization = global.api_key.as_ref().map(|key| format!("Bearer {key}"));
-    let mut headers = vec![("content-type", "application/json")];
-    if let Some(authorization) = &authorization {
-        headers.push(("authorization", authorization));
-    }
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let mut connection =
-        Connection::open(address_of(url)?).await.with_context(|| format!("no server answers at {url}"))?;
-    let answer = connection
-        .send(&request(method, path, &headers, body.as_bytes()))
-        .await
-        .context("the server's answer")?;
-    if answer.status >= 400 {
-        let value = answer.json().context("the server's answer is no JSON")?;
-        bail!(
-            "the server refused: {} ({})",
-            value["detail"].as_str().unwrap_or("no reason given"),
-            value["code"].as_str().unwrap_or("no code")
-        );
-    }
-    Ok(answer.body)
-}
-
-async fn ask_for<T: DeserializeOwned>(
-    global: &Global,
-    url: &str,
-    method: &str,
-    path: &str,
-    body: Option<&Value>,
-) -> anyhow::Result<T> {
-    serde_json::from_value(ask(global, url, method, path, body).await?)
-        .context("the server's answer has another form; are the versions the same?")
-}
 
 /// Opens the folder's node, does the work, closes it whatever came of it.
 async fn at_rest<T>(
@@ -174,7 +119,7 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
     let report: verify::Report = match &global.server {
         Some(url) => ask_for(global, url, "POST", "/v1/operations/verify", None).await?,
         None => {
-            match Log::open(&config, Opening::Existing).await {
+            match Log::open(&config, Opening::Read).await {
                 Ok(log) => verify_at_rest(log).await?,
                 // What opening reads is checked then: damage there is what was asked for.
                 Err(error) => match Log::damage(&error) {
@@ -196,6 +141,13 @@ pub(super) async fn verify(global: &Global, config: Config) -> anyhow::Result<Ou
         if let Some(root) = &report.root {
             print_line(format_args!("root {root}"))?;
         }
+        if let Some(torn) = &report.torn_tail {
+            print_line(format_args!(
+                "a torn tail of {} bytes ({} at byte {}): an append that a crash broke off and that was never acknowledged; the next \
+                 start cuts it",
+                torn.bytes, torn.file, torn.offset
+            ))?;
+        }
         for failure in &report.failures {
             print_line(format_args!(
                 "  position {} {} revision {}: {}: {}",
@@ -215,6 +167,7 @@ async fn verify_at_rest(log: Log) -> anyhow::Result<verify::Report> {
     let report = verify::verify(log.events(), |done, total| bar.update(done, total)).await;
     bar.finish();
     let mut report = report?;
+    report.torn_tail = log.torn_tail();
     let files = Arc::clone(&log);
     let check = move || files.verify_files();
     tokio::task::spawn_blocking(check).await??.into_iter().for_each(|failure| report.add(failure));
@@ -260,9 +213,9 @@ pub(super) async fn projections(
             };
             print_digests(global, &report)
         }
-        Projections::Pause { name } => on_server(global, &name, "pause").await,
-        Projections::Resume { name } => on_server(global, &name, "resume").await,
-        Projections::DeadLetters(command) => dead_letters(global, command).await,
+        Projections::Pause { name } => stand(global, &config, &name, true).await,
+        Projections::Resume { name } => stand(global, &config, &name, false).await,
+        Projections::DeadLetters(command) => dead_letters(global, &config, command).await,
     }
 }
 
@@ -371,10 +324,24 @@ fn print_digests(global: &Global, report: &digest::Report) -> anyhow::Result<Out
     Ok(Outcome::Done)
 }
 
-/// Pausing makes sense on a running server only: at rest nothing runs.
-async fn on_server(global: &Global, name: &str, verb: &str) -> anyhow::Result<Outcome> {
-    let url = server_of(global)?;
-    let status: Value = ask(global, url, "POST", &format!("/v1/projections/{name}/{verb}"), None).await?;
+/// A pause lasts until it is lifted, through restarts: so it can be told to a folder at rest as well.
+async fn stand(global: &Global, config: &Config, name: &str, still: bool) -> anyhow::Result<Outcome> {
+    let verb = if still { "pause" } else { "resume" };
+    let status = match &global.server {
+        Some(url) => ask(global, url, "POST", &format!("/v1/projections/{name}/{verb}"), None).await?,
+        None => {
+            at_rest(config, async |node| {
+                let projections = node.projections();
+                if still {
+                    projections.pause(name).await?
+                } else {
+                    projections.resume(name).await?
+                }
+                Ok(serde_json::to_value(projections.status_of(name)?)?)
+            })
+            .await?
+        }
+    };
     if global.format == Format::Json {
         return print_json(&status);
     }
@@ -382,25 +349,37 @@ async fn on_server(global: &Global, name: &str, verb: &str) -> anyhow::Result<Ou
     Ok(Outcome::Done)
 }
 
-fn server_of(global: &Global) -> anyhow::Result<&str> {
-    global.server.as_deref().context(
-        "this is about work under way, and in a data folder at rest there is none: name a running server with --server URL",
-    )
-}
-
-async fn dead_letters(global: &Global, command: DeadLetters) -> anyhow::Result<Outcome> {
-    let url = server_of(global)?;
-    let value = match command {
-        DeadLetters::List { name } => {
+async fn dead_letters(global: &Global, config: &Config, command: DeadLetters) -> anyhow::Result<Outcome> {
+    let value = match (&global.server, command) {
+        (Some(url), DeadLetters::List { name }) => {
             ask(global, url, "GET", &format!("/v1/projections/{name}/dead-letters"), None).await?
         }
-        DeadLetters::Retry { name } => {
+        (Some(url), DeadLetters::Retry { name }) => {
             ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/retry"), None).await?
         }
-        DeadLetters::Discard { name, position, reason } => {
+        (Some(url), DeadLetters::Discard { name, position, reason }) => {
             let body = json!({"position": position, "reason": reason});
             ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/discard"), Some(&body))
                 .await?
+        }
+        (None, DeadLetters::List { name }) => {
+            at_rest(config, async |node| {
+                let letters = node.projections().live(&name)?.handle.dead_letters().await?;
+                Ok(json!({"dead_letters": letters}))
+            })
+            .await?
+        }
+        (None, DeadLetters::Retry { name }) => {
+            at_rest(config, async |node| {
+                Ok(json!(node.projections().live(&name)?.handle.retry_dead_letters(None).await?))
+            })
+            .await?
+        }
+        (None, DeadLetters::Discard { name, position, reason }) => {
+            at_rest(config, async |node| {
+                Ok(json!(operations::discard_dead_letter(node.projections(), &name, position, reason).await?))
+            })
+            .await?
         }
     };
     print_json(&value)

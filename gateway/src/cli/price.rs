@@ -5,7 +5,7 @@ use daybook_replay::prices;
 use daybook_schemas::prices::Wanted;
 
 use super::args::{Format, Global, Price};
-use super::operate::ask;
+use super::remote::ask;
 use super::{Outcome, print_json, print_line};
 use crate::config::Config;
 use crate::node::log::{Log, Opening};
@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, config: Config, args: Price) -> anyhow:
         None => {
             let Price { variant, at, currency, channel, customer_group } = args;
             let wanted = Wanted { currency, channel, customer_group };
-            let log = Log::open(&config, Opening::Existing).await?;
+            let log = Log::open(&config, Opening::Read).await?;
             let at = at.unwrap_or_else(|| SystemClock.now());
             let price = prices::effective(&*log, &variant, &wanted, at).await;
             log.close().await;

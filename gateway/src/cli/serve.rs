@@ -25,7 +25,6 @@ const SAMPLE: &[u8] = include_bytes!("../../sample/online-retail-2010-12.csv.gz"
 
 /// `daybook serve`.
 pub(super) async fn serve(config: Config) -> anyhow::Result<Outcome> {
-    config.check_exposure()?;
     let listener = listen(&config)?;
     let node = Arc::new(Node::open(&config).await?);
     serve_until_stopped(listener, config, node).await
@@ -33,7 +32,6 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<Outcome> {
 
 /// `daybook demo`.
 pub(super) async fn demo(config: Config) -> anyhow::Result<Outcome> {
-    config.check_exposure()?;
     let listener = listen(&config)?;
     let stop = stop_signal()?;
     let node = Arc::new(Node::open(&config).await?);

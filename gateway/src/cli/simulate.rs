@@ -14,7 +14,6 @@ use crate::http;
 use crate::load::client::{self, Target};
 use crate::load::simulate::{self, Drift, DriftSubject, Report};
 use crate::node::Node;
-use crate::node::log::{Log, Opening};
 
 pub(super) async fn run(global: &Global, config: Config, command: Simulate) -> anyhow::Result<Outcome> {
     let report = match (&command, &global.server, &global.data) {
@@ -64,8 +63,7 @@ async fn play(server: &Target, command: &Simulate, fresh: bool) -> anyhow::Resul
 
 async fn drift_at_rest(config: &Config, plan: &Drift) -> anyhow::Result<Report> {
     // A folder without data is a mistake here, not one to be made.
-    Log::open(config, Opening::Existing).await?.close().await;
-    let node = Node::open(config).await?;
+    let node = Node::open_existing(config).await?;
     let report = simulate::drift(&DriftSubject::Node(&node), plan).await;
     node.close().await;
     report

@@ -62,7 +62,7 @@ pub(super) async fn carry_out(
         return Err(Problem::invalid("a command takes no parameters in its address: its data are the body"));
     }
     permit(app, &principal, aggregate, command)?;
-    let body = read_body(body, &app.config.limits).await?;
+    let body = read_body(body, app).await?;
     let caller = app.admission.caller(peer, &headers, app.authenticator.is_service(&principal));
     let admitted = app.admission.admit(caller, aggregate, id, command, &body)?;
     let mut request = Request::new(aggregate, id, command, body, principal);
@@ -223,7 +223,8 @@ pub(super) async fn batch(
     let principal = app.authenticator.authenticate(&headers)?;
     let caller = app.admission.caller(peer, &headers, app.authenticator.is_service(&principal));
     let limits = app.config.limits;
-    let results = lines(body, limits.body_bytes, Duration::from_millis(limits.body_timeout_ms))
+    let patience = Duration::from_millis(limits.body_timeout_ms);
+    let results = lines(body, limits.body_bytes, patience, app.stopping.clone())
         .enumerate()
         .map(move |(index, line)| {
             // Dispatched here, when the line is taken from the stream, so that the order of lines is the order of commands.

@@ -18,7 +18,6 @@ use super::App;
 use super::auth::require;
 use super::params::Params;
 use super::problem::Problem;
-use crate::config::Limits;
 
 /// The caller is known.
 struct Known;
@@ -98,7 +97,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let bytes = read_body(request.into_body(), &app.config.limits).await?;
+        let bytes = read_body(request.into_body(), app).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }
@@ -108,8 +107,10 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
-/// Reads a body within the limits of size and time. One that is declared too large is refused before it is read.
-pub(super) async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+/// Reads a body within the limits of size and time. One that is declared too large is refused before it is read; one that is not
+/// there when the server stops is not waited for.
+pub(super) async fn read_body(body: Body, app: &App) -> Result<Bytes, Problem> {
+    let limits = &app.config.limits;
     if usize::try_from(body.size_hint().lower()).ok().is_none_or(|declared| declared > limits.body_bytes) {
         return Err(too_large(limits.body_bytes));
     }
@@ -119,7 +120,11 @@ pub(super) async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Prob
         Poll::Ready(outcome) => outcome,
         Poll::Pending => {
             let limit = Duration::from_millis(limits.body_timeout_ms);
-            tokio::time::timeout(limit, read).await.map_err(|_| too_slow(limit))?
+            tokio::select! {
+                biased;
+                outcome = tokio::time::timeout(limit, read) => outcome.map_err(|_| too_slow(limit))?,
+                () = app.stops() => return Err(server_stops()),
+            }
         }
     };
     outcome.map_err(|error| {
@@ -132,6 +137,11 @@ pub(super) async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Prob
 fn too_large(limit: usize) -> Problem {
     let detail = format!("a request body is at most {limit} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
+}
+
+/// What the server does not begin any more, or does not wait for, because it stops.
+pub(super) fn server_stops() -> Problem {
+    Problem::unavailable("unavailable", "the server is stopping; send this, and what follows it, again", 1)
 }
 
 pub(super) fn too_slow(limit: Duration) -> Problem {

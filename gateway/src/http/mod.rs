@@ -4,6 +4,7 @@ mod accept;
 mod assets;
 mod auth;
 mod commands;
+mod copies;
 pub mod events;
 mod extract;
 mod health;
@@ -12,6 +13,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod params;
+mod patient;
 mod peer;
 pub mod problem;
 mod queries;
@@ -67,6 +69,15 @@ impl Deref for App {
     type Target = Inner;
     fn deref(&self) -> &Inner {
         &self.0
+    }
+}
+
+impl App {
+    /// Ends when the server stops.
+    async fn stops(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that the sender is gone, which is a reason to stop as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 }
 
@@ -138,6 +149,7 @@ fn router(app: App) -> Router {
         .route("/v1/events", get(events::events))
         .merge(queries::masters::routes())
         .merge(operations::routes())
+        .merge(copies::routes())
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))

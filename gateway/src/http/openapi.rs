@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document: every command with its body's schema (generated from the types that parse it) and every query.
 
+mod operations;
 mod queries;
 
 use axum::extract::State;
@@ -30,6 +31,7 @@ pub(super) fn build() -> Value {
         );
     }
     paths.extend(batch_path());
+    paths.extend(operations::paths());
     let in_components =
         |settings: &mut SchemaSettings| settings.definitions_path = "/components/schemas".into();
     let mut generator = SchemaSettings::draft2020_12().with(in_components).into_generator();

@@ -1,6 +1,5 @@
 //! What operators do on a running server. Each route is the HTTP face of one function of `replay`.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -15,7 +14,6 @@ use daybook_replay::reconcile::ReconcileError;
 use daybook_replay::time_travel::{self, AsOf, StateError};
 use daybook_replay::{digest, rebuild, reconcile, verify};
 use daybook_schemas::Timestamp;
-use daybook_schemas::operations::{DeadLetterDiscarded, Event};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -41,7 +39,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/operations/drift", post(inject_drift))
         .route("/v1/operations/verify", post(verify_log))
         .route("/v1/operations/head", get(head))
-        .route("/v1/operations/export", get(export))
         .route("/v1/state/{aggregate}/{id}", get(state))
 }
 
@@ -97,7 +94,9 @@ impl From<GenerationError> for Problem {
     fn from(error: GenerationError) -> Self {
         match error {
             GenerationError::Unknown(_) => Self::not_found(error.to_string()),
-            GenerationError::NoPrevious(_) | GenerationError::NotBuilding { .. } => {
+            GenerationError::NoPrevious(_)
+            | GenerationError::NotBuilding { .. }
+            | GenerationError::Changed(_) => {
                 Self::new(axum::http::StatusCode::CONFLICT, "conflict", error.to_string())
             }
             GenerationError::Runner(error) => error.into(),
@@ -123,7 +122,7 @@ impl From<RunnerError> for Problem {
     }
 }
 
-fn error_chain(error: &dyn std::error::Error) -> String {
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -180,15 +179,19 @@ async fn rollback(
 }
 
 async fn pause(State(app): State<App>, _: Operator, Path(name): Path<String>) -> Result<Response, Problem> {
-    let live = app.node.projections().live(&name)?;
-    live.handle.pause().await?;
-    Ok(Json(live.handle.status()).into_response())
+    to_its_end(async move {
+        app.node.projections().pause(&name).await?;
+        Ok(Json(app.node.projections().status_of(&name)?).into_response())
+    })
+    .await
 }
 
 async fn resume(State(app): State<App>, _: Operator, Path(name): Path<String>) -> Result<Response, Problem> {
-    let live = app.node.projections().live(&name)?;
-    live.handle.resume().await?;
-    Ok(Json(live.handle.status()).into_response())
+    to_its_end(async move {
+        app.node.projections().resume(&name).await?;
+        Ok(Json(app.node.projections().status_of(&name)?).into_response())
+    })
+    .await
 }
 
 async fn dead_letters(
@@ -224,13 +227,11 @@ async fn discard_dead_letter(
 ) -> Result<Response, Problem> {
     let Discard { position, reason } =
         asked.ok_or_else(|| Problem::invalid("the body is {position, reason}"))?;
-    let letter = app.node.projections().live(&name)?.handle.discard_dead_letter(position).await?;
-    let event =
-        Event::DeadLetterDiscarded(DeadLetterDiscarded { projection: name.clone(), position, reason });
-    operations::record(&app.log, &name, &format!("discard {position}"), &event)
-        .await
-        .map_err(|e| Problem::internal(error_chain(&e)))?;
-    Ok(Json(letter).into_response())
+    to_its_end(async move {
+        let letter = operations::discard_dead_letter(app.node.projections(), &name, position, reason).await?;
+        Ok(Json(letter).into_response())
+    })
+    .await
 }
 
 #[derive(Default, Deserialize)]
@@ -296,48 +297,6 @@ async fn verify_log(State(app): State<App>, _: Operator) -> Result<Response, Pro
     let work = move || runtime.block_on(verify::verify(&app.log, |_, _| {}));
     let report = tokio::task::spawn_blocking(work).await.map_err(Problem::internal)??;
     Ok(Json(report).into_response())
-}
-
-/// `GET /v1/operations/export?from=`: a consistent copy of the log, streamed. Ends early only by breaking the connection.
-async fn export(
-    State(app): State<App>,
-    _: Operator,
-    Query { mut params, .. }: Query,
-) -> Result<Response, Problem> {
-    let after = params.number("from")?.unwrap_or(0);
-    params.finish()?;
-    if after > app.log.head().await?.position {
-        return Err(Problem::invalid("from is beyond the head of the log"));
-    }
-    let (sender, receiver) = tokio::sync::mpsc::channel(16);
-    tokio::task::spawn_blocking(move || {
-        let mut out = std::io::BufWriter::with_capacity(64 << 10, ChannelWriter(sender.clone()));
-        let copied = app.node.export_log(&mut out, after).and_then(|_| Ok(std::io::Write::flush(&mut out)?));
-        if let Err(error) = copied {
-            tracing::warn!(error = format!("{error:#}"), "an export ended early");
-            // An error item breaks the connection, so that nobody takes the part for the whole.
-            let _ = sender.blocking_send(Err(std::io::Error::other("the export ended early")));
-        }
-    });
-    let chunks = futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    });
-    Ok(([("content-type", "application/octet-stream")], axum::body::Body::from_stream(chunks))
-        .into_response())
-}
-
-/// Hands written bytes to an async reader.
-struct ChannelWriter(tokio::sync::mpsc::Sender<std::io::Result<Bytes>>);
-
-impl std::io::Write for ChannelWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 async fn head(

@@ -2,13 +2,15 @@
 //!
 //! Until its head is read, a request can cost no more than one connection with a buffer of [`BUFFER_BYTES`] for
 //! `limits.header_timeout_ms`; a connection that stays silent between requests is closed after the same time. A head over the
-//! limits is refused with a problem. What is no HTTP at all, or has a head over the buffer, gets the bare status that the
+//! limits is refused with a problem. A client that takes no byte of its answer for `limits.write_timeout_ms` is given up. What is no HTTP at all, or has a head over the buffer, gets the bare status that the
 //! protocol library sends, and the connection is closed.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,8 +18,8 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
-use hyper::body::Incoming;
+use futures::{FutureExt, StreamExt};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tower::Service;
 
+use super::patient::{Patient, Progress};
 use super::problem::Problem;
 use crate::config::Limits;
 
@@ -115,7 +118,18 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let service = service_fn(move |request| answer(handler.clone(), limits.head_bytes, peer, request));
+    let progress = Arc::new(Progress::default());
+    let patience = Duration::from_millis(limits.write_timeout_ms);
+    let stream = Patient::new(stream, patience, stop.clone(), Arc::clone(&progress));
+    let seen = Arc::clone(&progress);
+    let service = service_fn(move |request| {
+        let (seen, handler) = (Arc::clone(&seen), handler.clone());
+        seen.set_answering(true);
+        async move {
+            let answered = answer(handler, limits.head_bytes, peer, request).await;
+            Ok::<_, Infallible>(until_sent(answered, &seen))
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
@@ -126,7 +140,12 @@ async fn connection(
         served = connection.as_mut() => served,
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match futures::poll!(connection.as_mut()) {
+                Poll::Ready(served) => served,
+                // A head that has begun is not waited for: nothing of the request was taken.
+                Poll::Pending if progress.is_idle() => return,
+                Poll::Pending => connection.await,
+            }
         }
     };
     if let Err(error) = served {
@@ -139,17 +158,43 @@ async fn answer(
     head_bytes: usize,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response, Infallible> {
+) -> Response {
     if let Err(problem) = check_head(&request, head_bytes) {
-        return Ok(problem.into_response());
+        return problem.into_response();
     }
     let request = request.map(Body::new);
     // A panic is a bug, but one request's: the client gets an answer, and other requests of the connection go on.
     match AssertUnwindSafe(handler.handle(peer, request)).catch_unwind().await {
-        Ok(answered) => Ok(answered),
+        Ok(answered) => answered,
         Err(_) => {
-            Ok(Problem::internal("a handler panicked; the message stands before this line").into_response())
+            Problem::internal("a handler panicked; the message stands before this line").into_response()
         }
+    }
+}
+
+/// Notes when the answer is all handed over: one of known length is with its head, others are when they end.
+fn until_sent(answer: Response, progress: &Arc<Progress>) -> Response {
+    let sending = Sending(Arc::clone(progress));
+    if answer.body().size_hint().exact().is_some() {
+        drop(sending);
+        return answer;
+    }
+    answer.map(|body| {
+        let mut body = body.into_data_stream();
+        let pieces = futures::stream::poll_fn(move |context| {
+            let _until = &sending;
+            body.poll_next_unpin(context)
+        });
+        Body::from_stream(pieces)
+    })
+}
+
+/// An answer under way, until dropped.
+struct Sending(Arc<Progress>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.set_answering(false);
     }
 }
 
@@ -170,8 +215,6 @@ fn check_head<B>(request: &Request<B>, head_bytes: usize) -> Result<(), Problem>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::usage::Usage;
+
 const HINTS: [&str; 4] = ["retry-after", "ratelimit", "ratelimit-policy", "daybook-position"];
 
 /// Where a server is, and the API key to send.
@@ -44,8 +46,8 @@ impl Target {
 /// A keep-alive connection.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
-    received: Vec<u8>,
+    pub(super) stream: TcpStream,
+    pub(super) received: Vec<u8>,
     authorization: Arc<str>,
 }
 
@@ -158,7 +160,7 @@ impl Connection {
         request(method, path, &headers.into_iter().chain(key).collect::<Vec<_>>(), body)
     }
 
-    fn take_answer(&mut self) -> io::Result<Option<Answer>> {
+    pub(super) fn take_answer(&mut self) -> io::Result<Option<Answer>> {
         let mut headers = [httparse::EMPTY_HEADER; 32];
         let mut head = httparse::Response::new(&mut headers);
         let httparse::Status::Complete(body_start) = head.parse(&self.received).map_err(invalid)? else {
@@ -230,7 +232,7 @@ pub fn address_of(url: &str) -> anyhow::Result<SocketAddr> {
     let host = url
         .strip_prefix("http://")
         .map(|rest| rest.trim_end_matches('/'))
-        .ok_or_else(|| anyhow::anyhow!("a server is given as http://HOST:PORT, got {url:?}"))?;
+        .ok_or_else(|| Usage::of(anyhow::anyhow!("a server is given as http://HOST:PORT, got {url:?}")))?;
     host.to_socket_addrs()
         .map_err(|e| anyhow::anyhow!("server {url:?}: {e}"))?
         .next()

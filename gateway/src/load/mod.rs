@@ -3,6 +3,7 @@
 //! - [`client`]: bare HTTP/1.1
 //! - [`commits`]: what the server's log took meanwhile
 //! - [`latency`]: percentiles and a text histogram
+//! - `download`: answers too long to be held
 //! - [`generate`]: the load generator, closed and open loop
 //! - [`child`]: a server of one's own in a process of its own
 //! - [`simulate`]: failure scenarios that check their invariants against the log
@@ -13,6 +14,7 @@
 pub mod child;
 pub mod client;
 pub mod commits;
+mod download;
 pub mod generate;
 pub mod latency;
 pub mod simulate;

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, LogBackend};
+use crate::usage::{Usage, mistake};
 
 /// Files and folders that Daybook makes; one of them makes a folder its own.
 const OWN: [&str; 3] = ["log", "projections", IDENTITY];
@@ -34,7 +35,7 @@ pub(super) fn check(data: &Path) -> anyhow::Result<()> {
     if own || names.iter().all(|name| BEGUN.iter().any(|begun| name == begun)) {
         return Ok(());
     }
-    bail!(
+    mistake!(
         "{} is no Daybook data folder: it holds other files ({}); name an empty or a new folder with --data",
         data.display(),
         names.iter().take(3).map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(", ")
@@ -47,7 +48,7 @@ pub(super) fn check_exists(config: &Config) -> anyhow::Result<()> {
     if config.log.backend.is_shared() || config.data.join("log").is_dir() {
         return Ok(());
     }
-    bail!(
+    mistake!(
         "there is no Daybook data in {}; name the folder with --data, or make one with `daybook serve` or `daybook import`",
         config.data.display()
     )
@@ -192,12 +193,12 @@ fn known(config: &Config) -> anyhow::Result<Option<Identity>> {
 }
 
 fn other_log(config: &Config, what: &str) -> anyhow::Error {
-    anyhow::anyhow!(
+    Usage::of(anyhow::anyhow!(
         "the data folder {} belongs to {what}, not to the log that log.backend = {:?} and log.url name; name another folder \
          with --data (read models are built anew in it), or the right log",
         config.data.display(),
         config.log.backend.name()
-    )
+    ))
 }
 
 #[cfg(test)]

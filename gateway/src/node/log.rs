@@ -1,12 +1,13 @@
 //! The event log that the configuration chose, with what only some backends can do.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use daybook_eventlog::segment::{OpenError, Transfer};
+use anyhow::Context;
+use daybook_eventlog::segment::{self, OpenError, Transfer};
 use daybook_eventlog::{
     CircuitStatus, EventLog, GuardOptions, GuardedLog, LeaseStore, Position, ReadError, SegmentLog,
     SegmentOptions,
@@ -15,6 +16,7 @@ use daybook_replay::verify;
 
 use super::folder;
 use crate::config::{Config, LogBackend};
+use crate::usage::Usage;
 
 /// An open event log.
 pub struct Log {
@@ -31,13 +33,13 @@ struct Remote {
     leases: Option<Arc<dyn LeaseStore>>,
 }
 
-/// Whether a log in the data folder may be made.
+/// What a log in the data folder is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// It is made if it is not there.
+    /// To write. It is made if it is not there.
     Make,
-    /// It must be there: an operator who names a wrong folder does not want an empty log.
-    Existing,
+    /// To read. It must be there (an operator who names a wrong folder does not want an empty log), and stays as it is, byte by byte.
+    Read,
 }
 
 impl Log {
@@ -46,10 +48,14 @@ impl Log {
         match config.log.backend {
             LogBackend::Segment => {
                 folder::check(&config.data)?;
-                if opening == Opening::Existing {
-                    folder::check_exists(config)?;
-                }
-                let files = open_segments(&config.data)?;
+                let files = match opening {
+                    Opening::Make => open_segments(&config.data)?,
+                    Opening::Read => {
+                        folder::check_exists(config)?;
+                        let folder = config.data.join("log");
+                        Arc::new(SegmentLog::open_to_read(folder, SegmentOptions::default())?)
+                    }
+                };
                 Ok(Self { events: Arc::<SegmentLog>::clone(&files), files: Some(files), remote: None })
             }
             LogBackend::Postgres => open_postgres(config).await,
@@ -86,7 +92,7 @@ impl Log {
 
     /// Writes a consistent copy of the log while it runs. Blocks.
     pub fn export(&self, out: &mut dyn Write, after: Position) -> anyhow::Result<Transfer> {
-        let files = self.files.as_ref().context(NO_COPY)?;
+        let files = self.files.as_ref().ok_or(NoCopy)?;
         Ok(files.export(out, after)?)
     }
 
@@ -103,6 +109,14 @@ impl Log {
             code: "damaged".to_owned(),
             detail: format!("{detail} ({file} at byte {offset})"),
         })
+    }
+
+    /// What a crash left half written at the end of the files.
+    #[must_use]
+    pub fn torn_tail(&self) -> Option<verify::TornTail> {
+        let cut = self.files.as_ref()?.open_report().cut.clone()?;
+        let segment::Cut { file, offset, bytes, position } = cut;
+        Some(verify::TornTail { position, file, offset, bytes })
     }
 
     /// What the backend's own files say that its events don't. Blocks.
@@ -129,12 +143,24 @@ impl Deref for Log {
     }
 }
 
-const NO_COPY: &str = "log export and import copy segment files; a log on a server is backed up with the server's own tools (pg_dump, for instance)";
+/// The log lies on a server, where nothing of ours can be copied.
+#[derive(Debug)]
+pub struct NoCopy;
+
+impl fmt::Display for NoCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "log export and import copy segment files; a log on a server is backed up with the server's own tools (pg_dump, for instance)",
+        )
+    }
+}
+
+impl std::error::Error for NoCopy {}
 
 /// Brings in an exported copy: a whole one into a folder without a log, or one that continues the folder's log. Blocks.
 pub fn import(config: &Config, input: &mut dyn Read) -> anyhow::Result<Transfer> {
     if config.log.backend != LogBackend::Segment {
-        bail!(NO_COPY);
+        return Err(Usage::of(NoCopy));
     }
     folder::check(&config.data)?;
     let folder = config.data.join("log");
@@ -204,7 +230,9 @@ async fn open_postgres(config: &Config) -> anyhow::Result<Log> {
 
 #[cfg(not(feature = "postgres"))]
 async fn open_postgres(_: &Config) -> anyhow::Result<Log> {
-    bail!("log.backend is \"postgres\", which this build leaves out: build it with the feature postgres")
+    anyhow::bail!(
+        "log.backend is \"postgres\", which this build leaves out: build it with the feature postgres"
+    )
 }
 
 #[cfg(feature = "kurrent")]
@@ -224,5 +252,7 @@ async fn open_kurrent(config: &Config) -> anyhow::Result<Log> {
 
 #[cfg(not(feature = "kurrent"))]
 async fn open_kurrent(_: &Config) -> anyhow::Result<Log> {
-    bail!("log.backend is \"kurrent\", which this build leaves out: build it with the feature kurrent")
+    anyhow::bail!(
+        "log.backend is \"kurrent\", which this build leaves out: build it with the feature kurrent"
+    )
 }

@@ -27,13 +27,16 @@ pub struct Generations {
     pub building: Option<u64>,
     /// The highest number given out so far.
     pub last: u64,
+    /// An operator wants the projection to stand still, whichever generation is live and whichever process runs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 impl Generations {
     /// The first generation, live from the start.
     #[must_use]
     pub const fn first() -> Self {
-        Self { live: 1, previous: None, building: None, last: 1 }
+        Self { live: 1, previous: None, building: None, last: 1, paused: false }
     }
 }
 

@@ -35,7 +35,7 @@ pub use ledger::Ledger;
 pub use manifest::{Generations, Manifest};
 
 use crate::model::StoreError;
-use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerError, RunnerState};
+use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerError, RunnerOptions};
 
 /// Why generations could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,14 @@ pub struct Swapped {
     pub position: Position,
 }
 
+/// Which of the processes that run a projection is told to have it stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// It takes the writing as well, so that nobody goes on until all have seen what is on record.
+    First,
+    Later,
+}
+
 struct Slot {
     kind: Arc<dyn ReadModelKind>,
     ledger: Arc<dyn Ledger>,
@@ -89,6 +97,8 @@ struct Slot {
     fault: Mutex<Option<(u64, StoreError)>>,
     /// Held over changes of generations.
     changing: tokio::sync::Mutex<()>,
+    /// Held while the live generation is told to stand still or go on.
+    pausing: tokio::sync::Mutex<()>,
 }
 
 /// All projections of a process, running.
@@ -174,6 +184,28 @@ impl Projections {
         self.core.slots.iter().map(|slot| self.core.slot_status(slot)).collect()
     }
 
+    /// Has a projection stand still for an operator: in every process, through swaps and restarts, until [`Projections::resume`].
+    /// Returns when nothing is uncommitted here; other processes follow within about a second.
+    pub async fn pause(&self, name: &str) -> Result<(), GenerationError> {
+        let slot = self.core.slot(name)?;
+        // On record first: whatever fails afterwards, the next start keeps to it.
+        slot.record_pause(true)?;
+        self.core.settle_pause(slot, Told::First).await
+    }
+
+    /// Has a projection go on after [`Projections::pause`], or try again after a halt.
+    pub async fn resume(&self, name: &str) -> Result<(), GenerationError> {
+        let slot = self.core.slot(name)?;
+        slot.record_pause(false)?;
+        self.core.settle_pause(slot, Told::First).await?;
+        Ok(self.live(name)?.handle.resume().await?)
+    }
+
+    /// The state of one projection.
+    pub fn status_of(&self, name: &str) -> Result<ProjectionStatus, GenerationError> {
+        self.core.slot(name).map(|slot| self.core.slot_status(slot))
+    }
+
     /// Starts the next generation of a projection beside the live one, or goes on with one that an ended process left.
     /// One at a time; asked again, it gives the same.
     pub async fn begin_rebuild(&self, name: &str) -> Result<Arc<Generation>, GenerationError> {
@@ -189,7 +221,7 @@ impl Projections {
             building.handle.stop().await;
         }
         if let Some(left) = before.building {
-            match self.core.run(&slot.kind, left) {
+            match self.core.run(&slot.kind, left, false) {
                 Ok(building) => {
                     slot.building.store(Some(Arc::clone(&building)));
                     return Ok(building);
@@ -202,7 +234,7 @@ impl Projections {
         generations.last += 1;
         generations.building = Some(generations.last);
         slot.replace(&before, &generations)?;
-        let building = self.core.run(&slot.kind, generations.last)?;
+        let building = self.core.run(&slot.kind, generations.last, false)?;
         slot.building.store(Some(Arc::clone(&building)));
         Ok(building)
     }
@@ -255,7 +287,7 @@ impl Projections {
         let _changing = slot.changing.lock().await;
         let previous = slot.generations()?.previous;
         let previous = previous.ok_or_else(|| GenerationError::NoPrevious(name.to_owned()))?;
-        let generation = self.core.run(&slot.kind, previous)?;
+        let generation = self.core.run(&slot.kind, previous, false)?;
         let gone_live = self.core.go_live(slot, &generation, timeout).await;
         if gone_live.is_err() {
             generation.handle.stop().await;
@@ -312,8 +344,37 @@ impl Slot {
         }
     }
 
+    /// Leaves it to [`Slot::record_pause`] whether the projection stands still, which may change at any time.
     fn replace(&self, before: &Generations, after: &Generations) -> Result<(), GenerationError> {
-        self.ledger.replace(self.kind.name(), Some(before), after)
+        let name = self.kind.name();
+        match self.ledger.replace(name, Some(before), after) {
+            Err(GenerationError::Changed(_)) => {
+                let now = self.generations()?;
+                if (Generations { paused: before.paused, ..now.clone() }) != *before {
+                    return Err(GenerationError::Changed(name.to_owned()));
+                }
+                let after = Generations { paused: now.paused, ..after.clone() };
+                self.ledger.replace(name, Some(&now), &after)
+            }
+            other => other,
+        }
+    }
+
+    fn record_pause(&self, paused: bool) -> Result<(), GenerationError> {
+        const ATTEMPTS: u32 = 10;
+        let name = self.kind.name();
+        for _ in 0..ATTEMPTS {
+            let before = self.recorded()?;
+            if before.paused == paused {
+                return Ok(());
+            }
+            match self.ledger.replace(name, Some(&before), &Generations { paused, ..before.clone() }) {
+                // Generations are swapped, or somebody else pauses: what they did stands.
+                Err(GenerationError::Changed(_)) => {}
+                other => return other,
+            }
+        }
+        Err(GenerationError::Changed(name.to_owned()))
     }
 }
 
@@ -333,6 +394,7 @@ impl Core {
             building: ArcSwapOption::empty(),
             fault: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
+            pausing: tokio::sync::Mutex::new(()),
         };
         let generations = match slot.recorded() {
             Ok(generations) => generations,
@@ -344,7 +406,7 @@ impl Core {
             }
             Err(error) => return Err(error),
         };
-        match self.run(kind, generations.live) {
+        match self.run(kind, generations.live, generations.paused) {
             Ok(generation) => {
                 slot.live.store(Some(generation));
                 slot.kind.went_live(generations.live);
@@ -357,12 +419,33 @@ impl Core {
         Ok(slot)
     }
 
-    fn run(&self, kind: &Arc<dyn ReadModelKind>, number: u64) -> Result<Arc<Generation>, StoreError> {
+    fn run(
+        &self,
+        kind: &Arc<dyn ReadModelKind>,
+        number: u64,
+        held: bool,
+    ) -> Result<Arc<Generation>, StoreError> {
         let place = kind.place(&self.folder, number);
         let Opened { model, queries } = kind.open(&place, number)?;
         let log = Arc::clone(&self.log);
-        let handle = runner::start(kind.name(), number, model, log, &self.runtime, kind.options())?;
+        let options = RunnerOptions { held, ..kind.options() };
+        let handle = runner::start(kind.name(), number, model, log, &self.runtime, options)?;
         Ok(Arc::new(Generation { number, handle, queries, place }))
+    }
+
+    /// Does with the live generation what the ledger says about standing still. Whoever changes either of them comes here afterwards,
+    /// so that the last one finds both as they stay.
+    async fn settle_pause(&self, slot: &Slot, who: Told) -> Result<(), GenerationError> {
+        let _one = slot.pausing.lock().await;
+        let paused = slot.generations()?.paused;
+        let Some(live) = slot.live.load_full() else { return Ok(()) };
+        match (paused, live.handle.is_held(), who) {
+            (true, false, Told::First) => live.handle.pause().await?,
+            (true, false, Told::Later) => live.handle.pause_here().await?,
+            (false, true, _) => live.handle.resume().await?,
+            (true, true, _) | (false, false, _) => {}
+        }
+        Ok(())
     }
 
     fn slot(&self, name: &str) -> Result<&Slot, GenerationError> {
@@ -404,21 +487,14 @@ impl Core {
     ) -> Result<Swapped, GenerationError> {
         let name = slot.kind.name();
         let old = slot.live.load_full();
-        // What an operator has paused stays so, whichever generation is live.
-        let mut paused = false;
-        let go_on = async |old: &Generation, paused: bool| {
-            if !paused {
-                let _ = old.handle.resume().await;
-            }
-        };
+        let mut turn = None;
         if let Some(old) = &old {
-            // Paused for somebody's work it goes on afterwards: that is waited for.
-            let _turn = old.handle.take_turn().await;
-            paused = old.handle.state() == RunnerState::Paused;
+            // Somebody else's work on it is waited for.
+            turn = Some(old.handle.take_turn().await);
             // Readers of the new one must not fall behind what the old one has shown.
-            let _ = old.handle.pause().await;
+            let _ = old.handle.lend().await;
             if let Err(error) = next.handle.wait_for(old.handle.checkpoint(), timeout).await {
-                go_on(old, paused).await;
+                let _ = old.handle.take_back().await;
                 return Err(error.into());
             }
         }
@@ -441,18 +517,19 @@ impl Core {
             Ok(recorded) => recorded,
             Err(error) => {
                 if let Some(old) = &old {
-                    go_on(old, paused).await;
+                    let _ = old.handle.take_back().await;
                 }
                 return Err(error);
             }
         };
-        if paused {
-            // A runner that does not take it has ended, and stands still as well.
-            let _ = next.handle.pause().await;
-        }
         slot.live.store(Some(Arc::clone(next)));
         slot.kind.went_live(next.number);
         *slot.fault.lock() = None;
+        // What an operator has paused stays so, whichever generation is live. The swap is done, whatever comes of it.
+        if let Err(error) = self.settle_pause(slot, Told::First).await {
+            tracing::warn!(projection = name, %error, "whether the new generation is to stand still is not known");
+        }
+        drop(turn);
         if let Some(old) = old {
             old.handle.stop().await;
         }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::inventory::{Inventory, query::by_variant};
 use crate::model::RowKey;
+use crate::runner::RunnerState;
 use crate::testing::{On, World, each_engine, eventually, payload};
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -78,7 +79,7 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back(on: On) {
     let next = runtime.block_on(projections.begin_rebuild("inventory")).unwrap();
     assert_eq!(next.number, 2);
     assert!(Arc::ptr_eq(&next, &runtime.block_on(projections.begin_rebuild("inventory")).unwrap()));
-    assert_eq!(numbers(&world), Generations { live: 1, previous: None, building: Some(2), last: 2 });
+    assert_eq!(numbers(&world), Generations { building: Some(2), last: 2, ..Generations::first() });
     receive(&world, 1);
     let swapped = runtime.block_on(projections.swap("inventory", &next, PATIENCE)).unwrap();
     assert_eq!((swapped.from, swapped.to), (1, 2));
@@ -87,7 +88,7 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back(on: On) {
     assert_eq!(on_hand(&live), 6);
     // A query that began before still reads the old one.
     assert!(on_hand(&first) >= 6);
-    assert_eq!(numbers(&world), Generations { live: 2, previous: Some(1), building: None, last: 2 });
+    assert_eq!(numbers(&world), Generations { live: 2, previous: Some(1), last: 2, ..Generations::first() });
 
     let back = runtime.block_on(projections.rollback("inventory", PATIENCE)).unwrap();
     assert_eq!((back.from, back.to), (2, 1));
@@ -97,7 +98,7 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back(on: On) {
     assert_eq!(on_hand(&live), 17, "the damage is back as well");
 
     // What is paused stays paused, with what it has.
-    runtime.block_on(live.handle.pause()).unwrap();
+    runtime.block_on(projections.pause("inventory")).unwrap();
     let next = runtime.block_on(projections.begin_rebuild("inventory")).unwrap();
     runtime.block_on(projections.swap("inventory", &next, PATIENCE)).unwrap();
     let live = projections.live("inventory").unwrap();
@@ -105,7 +106,7 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back(on: On) {
     let back = runtime.block_on(projections.rollback("inventory", PATIENCE)).unwrap();
     let live = projections.live("inventory").unwrap();
     assert_eq!((back.to, live.handle.state()), (1, RunnerState::Paused));
-    runtime.block_on(live.handle.resume()).unwrap();
+    runtime.block_on(projections.resume("inventory")).unwrap();
     let position = receive(&world, 1);
     runtime.block_on(live.handle.wait_for(position, PATIENCE)).unwrap();
 
@@ -116,6 +117,55 @@ fn a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back(on: On) {
         runtime.block_on(projections.rollback("inventory", PATIENCE)),
         Err(GenerationError::NoPrevious(_))
     ));
+    runtime.block_on(projections.stop());
+}
+
+fn a_pause_holds_through_restarts_and_whatever_else_is_done_until_it_is_lifted(on: On) {
+    let world = World::on(on);
+    let runtime = &world.runtime;
+    let projections = open(&world);
+    let before = receive(&world, 5);
+    let live = projections.live("inventory").unwrap();
+    runtime.block_on(live.handle.wait_for(before, PATIENCE)).unwrap();
+    assert!(matches!(runtime.block_on(projections.pause("none")), Err(GenerationError::Unknown(_))));
+    runtime.block_on(projections.pause("inventory")).unwrap();
+    assert!(numbers(&world).paused);
+    // Work of ours that comes and goes does not lift it.
+    runtime.block_on(live.handle.lend()).unwrap();
+    runtime.block_on(live.handle.take_back()).unwrap();
+    assert_eq!(live.handle.state(), RunnerState::Paused);
+    runtime.block_on(projections.stop());
+    drop((live, projections));
+
+    let after = receive(&world, 1);
+    for _ in 0..2 {
+        let projections = open(&world);
+        let live = projections.live("inventory").unwrap();
+        // Nothing is read between the opening and a first look: it stood still from the start.
+        assert_eq!((live.handle.state(), live.handle.is_held()), (RunnerState::Paused, true));
+        assert_eq!(projections.status_of("inventory").unwrap().state, "paused");
+        let next = runtime.block_on(projections.begin_rebuild("inventory")).unwrap();
+        runtime.block_on(next.handle.wait_for(after, PATIENCE)).unwrap();
+        runtime.block_on(projections.stop());
+        assert_eq!(live.handle.checkpoint(), before);
+        assert!(numbers(&world).paused, "what begins a rebuild leaves it as it is");
+    }
+
+    let projections = open(&world);
+    let live = projections.live("inventory").unwrap();
+    // Lifted while work of ours is done: it goes on after that.
+    runtime.block_on(live.handle.lend()).unwrap();
+    runtime.block_on(projections.resume("inventory")).unwrap();
+    assert!(!numbers(&world).paused);
+    assert_eq!((live.handle.state(), live.handle.is_held()), (RunnerState::Paused, false));
+    runtime.block_on(live.handle.take_back()).unwrap();
+    runtime.block_on(live.handle.wait_for(after, PATIENCE)).unwrap();
+    runtime.block_on(projections.stop());
+    drop((live, projections));
+    let projections = open(&world);
+    let position = receive(&world, 1);
+    let live = projections.live("inventory").unwrap();
+    runtime.block_on(live.handle.wait_for(position, PATIENCE)).unwrap();
     runtime.block_on(projections.stop());
 }
 
@@ -185,6 +235,7 @@ fn a_manifest_that_cannot_be_read_stops_the_start() {
 
 each_engine!(
     a_rebuild_swaps_and_the_old_one_is_kept_and_can_come_back,
+    a_pause_holds_through_restarts_and_whatever_else_is_done_until_it_is_lifted,
     a_restart_opens_what_was_live_and_goes_on_with_a_rebuild_that_was_cut_off,
     a_damaged_store_shows_as_halted_and_is_mended_by_a_rebuild,
 );

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Core, Generation, GenerationError, Slot};
+use super::{Core, Generation, GenerationError, Slot, Told};
 
 /// How often the ledger is looked at: the longest time that this process answers from the generation before.
 const PACE: Duration = Duration::from_secs(1);
@@ -40,11 +40,15 @@ fn watch(core: &Weak<Core>) {
 }
 
 impl Core {
-    /// Goes over to the generation that the ledger names, if that is another one than is live here.
+    /// Goes over to the generation that the ledger names, if that is another one than is live here; pauses and resumes as it says.
     pub(super) async fn follow(&self, slot: &Slot) -> Result<(), GenerationError> {
         let live = slot.live.load_full();
-        let number = slot.recorded()?.live;
-        if live.as_ref().is_some_and(|live| live.number == number) {
+        let recorded = slot.recorded()?;
+        let number = recorded.live;
+        if let Some(live) = live.as_ref().filter(|live| live.number == number) {
+            if live.handle.is_held() != recorded.paused {
+                self.settle_pause(slot, Told::Later).await?;
+            }
             return Ok(());
         }
         // What cannot be read stays so until somebody rebuilds it; a server that was not there may be there again.
@@ -62,9 +66,10 @@ impl Core {
             return Ok(());
         }
         let built_here = slot.building.load_full().filter(|building| building.number == number);
+        // Also one that stands still: how far the other process has brought it is shown all the same.
         let next = match built_here {
             Some(next) => next,
-            None => self.run(&slot.kind, number)?,
+            None => self.run(&slot.kind, number, false)?,
         };
         if let Some(live) = &live {
             show_no_less(live, &next).await?;
@@ -79,6 +84,7 @@ impl Core {
         if self.stopping.load(Ordering::SeqCst) {
             next.handle.stop().await;
         }
+        self.settle_pause(slot, Told::Later).await?;
         slot.building.store(slot.building.load_full().filter(|building| !Arc::ptr_eq(building, &next)));
         tracing::info!(
             projection = slot.kind.name(),
@@ -92,9 +98,9 @@ impl Core {
 /// Waits until the new generation shows all that the old one has shown here.
 async fn show_no_less(old: &Generation, next: &Generation) -> Result<(), GenerationError> {
     // One that has ended cannot be paused, and shows nothing more either.
-    let _ = old.handle.pause_here().await;
+    let _ = old.handle.lend_here().await;
     if let Err(error) = next.handle.wait_for(old.handle.checkpoint(), PATIENCE).await {
-        let _ = old.handle.resume().await;
+        let _ = old.handle.take_back().await;
         next.handle.stop().await;
         return Err(error.into());
     }

@@ -120,7 +120,9 @@ impl Engine {
     fn claimed(&mut self, claim: Result<Claim, StoreError>) -> Result<bool, StepError> {
         let claim = claim?;
         let moved = self.applied != self.model.checkpoint() || !self.pending_letters.is_empty();
-        self.reload_due |= claim == Claim::Taken || (claim == Claim::Elsewhere && moved);
+        // Parked events can be retried or given up there without the checkpoint moving.
+        let changed = moved || !self.letters.is_empty();
+        self.reload_due |= claim == Claim::Taken || (claim == Claim::Elsewhere && changed);
         if self.reload_due {
             self.rollback();
             let letters = self.model.dead_letters()?;

@@ -1,7 +1,7 @@
 //! What the rest of the process holds of a running projection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daybook_eventlog::Position;
@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, mpsc, oneshot, watch};
 use super::RunnerError;
 use super::engine::{Engine, StepError};
 use super::letters::{DiscardError, LettersRetried};
-use super::thread::Command;
+use super::thread::{Command, Pauser};
 use crate::model::{DeadLetter, ReadModel};
 
 /// What a runner is doing.
@@ -76,6 +76,7 @@ pub(super) struct Shared {
     head: watch::Receiver<Position>,
     checkpoint: watch::Sender<Position>,
     state: watch::Sender<RunnerState>,
+    held: AtomicBool,
     letters: AtomicUsize,
     retries: AtomicU64,
     events: AtomicU64,
@@ -97,6 +98,7 @@ impl Shared {
             head,
             checkpoint: watch::Sender::new(checkpoint),
             state: watch::Sender::new(RunnerState::CatchingUp),
+            held: AtomicBool::new(false),
             letters: AtomicUsize::new(0),
             retries: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -118,6 +120,10 @@ impl Shared {
             }
             changed
         });
+    }
+
+    pub(super) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
     }
 
     pub(super) fn set_letters(&self, letters: usize) {
@@ -304,26 +310,49 @@ impl ProjectionHandle {
         .await
     }
 
+    /// Whether an operator wants it to stand still. It may do so for work of ours as well, which ends.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.shared.held.load(Ordering::Acquire)
+    }
+
     /// Waits until nobody else does work that the projection is paused for. Whoever pauses it for work of its own, and has it go on
     /// afterwards, holds this meanwhile; an operator's pause needs none.
     pub async fn take_turn(&self) -> MutexGuard<'_, ()> {
         self.shared.turn.lock().await
     }
 
-    /// Stops reading; returns when nothing is uncommitted. No other process goes on with it either, as long as the store can be
-    /// reached.
-    pub async fn pause(&self) -> Result<(), RunnerError> {
-        self.ask(|done| Command::Pause { everywhere: true, done }).await
+    /// Stops reading for an operator, until [`ProjectionHandle::resume`]; returns when nothing is uncommitted. No other process goes on
+    /// with it either, as long as the store can be reached. Lasts as long as the runner: [`Projections::pause`] puts it on record.
+    ///
+    /// [`Projections::pause`]: crate::generations::Projections::pause
+    pub(crate) async fn pause(&self) -> Result<(), RunnerError> {
+        self.ask(|done| Command::Pause { by: Pauser::Operator, everywhere: true, done }).await
     }
 
-    /// Stops reading in this process; another one may go on.
+    /// The same, in this process alone; another one that is told by itself.
     pub(crate) async fn pause_here(&self) -> Result<(), RunnerError> {
-        self.ask(|done| Command::Pause { everywhere: false, done }).await
+        self.ask(|done| Command::Pause { by: Pauser::Operator, everywhere: false, done }).await
     }
 
-    /// Goes on after a pause, or tries again after a halt.
-    pub async fn resume(&self) -> Result<(), RunnerError> {
-        self.ask(Command::Resume).await
+    /// Goes on after an operator's pause, or tries again after a halt.
+    pub(crate) async fn resume(&self) -> Result<(), RunnerError> {
+        self.ask(|done| Command::Resume { by: Pauser::Operator, done }).await
+    }
+
+    /// Stops reading for work of ours, by whoever has taken its turn, until [`ProjectionHandle::take_back`].
+    pub async fn lend(&self) -> Result<(), RunnerError> {
+        self.ask(|done| Command::Pause { by: Pauser::Work, everywhere: true, done }).await
+    }
+
+    /// The same, in this process; another one may go on.
+    pub(crate) async fn lend_here(&self) -> Result<(), RunnerError> {
+        self.ask(|done| Command::Pause { by: Pauser::Work, everywhere: false, done }).await
+    }
+
+    /// Goes on after [`ProjectionHandle::lend`], unless an operator has paused it.
+    pub async fn take_back(&self) -> Result<(), RunnerError> {
+        self.ask(|done| Command::Resume { by: Pauser::Work, done }).await
     }
 
     /// Does something with the read model between two commits, on the runner's thread: a snapshot, a repair. What it leaves
@@ -335,19 +364,19 @@ impl ProjectionHandle {
         self.work(|engine| work(&mut *engine.model)).await
     }
 
-    /// The parked events in order of position.
+    /// The parked events in order of position, whichever process writes the read model.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, RunnerError> {
-        self.work(|engine| engine.letters.values().cloned().collect()).await
+        self.work(|engine| engine.model.dead_letters()).await?.map_err(|error| self.step_error(error.into()))
     }
 
-    /// Applies parked events again, those of one stream or all, in order.
+    /// Applies parked events again, those of one stream or all, in order. Takes the writing from another process, if one has it.
     pub async fn retry_dead_letters(&self, stream: Option<String>) -> Result<LettersRetried, RunnerError> {
         self.work(move |engine| engine.retry_letters(stream.as_deref()))
             .await?
             .map_err(|error| self.step_error(error))
     }
 
-    /// Gives up the first parked event of a stream for good. The caller leaves an `operations.dead_letter_discarded` event.
+    /// Gives up the first parked event of a stream for good, taking the writing from another process if one has it. The caller leaves an `operations.dead_letter_discarded` event.
     pub async fn discard_dead_letter(&self, position: Position) -> Result<DeadLetter, RunnerError> {
         self.work(move |engine| engine.discard_letter(position)).await?.map_err(|error| match error {
             DiscardError::Refused(reason) => RunnerError::Letter(reason),

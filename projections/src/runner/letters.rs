@@ -25,6 +25,7 @@ pub(super) enum DiscardError {
 impl Engine {
     /// Applies parked events again, stream by stream in order, until one is rejected. Between commits only.
     pub(super) fn retry_letters(&mut self, stream: Option<&str>) -> Result<LettersRetried, StepError> {
+        self.become_writer()?;
         let mut streams: Vec<String> = Vec::new();
         for letter in self.letters.values() {
             if stream.is_none_or(|wanted| wanted == letter.stream) && !streams.contains(&letter.stream) {
@@ -38,6 +39,16 @@ impl Engine {
         self.rebuild_parked();
         retried.parked = self.letters.len();
         Ok(retried)
+    }
+
+    /// Whoever else writes the read model stops; its letters are then the ones that count.
+    fn become_writer(&mut self) -> Result<(), StepError> {
+        match self.seize()? {
+            true => Ok(()),
+            false => {
+                Err(StepError::Retry("another process writes the read model, and does not let go".to_owned()))
+            }
+        }
     }
 
     fn retry_stream(&mut self, stream: &str) -> Result<usize, StepError> {
@@ -72,6 +83,7 @@ impl Engine {
 
     /// Gives up the first parked event of a stream: the read model notes its revision as seen. Between commits only.
     pub(super) fn discard_letter(&mut self, position: Position) -> Result<DeadLetter, DiscardError> {
+        self.become_writer().map_err(DiscardError::Failed)?;
         let letter = self
             .letters
             .get(&position)

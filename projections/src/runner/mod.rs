@@ -58,6 +58,8 @@ pub struct RunnerOptions {
     pub max_backoff: Duration,
     /// The projector halts when more events than this are parked.
     pub max_dead_letters: usize,
+    /// It stands still from the start: an operator has paused it.
+    pub held: bool,
 }
 
 impl Default for RunnerOptions {
@@ -73,6 +75,7 @@ impl Default for RunnerOptions {
             backoff: Duration::from_millis(50),
             max_backoff: Duration::from_secs(10),
             max_dead_letters: 10_000,
+            held: false,
         }
     }
 }

@@ -248,6 +248,57 @@ fn discarding_gives_up_one_event_and_the_stream_goes_on(on: On) {
     assert!(rows(&world, &handle)[0].contains("\"on_hand\":16"));
 }
 
+/// Whichever process an operator asks: the one that only follows takes the writing over, as for a pause.
+#[cfg(feature = "postgres")]
+#[test]
+fn letters_are_retried_and_discarded_by_the_process_that_is_asked() {
+    if crate::testing::postgres_url().is_none() {
+        return;
+    }
+    let world = World::on(On::Postgres);
+    let faults = Arc::new(Faults::default());
+    faults.reject_poison.store(true, Ordering::SeqCst);
+    let process = || {
+        let engine: Arc<dyn crate::rows::RowEngine> =
+            Arc::new(world.stores.database.as_ref().unwrap().process());
+        let kind = crate::generations::RowKind::new(|| Inventory).on(&engine);
+        let opened = crate::generations::ReadModelKind::open(&kind, &world.stores.place("a"), 1).unwrap();
+        run(&world, Box::new(Faulty { inner: opened.model, faults: Arc::clone(&faults) }))
+    };
+    let first = process();
+    eventually("the first writes", || first.status().state == "running");
+    let second = process();
+    eventually("the second follows", || second.status().state == "following");
+    let letters = |handle: &ProjectionHandle| -> Vec<Position> {
+        let letters = world.runtime.block_on(handle.dead_letters()).unwrap();
+        letters.iter().map(|letter| letter.position).collect()
+    };
+    world.append("inventory-a", received(10));
+    let poisoned = world.append("inventory-a", poison());
+    let blocked = world.append("inventory-a", received(5));
+    wait(&world, &second, blocked);
+    assert_eq!(letters(&second), [poisoned, blocked]);
+    faults.reject_poison.store(false, Ordering::SeqCst);
+    let retried = world.runtime.block_on(second.retry_dead_letters(None)).unwrap();
+    assert_eq!(retried, LettersRetried { applied: 2, parked: 0 });
+    eventually("the first gives way", || first.status().state == "following");
+    assert_eq!((letters(&first), letters(&second)), (vec![], vec![]));
+    eventually("the first knows that nothing is parked", || first.status().dead_letters == 0);
+
+    faults.reject_poison.store(true, Ordering::SeqCst);
+    let poisoned = world.append("inventory-a", poison());
+    let last = world.append("inventory-a", received(1));
+    wait(&world, &first, last);
+    let discarded = world.runtime.block_on(first.discard_dead_letter(poisoned)).unwrap();
+    assert_eq!(discarded.position, poisoned);
+    let retried = world.runtime.block_on(first.retry_dead_letters(None)).unwrap();
+    assert_eq!(retried, LettersRetried { applied: 1, parked: 0 });
+    let last = world.append("inventory-a", received(1));
+    wait(&world, &second, last);
+    // 10, less what was poison once and is no more, and all that was received.
+    assert!(rows(&world, &second)[0].contains("\"on_hand\":16"), "{:?}", rows(&world, &second));
+}
+
 fn too_many_dead_letters_halt(on: On) {
     let world = World::on(on);
     let (model, faults) = faulty(&world, "a");

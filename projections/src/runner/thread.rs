@@ -21,14 +21,26 @@ const URGENT_FOLLOW_PACE: Duration = Duration::from_millis(10);
 /// What a handle asks of the thread.
 pub(super) enum Command {
     Pause {
+        by: Pauser,
         /// Whether to take the writing from another process first, so that nobody goes on.
         everywhere: bool,
         done: oneshot::Sender<()>,
     },
-    Resume(oneshot::Sender<()>),
+    Resume {
+        by: Pauser,
+        done: oneshot::Sender<()>,
+    },
     /// Something to do with everything committed.
     Work(Box<dyn FnOnce(&mut Engine) + Send>),
     Stop,
+}
+
+/// On whose behalf a projection stands still. It goes on when neither wants it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pauser {
+    Operator,
+    /// Work of ours, which ends.
+    Work,
 }
 
 /// Starts the thread of a projection. `runtime` drives the log's reads and must outlive the runner: a multi-threaded one, or one that
@@ -46,8 +58,15 @@ pub fn start(
     let engine = Engine::new(model, log, runtime.clone(), options)?;
     shared.set_letters(engine.letters.len());
     let (commands, inbox) = mpsc::unbounded_channel();
+    let held = engine.options.held;
+    if held {
+        shared.set_held(true);
+        shared.set_state(RunnerState::Paused);
+    }
     let mut runner = Runner {
         engine,
+        held,
+        lent: false,
         shared: Arc::clone(&shared),
         inbox,
         head,
@@ -89,8 +108,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
+    /// Unless it is held or lent.
     Going,
-    Paused,
     Halted,
     Stopping,
 }
@@ -102,6 +121,10 @@ struct Runner {
     head: watch::Receiver<Position>,
     head_open: bool,
     mode: Mode,
+    /// An operator wants it to stand still.
+    held: bool,
+    /// It stands still for work of ours.
+    lent: bool,
     /// Failures in a row.
     attempt: u32,
     /// Another process was the one that wrote when last asked.
@@ -128,7 +151,7 @@ impl Runner {
                     self.wait(None, WakeOn::default());
                     continue;
                 }
-                Mode::Paused => {
+                Mode::Going if self.is_paused() => {
                     let due = self.engine.model.claim_due();
                     self.wait(due, WakeOn::default());
                     self.keep_claim();
@@ -174,6 +197,10 @@ impl Runner {
         }
         self.engine.settle();
         self.publish();
+    }
+
+    const fn is_paused(&self) -> bool {
+        self.held || self.lent
     }
 
     /// One page. When that reached the head, commits, and gives the time of that.
@@ -228,7 +255,8 @@ impl Runner {
 
     /// While paused: nobody else shall go on with what is paused here.
     fn keep_claim(&mut self) {
-        if self.mode == Mode::Paused
+        if self.mode == Mode::Going
+            && self.is_paused()
             && let Err(error) = self.engine.claim()
         {
             tracing::warn!(
@@ -260,7 +288,7 @@ impl Runner {
                 self.shared.add_retry();
                 self.shared.set_state(RunnerState::Retrying { reason, attempt: self.attempt });
                 let until = Instant::now() + pause;
-                while self.mode == Mode::Going && Instant::now() < until {
+                while self.mode == Mode::Going && !self.is_paused() && Instant::now() < until {
                     self.wait(Some(until), WakeOn::default());
                 }
             }
@@ -275,22 +303,25 @@ impl Runner {
         self.engine.settle();
         self.publish();
         match command {
-            Command::Pause { everywhere, done } => {
+            Command::Pause { by, everywhere, done } => {
                 if everywhere && let Err(error) = self.engine.seize() {
                     tracing::warn!(projection = self.shared.name(), ?error, "paused in this process only");
                 }
                 self.publish();
+                self.set_paused(by, true);
                 if self.mode == Mode::Going {
-                    self.mode = Mode::Paused;
                     self.shared.set_state(RunnerState::Paused);
                 }
                 let _ = done.send(());
             }
-            Command::Resume(done) => {
-                if matches!(self.mode, Mode::Paused | Mode::Halted) {
+            Command::Resume { by, done } => {
+                let stood = self.is_paused() || self.mode == Mode::Halted;
+                self.set_paused(by, false);
+                if stood && matches!(self.mode, Mode::Going | Mode::Halted) {
                     self.mode = Mode::Going;
                     self.attempt = 0;
-                    self.shared.set_state(RunnerState::CatchingUp);
+                    let paused = self.is_paused();
+                    self.shared.set_state(if paused { RunnerState::Paused } else { RunnerState::CatchingUp });
                     self.engine.check_again();
                 }
                 let _ = done.send(());
@@ -302,6 +333,16 @@ impl Runner {
                 self.publish();
             }
             Command::Stop => self.mode = Mode::Stopping,
+        }
+    }
+
+    fn set_paused(&mut self, by: Pauser, paused: bool) {
+        match by {
+            Pauser::Operator => {
+                self.held = paused;
+                self.shared.set_held(paused);
+            }
+            Pauser::Work => self.lent = paused,
         }
     }
 

@@ -19,6 +19,7 @@ use daybook_projections::search::SearchError;
 use serde::Serialize;
 
 use super::App;
+use super::extract::server_stops;
 use super::problem::{POSITION, Problem};
 
 /// How long a query waits for `min_position`.
@@ -56,7 +57,11 @@ impl From<SearchError> for Problem {
 
 /// The live generation of a projection, current to `min_position`. A generation that is swapped out while it is waited for
 /// is no error to the reader: the wait goes on with the one that took its place.
-async fn current(app: &App, projection: &str, min_position: Position) -> Result<Arc<Generation>, Problem> {
+pub(super) async fn current(
+    app: &App,
+    projection: &str,
+    min_position: Position,
+) -> Result<Arc<Generation>, Problem> {
     let deadline = Instant::now() + MAX_WAIT;
     loop {
         let live = app.node.projections().live(projection)?;
@@ -64,7 +69,12 @@ async fn current(app: &App, projection: &str, min_position: Position) -> Result<
             return Ok(live);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        match live.handle.wait_for(min_position, left).await {
+        let reached = tokio::select! {
+            biased;
+            reached = live.handle.wait_for(min_position, left) => reached,
+            () = app.stops() => return Err(server_stops()),
+        };
+        match reached {
             Ok(_) => return Ok(live),
             Err(error) => {
                 let swapped = app.node.projections().live(projection)?.number != live.number;
@@ -88,8 +98,14 @@ pub(super) async fn log_at(app: &App, min_position: Position) -> Result<Position
         if position >= min_position {
             return Ok(position);
         }
-        let reached = head.wait_for(|head| *head >= min_position);
-        if !matches!(tokio::time::timeout(MAX_WAIT, reached).await, Ok(Ok(_))) {
+        let reached = tokio::select! {
+            biased;
+            reached = tokio::time::timeout(MAX_WAIT, head.wait_for(|head| *head >= min_position)) => {
+                matches!(reached, Ok(Ok(_)))
+            }
+            () = app.stops() => return Err(server_stops()),
+        };
+        if !reached {
             let detail = format!("the log does not reach position {min_position} yet; try again");
             return Err(Problem::unavailable("projection_behind", detail, 1));
         }
@@ -107,7 +123,7 @@ pub(super) async fn all_at(app: &App, min_position: Position) -> Result<(), Prob
 }
 
 /// The store of the live generation could not be opened: damaged, or of another build. The log says why.
-fn not_open(projection: &str) -> Problem {
+pub(super) fn not_open(projection: &str) -> Problem {
     let detail = format!(
         "the read model {projection} is not open; `daybook projections rebuild {projection}` makes it anew"
     );

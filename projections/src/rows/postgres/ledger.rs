@@ -9,7 +9,11 @@ use crate::model::StoreError;
 
 /// Makes the schema and its tables.
 pub(super) fn prepare(connection: &mut Connection, schema: &str) -> Result<(), StoreError> {
-    let there = connection.row(&format!("SELECT to_regclass('{schema}.log') IS NOT NULL AS there"))?;
+    // The newest of them tells that all are there.
+    let there = connection.row(&format!(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('{schema}.generations')
+             AND attname = 'paused' AND NOT attisdropped) AND to_regclass('{schema}.log') IS NOT NULL AS there"
+    ))?;
     if super::schema::get(&there, "there")? {
         return Ok(());
     }
@@ -24,6 +28,7 @@ pub(super) fn prepare(connection: &mut Connection, schema: &str) -> Result<(), S
              building bigint,
              last bigint NOT NULL
          );
+         ALTER TABLE {schema}.generations ADD COLUMN IF NOT EXISTS paused boolean NOT NULL DEFAULT false;
          CREATE TABLE IF NOT EXISTS {schema}.log (
              single boolean PRIMARY KEY DEFAULT true CHECK (single),
              first_event text NOT NULL
@@ -90,7 +95,10 @@ impl PostgresLedger {
 
 impl Ledger for PostgresLedger {
     fn get(&self, projection: &str) -> Result<Option<Generations>, GenerationError> {
-        let sql = format!("SELECT live, previous, building, last FROM {} WHERE projection = $1", self.table);
+        let sql = format!(
+            "SELECT live, previous, building, last, paused FROM {} WHERE projection = $1",
+            self.table
+        );
         let row = self.with_connection(|connection| {
             let (limited, inner) = connection.split();
             limited.run(sqlx::query(&sql).bind(projection).fetch_optional(inner))
@@ -103,6 +111,7 @@ impl Ledger for PostgresLedger {
                 previous: number("previous")?,
                 building: number("building")?,
                 last: number("last")?.unwrap_or_default(),
+                paused: row.try_get("paused")?,
             })
         };
         read().map(Some).map_err(|error| GenerationError::Store(store_error(&error)))
@@ -114,16 +123,20 @@ impl Ledger for PostgresLedger {
         before: Option<&Generations>,
         after: &Generations,
     ) -> Result<(), GenerationError> {
-        let known = "projection = $1 AND live = $6 AND previous IS NOT DISTINCT FROM $7 \
-                     AND building IS NOT DISTINCT FROM $8 AND last = $9";
+        let known = "projection = $1 AND live = $7 AND previous IS NOT DISTINCT FROM $8 \
+                     AND building IS NOT DISTINCT FROM $9 AND last = $10 AND paused = $11";
         let sql = match before {
             Some(_) => {
                 format!(
-                    "UPDATE {} SET live = $2, previous = $3, building = $4, last = $5 WHERE {known}",
+                    "UPDATE {} SET live = $2, previous = $3, building = $4, last = $5, paused = $6 WHERE {known}",
                     self.table
                 )
             }
-            None => format!("INSERT INTO {} VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", self.table),
+            None => format!(
+                "INSERT INTO {} (projection, live, previous, building, last, paused) VALUES ($1, $2, $3, $4, $5, $6) \
+                 ON CONFLICT DO NOTHING",
+                self.table
+            ),
         };
         let changed = self.with_connection(|connection| {
             let mut query = sqlx::query(&sql).bind(projection);
@@ -132,7 +145,8 @@ impl Ledger for PostgresLedger {
                     .bind(numbers.live.cast_signed())
                     .bind(numbers.previous.map(u64::cast_signed))
                     .bind(numbers.building.map(u64::cast_signed))
-                    .bind(numbers.last.cast_signed());
+                    .bind(numbers.last.cast_signed())
+                    .bind(numbers.paused);
             }
             let (limited, inner) = connection.split();
             limited.run(query.execute(inner))

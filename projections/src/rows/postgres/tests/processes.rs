@@ -94,15 +94,25 @@ fn when_the_writer_ends_the_other_goes_on_where_it_was() {
 fn a_pause_at_one_is_a_pause_at_all() {
     let Some((world, first, second)) = two() else { return };
     second.wait(&world, receive(&world));
-    let live = second.projections.live("inventory").unwrap();
-    world.runtime.block_on(live.handle.pause()).unwrap();
+    world.runtime.block_on(second.projections.pause("inventory")).unwrap();
     let position = receive(&world);
-    eventually("gives way", || first.state() == "following");
+    eventually("all stand still", || (first.state(), second.state()) == ("paused", "paused"));
     assert_eq!(first.on_hand(), 1);
-    world.runtime.block_on(live.handle.resume()).unwrap();
+    // Also for one that comes later, with nobody left who was told.
+    world.runtime.block_on(first.projections.stop());
+    world.runtime.block_on(second.projections.stop());
+    drop((first, second));
+    let (first, second) = (Process::start(&world), Process::start(&world));
+    assert_eq!((first.state(), second.state()), ("paused", "paused"));
+    // Whoever it is asked of.
+    world.runtime.block_on(first.projections.resume("inventory")).unwrap();
     first.wait(&world, position);
     assert_eq!(first.on_hand(), 2);
-    eventually("the second writes", || (first.state(), second.state()) == ("following", "running"));
+    eventually("both go on", || {
+        let mut states = [first.state(), second.state()];
+        states.sort_unstable();
+        states == ["following", "running"]
+    });
 }
 
 #[test]
@@ -147,8 +157,8 @@ fn each_position_is_folded_once_though_writers_take_turns() {
         }
         let live = processes[turn % 2].projections.live("inventory").unwrap();
         // Takes the writing from the other, in the middle of whatever that one does.
-        world.runtime.block_on(live.handle.pause()).unwrap();
-        world.runtime.block_on(live.handle.resume()).unwrap();
+        world.runtime.block_on(live.handle.lend()).unwrap();
+        world.runtime.block_on(live.handle.take_back()).unwrap();
     }
     for process in processes {
         process.wait(&world, last);
