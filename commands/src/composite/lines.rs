@@ -7,7 +7,7 @@ use daybook_schemas::prices::Wanted;
 use daybook_schemas::{Label, Money, Quantity, ReservationId, VariantId};
 use hashbrown::HashMap;
 
-use super::{Reasons, refusal};
+use super::{Reasons, for_sale, refusal};
 use crate::workspace::{Halt, Workspace, stream};
 
 /// A line as a command asks for it.
@@ -90,8 +90,7 @@ fn snapshot(
         return Err(refusal("not_found", Kind::NotFound, "there is no such variant").into());
     };
     if when == When::Now && !variant.lifecycle.is_sellable() {
-        let detail = format!("the variant is {} and not for sale", variant.lifecycle.as_str());
-        return Err(refusal("unprocessable", Kind::Unprocessable, detail).into());
+        return Err(for_sale::not_for_sale(variant.lifecycle).into());
     }
     let sold_there = |channel| variant.channels.is_empty() || variant.channels.contains(channel);
     if let Some(channel) = wanted.channel.as_ref().filter(|channel| !sold_there(channel)) {

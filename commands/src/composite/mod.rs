@@ -10,12 +10,13 @@
 //! - [`record`]: an order of the past, from placing to delivery at once
 //! - [`pay`]: an order's holds become sales, or the order is called off and refunded
 //! - [`give_back`]: holds or goods of an order go back: cancelled, payment failed, returned
-//! - [`hold`]: holds as they are asked for from outside, and the ids of those of orders
+//! - [`hold`]: holds as they are asked for from outside, and the ids of those of orders; [`for_sale`]: of which variants
 //! - [`lines`]: snapshots of variants for the lines of an order
 
 pub(crate) mod archive;
 pub(crate) mod check;
 pub(crate) mod create;
+mod for_sale;
 pub(crate) mod generate;
 pub(crate) mod give_back;
 pub(crate) mod govern;

@@ -19,6 +19,7 @@ use crate::op::Op;
 use crate::state::StreamState;
 use crate::workspace::{Context, Halt, Known, Scratch, Workspace, stream};
 
+mod for_sale;
 mod generation;
 mod holds;
 mod late_money;
