@@ -29,7 +29,7 @@ pub struct PlaceBody {
     /// Now unless given.
     #[serde(default)]
     pub placed_at: Option<Timestamp>,
-    /// The order's id unless given.
+    /// The order's id unless given. No two orders have one number.
     #[serde(default)]
     pub order_number: Option<Label>,
     /// Seconds until the holds run out, 1 to 86,400; 60 unless given.

@@ -11,6 +11,7 @@
 //! - [`pay`]: an order's holds become sales, or the order is called off and refunded
 //! - [`give_back`]: holds or goods of an order go back: cancelled, payment failed, returned
 //! - [`hold`]: holds as they are asked for from outside, and the ids of those of orders; [`for_sale`]: of which variants
+//! - [`number`]: the number of an order, which no other has
 //! - [`lines`]: snapshots of variants for the lines of an order
 
 pub(crate) mod archive;
@@ -23,6 +24,7 @@ pub(crate) mod govern;
 pub(crate) mod hold;
 pub(crate) mod lines;
 pub(crate) mod masters;
+mod number;
 pub(crate) mod pay;
 pub(crate) mod place;
 pub(crate) mod record;

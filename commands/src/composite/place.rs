@@ -12,7 +12,7 @@ use daybook_schemas::prices::Wanted;
 use daybook_schemas::{CustomerId, OrderId, ReservationId};
 
 use super::lines::{self, Asked, Need, When};
-use super::{Reasons, hold, refusal};
+use super::{Reasons, hold, number, refusal};
 use crate::workspace::{Halt, Workspace};
 
 pub(crate) struct PlaceOrder {
@@ -42,7 +42,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
         let repeated = lines::repeated(existing, &lines);
         return repeat(workspace, main, place(asked, repeated.unwrap_or_default()));
     }
-    workspace.require(&lines::streams(&lines))?;
+    let number = number::stream_of(&asked.order_id, body.order_number.as_ref());
+    workspace.require(lines::streams(&lines).iter().chain([&number]))?;
     let mut reasons = Reasons::default();
     let wanted = Wanted {
         currency: body.currency,
@@ -69,6 +70,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
         reasons.collect(first, need.variant_id.as_str())?;
     }
     reasons.check()?;
+    // After the holds: where streams are written one by one these run out if the number is taken meanwhile.
+    number::take(workspace, &asked.order_id, body.order_number.as_ref())?;
     let command = workspace.context.command(order::Action::Place(Box::new(place(asked, snapshots))));
     workspace.decide::<Order>(main, &command)?;
     // From here on decisions see the ones before, and none is refused.

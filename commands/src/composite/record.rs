@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{self, Asked, Need, When};
 use super::place::{check_count, mark_reserved, repeat, reserve};
-use super::{Reasons, hold, refusal};
+use super::{Reasons, hold, number, refusal};
 use crate::workspace::{Halt, Workspace};
 
 /// Records an order of the past, from placing to delivery. For operators and importers.
@@ -35,7 +35,7 @@ pub struct RecordBody {
     pub billing_address: Option<Address>,
     /// When it was placed, paid, shipped and delivered.
     pub placed_at: Timestamp,
-    /// The order's id unless given.
+    /// The order's id unless given. No two orders have one number.
     #[serde(default)]
     pub order_number: Option<Label>,
 }
@@ -89,7 +89,10 @@ pub(crate) fn decide(
         let repeated = lines::repeated(existing, &lines);
         return repeat(workspace, main, place(asked, repeated.unwrap_or_default()));
     }
-    workspace.require(&lines::streams(&lines))?;
+    let number = number::stream_of(&asked.order_id, body.order_number.as_ref());
+    workspace.require(lines::streams(&lines).iter().chain([&number]))?;
+    // Before the goods: they are sold at once, and must not be while the order can still be refused.
+    number::take(workspace, &asked.order_id, body.order_number.as_ref())?;
     let mut reasons = Reasons::default();
     let snapshots = lines::snapshots(workspace, &lines, When::Past, &Wanted::default(), &mut reasons)?;
     // Decided as of its own time: a history imported twice gives the same events, deadlines of holds included. Holds of

@@ -24,6 +24,7 @@ mod generation;
 mod holds;
 mod late_money;
 mod masters;
+mod numbers;
 
 struct World {
     table: Table,
