@@ -42,6 +42,9 @@ pub struct PlaceBody {
     /// Where it is sold: variants that are not sold there are refused, and its price lists hold.
     #[serde(default)]
     pub channel: Option<Token>,
+    /// Where the buyer is: variants that are not sold there are refused.
+    #[serde(default)]
+    pub region: Option<Token>,
     /// Whose price lists hold.
     #[serde(default)]
     pub customer_group: Option<Token>,
@@ -63,6 +66,12 @@ pub struct PlaceLineBody {
     /// Instead of the variant's price; for operators.
     #[serde(default)]
     pub unit_price: Option<Money>,
+    /// Taken off quantity × unit price: positive amounts, each with its reason, together at most as much; for operators.
+    #[serde(default, deserialize_with = "body::or_default")]
+    pub discounts: Vec<Discount>,
+    /// On top, already rounded; for operators.
+    #[serde(default)]
+    pub tax: Option<Money>,
     /// The customer's own hold that this line takes over.
     #[serde(default)]
     pub reservation_id: Option<ReservationId>,

@@ -2,7 +2,7 @@
 //! to the log in one append, so they stand together or not at all.
 //!
 //! - [`create`]: a variant with the claims on its SKU and configuration
-//! - [`check`]: what speaks against creating a variant
+//! - [`check`]: what speaks against creating a variant, or against a step of its lifecycle
 //! - [`archive`]: a variant out of the catalogue, if its stock is empty; gives the configuration back
 //! - [`govern`]: a variant's steps and edits that look at master data; [`generate`]: variants from the options of a product
 //! - [`masters`]: master data with its claims, tree and usage counts

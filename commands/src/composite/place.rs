@@ -11,7 +11,7 @@ use daybook_schemas::order::Hold;
 use daybook_schemas::prices::Wanted;
 use daybook_schemas::{CustomerId, OrderId, ReservationId};
 
-use super::lines::{self, Asked, Need, When};
+use super::lines::{self, Asked, Buyer, Need, When};
 use super::{Reasons, hold, number, refusal};
 use crate::workspace::{Halt, Workspace};
 
@@ -31,6 +31,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
             variant_id: &line.variant_id,
             quantity: line.quantity,
             unit_price: line.unit_price,
+            discounts: &line.discounts,
+            tax: line.tax,
             name: None,
             stocked: true,
             reservation_id: line.reservation_id.as_ref(),
@@ -50,7 +52,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
         channel: body.channel.clone(),
         customer_group: body.customer_group.clone(),
     };
-    let snapshots = lines::snapshots(workspace, &lines, When::Now, &wanted, &mut reasons)?;
+    let buyer = Buyer { wanted, region: body.region.clone() };
+    let snapshots = lines::snapshots(workspace, &lines, When::Now, &buyer, &mut reasons)?;
     let needs = lines::needs(&lines)?;
     check_open_orders(workspace, asked)?;
     let ttl_seconds = body.ttl_seconds.unwrap_or(inventory::DEFAULT_TTL_SECONDS);

@@ -51,7 +51,8 @@ async fn all_lines_are_reserved_together() {
 async fn an_order_has_the_prices_of_its_buyer_and_only_what_is_sold_in_its_channel() {
     let shop = Shop::open().await;
     shop.stock("a", 100).await;
-    shop.ok("variant/a/change-segmentation", json!({"channels": ["web", "app"]})).await;
+    shop.ok("variant/a/change-segmentation", json!({"channels": ["web", "app"], "regions": ["uk", "eu"]}))
+        .await;
     for (amount, currency, channel, group) in
         [("9", "GBP", Some("web"), None), ("8", "GBP", Some("web"), Some("trade")), ("12", "EUR", None, None)]
     {
@@ -61,7 +62,7 @@ async fn an_order_has_the_prices_of_its_buyer_and_only_what_is_sold_in_its_chann
     }
     for (number, (buyer, total)) in [
         (json!({}), json!({"amount": "20.00", "currency": "GBP"})),
-        (json!({"channel": "web"}), json!({"amount": "18.00", "currency": "GBP"})),
+        (json!({"channel": "web", "region": "uk"}), json!({"amount": "18.00", "currency": "GBP"})),
         (json!({"channel": "web", "customer_group": "trade"}), json!({"amount": "16.00", "currency": "GBP"})),
         (json!({"channel": "app", "currency": "EUR"}), json!({"amount": "24.00", "currency": "EUR"})),
     ]
@@ -75,7 +76,7 @@ async fn an_order_has_the_prices_of_its_buyer_and_only_what_is_sold_in_its_chann
         let placed = events.iter().rfind(|event| event.event_type() == "order.placed").unwrap();
         assert_eq!(data(placed)["total"], total, "{buyer}");
     }
-    for refused in [json!({"channel": "shop"}), json!({"currency": "USD"})] {
+    for refused in [json!({"channel": "shop"}), json!({"region": "us"}), json!({"currency": "USD"})] {
         let mut place = order("x", &[("a", 2)]);
         place.as_object_mut().unwrap().extend(refused.as_object().unwrap().clone());
         assert_eq!(shop.no("order/x/place", place).await, "unprocessable", "{refused}");
