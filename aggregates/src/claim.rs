@@ -59,6 +59,7 @@ impl Reject for Rejection {
             Self::Duplicate { kind: What::Size, .. } => "duplicate_size",
             Self::Duplicate { kind: What::AttributeType, .. } => "duplicate_code",
             Self::Duplicate { kind: What::AttributeValue, .. } => "duplicate_value",
+            Self::Duplicate { kind: What::OrderNumber, .. } => "duplicate_order_number",
             Self::Duplicate { kind: What::Sku | What::Config, .. } => "duplicate",
             Self::NotOwner | Self::ForEver => "invalid_transition",
         }
@@ -100,9 +101,12 @@ fn taken(kind: What, key: &str, owner: &Token) -> Rejection {
     match kind {
         What::Sku => Rejection::DuplicateSku { key, owner },
         What::Config => Rejection::DuplicateConfiguration { key, owner },
-        What::Size | What::Color | What::AttributeType | What::AttributeValue | What::Category => {
-            Rejection::Duplicate { kind, key, owner }
-        }
+        What::Size
+        | What::Color
+        | What::AttributeType
+        | What::AttributeValue
+        | What::Category
+        | What::OrderNumber => Rejection::Duplicate { kind, key, owner },
     }
 }
 
@@ -197,6 +201,7 @@ mod tests {
             (What::Category, "duplicate_slug"),
             (What::AttributeType, "duplicate_code"),
             (What::AttributeValue, "duplicate_value"),
+            (What::OrderNumber, "duplicate_order_number"),
         ] {
             given(vec![taken(kind, "a")]).when(release(kind, "a")).then_expect_error(Rejection::ForEver);
             let refused = given(vec![taken(kind, "a")]).when(take(kind, "b")).inspect_result().unwrap_err();

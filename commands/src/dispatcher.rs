@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use crate::book::Book;
 use crate::checkpoint::{self, Checkpointer};
 use crate::clock::{Clock, DecisionTime};
+use crate::composite::hold;
 use crate::encode::metadata;
 use crate::engine::Engine;
 use crate::engine::commit::Commits;
@@ -180,7 +181,8 @@ impl Dispatcher {
         let main = main.filter(|main| StreamState::initial(main.as_str()).is_some());
         let key = request.idempotency_key.as_ref();
         let key = key.map(|key| idempotency::stream_of(request.principal.name.as_str(), key));
-        self.shared.inbox.signal(Signal::Expected([main, key]));
+        let beside = hold::looked_at(&request.aggregate, &request.command, &request.id);
+        self.shared.inbox.signal(Signal::Expected([main, key, beside]));
     }
 
     fn queue(

@@ -30,6 +30,8 @@ pub(crate) enum Op {
     /// With the streams that it is expected to look at.
     CreateVariant(Box<variant::Create>, Vec<StreamId>),
     CheckVariant(VariantId, Box<variant::Create>),
+    /// A step of a variant that is to be looked at only.
+    CheckStep(Command<variant::Action>),
     ArchiveVariant(variant::Archive),
     /// A step or edit of a variant that looks at master data.
     GovernVariant(Command<variant::Action>),
@@ -58,9 +60,15 @@ pub fn specs() -> Vec<(&'static str, CommandSpec)> {
         schema: || schemars::schema_for!(variant::Create),
         internal: false,
     };
+    let check_step = CommandSpec {
+        name: "check-step",
+        summary: "Tells everything that speaks against a step of the lifecycle; takes none.",
+        schema: || schemars::schema_for!(check::CheckStep),
+        internal: false,
+    };
     let of = |aggregate, specs: Vec<CommandSpec>| specs.into_iter().map(move |spec| (aggregate, spec));
     of("variant", variant::Action::specs())
-        .chain(of("variant", vec![check]))
+        .chain(of("variant", vec![check, check_step]))
         .chain(of("inventory", inventory::Action::specs()))
         .chain(of("order", order::Action::specs()))
         .chain(of("order", vec![record]))
@@ -105,6 +113,16 @@ impl Op {
                 let create: variant::Create = read_body(body).map_err(invalid)?;
                 let id = VariantId::new(id.as_str()).expect("all ids have one alphabet");
                 Self::CheckVariant(id, Box::new(create))
+            }
+            "variant" if name == "check-step" => {
+                let check::CheckStep { step } = read_body(body).map_err(invalid)?;
+                let known = variant::StepName::ALL.into_iter().any(|known| known.as_str() == step.as_str());
+                let action = variant::Action::parse(step.as_str(), b"{}").filter(|_| known);
+                let action = action.ok_or_else(|| {
+                    CommandError::InvalidRequest(format!("step: {step} is no step of the lifecycle"))
+                })?;
+                let action = action.map_err(invalid)?;
+                Self::CheckStep(Command { now: Timestamp::EPOCH, fresh_id: fresh_id.clone(), roles, action })
             }
             "variant" => Self::of_variant(id, parse!(variant), principal),
             "inventory" => Self::Inventory(parse!(inventory)),
@@ -206,6 +224,7 @@ impl Op {
             }
             Self::CreateVariant(create, expected) => create::decide(workspace, main, create, expected)?,
             Self::CheckVariant(id, create) => check::decide(workspace, main, id, create)?,
+            Self::CheckStep(command) => check::step(workspace, main, command)?,
             Self::ArchiveVariant(archive) => archive::decide(workspace, main, archive)?,
             Self::GovernVariant(command) => govern::decide(workspace, main, command)?,
             Self::Master(op) => op.decide(workspace, main)?,

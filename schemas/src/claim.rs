@@ -24,6 +24,8 @@ pub enum Kind {
     AttributeValue,
     /// A slug of a category, present or previous: for ever.
     Category,
+    /// The number of an order, given or its id: for ever.
+    OrderNumber,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::AttributeType => "attribute_type",
             Self::AttributeValue => "attribute_value",
             Self::Category => "category",
+            Self::OrderNumber => "order_number",
         }
     }
 }
@@ -48,7 +51,7 @@ impl Kind {
 pub struct Taken {
     pub kind: Kind,
     pub key: String,
-    /// The id of the variant or of the master data.
+    /// The id of the variant, of the master data or of the order.
     pub owner: Token,
 }
 
@@ -58,7 +61,7 @@ pub struct Taken {
 pub struct Released {
     pub kind: Kind,
     pub key: String,
-    /// The id of the variant or of the master data.
+    /// The id of the variant, of the master data or of the order.
     pub owner: Token,
 }
 

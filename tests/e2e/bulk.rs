@@ -189,6 +189,67 @@ fn what_is_refused_is_told_and_the_rest_goes_in() {
     assert!(!errors.exists(), "no row was refused");
 }
 
+/// Several values of one type: in by CSV, found and counted by each, out and in again as they were.
+#[tokio::test]
+async fn attributes_with_several_values_are_found_by_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("rows.csv"), folder.path().join("data"));
+    let rows = "id,product_id,name,brand,category,price,currency,lifecycle,attr.fabric[],attr.fabric[].display,attr.color\n\
+        a,tee,Tee,Acme,Shirts,10.00,GBP,active,Wool|Silk,Merino|,Navy\n\
+        b,tee,Tee,Acme,Shirts,10.00,GBP,active,Silk,,Navy\n\
+        c,tee,Tee,Acme,Shirts,10.00,GBP,active,,,Red\n\
+        d,tee,Tee,Acme,Shirts,10.00,GBP,active,Silk|Wool,,Navy\n";
+    std::fs::write(&file, rows).unwrap();
+    let output = run(&data, &["import", "variants", path(&file), "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // The order of values makes no other configuration.
+    assert_eq!(report["codes"], json!({"duplicate_configuration": 1}), "{report}");
+    let exported = export(&data, &folder.path().join("out.ndjson"));
+    let fabrics: Vec<_> = exported["a"]["data"]["attributes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|a| a["type"] == "fabric")
+        .collect();
+    let told: Vec<_> = fabrics.iter().map(|fabric| (&fabric["value"], &fabric["display"])).collect();
+    assert_eq!(told, [(&json!("Silk"), &json!("Silk")), (&json!("Wool"), &json!("Merino"))]);
+    let copy = folder.path().join("copy");
+    run_json(&copy, &["import", "variants", path(&folder.path().join("out.ndjson"))]);
+    assert!(export(&copy, &folder.path().join("second.ndjson")) == exported, "the copy is not the original");
+
+    for data in [&data, &copy] {
+        let server = Server::start(data);
+        let mut client = server.connect().await;
+        let mut found = async |query: &str| {
+            let answer = client.get(&format!("/v1/search?{query}&facets=attr.fabric&sort=newest")).await;
+            let mut ids: Vec<_> = answer["hits"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|hit| hit["variant_id"].as_str().unwrap().to_owned())
+                .collect();
+            ids.sort_unstable();
+            (ids.join(" "), answer["facets"]["attr.fabric"].clone())
+        };
+        let both = json!([{"value": "Silk", "count": 2}, {"value": "Wool", "count": 1}]);
+        for (query, ids) in [
+            ("attr.fabric=Wool", "a"),
+            ("attr.fabric=Silk", "a b"),
+            ("attr.fabric=Wool&attr.fabric=Silk", "a b"),
+            ("attr.fabric=Silk&attr.color=Navy", "a b"),
+            ("q=wool&attr.color=Navy", "a"),
+        ] {
+            let (hits, counts) = found(query).await;
+            assert_eq!(hits, ids, "{query}");
+            // A variant counts once for each of its values; a group's own selection does not narrow its counts.
+            if query.starts_with("attr.fabric") {
+                assert_eq!(counts, both, "{query}");
+            }
+        }
+        server.stop();
+    }
+}
+
 /// What an import may change of a variant's view: when and in how many events it came to be here.
 fn lasting(mut view: Value) -> Value {
     let fields = view.as_object_mut().unwrap();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::actions::actions;
 
-/// Goods arrive. Expected deliveries at the location shrink by as much.
+/// Goods arrive. Expected deliveries at the location shrink by as much. Not of a variant that is archived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Receive {
@@ -102,7 +102,7 @@ pub struct Count {
     pub reference: Option<Text>,
 }
 
-/// A delivery is on its way.
+/// A delivery is on its way. Not of a variant that is archived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectDelivery {
@@ -143,7 +143,7 @@ pub struct SafetyStock {
 }
 
 /// Holds stock for a customer or an order until the time to live has passed. A customer has one active hold of their own
-/// a variant; asking again gives the same one.
+/// a variant; asking again gives the same one. Of a variant that is not for sale only operators hold stock, of one that is archived nobody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reserve {

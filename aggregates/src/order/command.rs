@@ -29,7 +29,7 @@ pub struct PlaceBody {
     /// Now unless given.
     #[serde(default)]
     pub placed_at: Option<Timestamp>,
-    /// The order's id unless given.
+    /// The order's id unless given. No two orders have one number.
     #[serde(default)]
     pub order_number: Option<Label>,
     /// Seconds until the holds run out, 1 to 86,400; 60 unless given.
@@ -42,6 +42,9 @@ pub struct PlaceBody {
     /// Where it is sold: variants that are not sold there are refused, and its price lists hold.
     #[serde(default)]
     pub channel: Option<Token>,
+    /// Where the buyer is: variants that are not sold there are refused.
+    #[serde(default)]
+    pub region: Option<Token>,
     /// Whose price lists hold.
     #[serde(default)]
     pub customer_group: Option<Token>,
@@ -63,6 +66,12 @@ pub struct PlaceLineBody {
     /// Instead of the variant's price; for operators.
     #[serde(default)]
     pub unit_price: Option<Money>,
+    /// Taken off quantity × unit price: positive amounts, each with its reason, together at most as much; for operators.
+    #[serde(default, deserialize_with = "body::or_default")]
+    pub discounts: Vec<Discount>,
+    /// On top, already rounded; for operators.
+    #[serde(default)]
+    pub tax: Option<Money>,
     /// The customer's own hold that this line takes over.
     #[serde(default)]
     pub reservation_id: Option<ReservationId>,

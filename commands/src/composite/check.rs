@@ -1,20 +1,45 @@
-//! `variant/check`: everything that speaks against a creation, told together; nothing is written.
+//! `variant/check` and `variant/check-step`: everything that speaks against a creation, or against a step of the lifecycle, told
+//! together; nothing is written.
 //!
 //! Where `variant/create` stops at the first stage that says no, this goes on: rules of the master data, the configuration and its
 //! owner, the SKU and its owner, price, channels, regions, and the state asked for.
 
-use daybook_aggregates::Refusal;
 use daybook_aggregates::claim::What;
 use daybook_aggregates::variant::masters::{Resolved, resolve};
 use daybook_aggregates::variant::sku::{self, SkuPlan};
-use daybook_aggregates::variant::{Create, Variant, configuration, objections};
+use daybook_aggregates::variant::{Action, Create, Variant, configuration, objections};
+use daybook_aggregates::{Command, Refusal};
 use daybook_eventlog::StreamId;
-use daybook_schemas::{Sku, VariantId};
+use daybook_schemas::{Sku, Token, VariantId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::Reasons;
 use super::create::{claim, expected_streams, free_or_longer, may_have_become, numbered, variant};
 use super::masters::facts;
+use super::{Reasons, archive, govern};
 use crate::workspace::{Halt, Workspace, stream};
+
+/// A step of the lifecycle that is to be looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckStep {
+    /// The command that would take it, such as `activate`.
+    pub(crate) step: Token,
+}
+
+/// Takes the step on paper only.
+pub(crate) fn step(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    command: &mut Command<Action>,
+) -> Result<(), Halt> {
+    match &command.action {
+        Action::Archive(body) => archive::step(workspace, main, &body.clone())?,
+        _ => govern::decide(workspace, main, command)?,
+    }
+    workspace.discard();
+    Ok(())
+}
 
 pub(crate) fn decide(
     workspace: &mut Workspace<'_>,

@@ -1,4 +1,4 @@
-//! `inventory/reserve`, `confirm` and `release` as they come from outside. What an order holds is the order's alone: it is sold by
+//! Commands to stock as they come from outside. What an order holds is the order's alone: it is sold by
 //! `order/pay` and given back by `order/cancel`, which keep order and stock in step.
 //!
 //! Invariants, and how they would break:
@@ -14,11 +14,11 @@ use daybook_aggregates::order::{Existing, Status};
 use daybook_aggregates::{Command, Kind, Refusal, Role};
 use daybook_eventlog::StreamId;
 use daybook_schemas::configuration::hex;
-use daybook_schemas::{OrderId, ReservationId};
+use daybook_schemas::{OrderId, ReservationId, VariantId};
 use sha2::{Digest, Sha256};
 
-use super::refusal;
-use crate::workspace::{Context, Halt, Workspace};
+use super::{for_sale, refusal};
+use crate::workspace::{Context, Halt, Workspace, stream};
 
 /// What the ids of orders' holds begin with, and no other.
 const OF_ORDERS: &str = "order~";
@@ -65,6 +65,10 @@ pub(crate) fn decide(
     command: &mut Command<Action>,
 ) -> Result<(), Halt> {
     command.now = workspace.context.now;
+    let of_variant = variant_of(main).filter(|_| brings_or_holds(&command.action));
+    if let Some(id) = &of_variant {
+        workspace.require([main, &stream::variant(id)])?;
+    }
     match &mut command.action {
         Action::Reserve(reserve) => {
             check_reserve(&workspace.context, reserve)?;
@@ -83,7 +87,32 @@ pub(crate) fn decide(
         }
         _ => {}
     }
-    workspace.decide::<Inventory>(main, command).map(|_| ())
+    let decided = workspace.decide::<Inventory>(main, command);
+    // A repeat changes nothing and is answered as ever. All else asks the variant, whose word goes before that of the stock.
+    match (&decided, &of_variant) {
+        (Ok(1..) | Err(Halt::Refused(_)), Some(id)) if matches!(command.action, Action::Reserve(_)) => {
+            for_sale::check_held(workspace, id)?;
+        }
+        (Ok(1..) | Err(Halt::Refused(_)), Some(id)) => for_sale::check_stocked(workspace, id)?,
+        _ => {}
+    }
+    decided.map(|_| ())
+}
+
+/// The stream that a command looks at beside its own, to be read ahead.
+pub(crate) fn looked_at(aggregate: &str, command: &str, id: &str) -> Option<StreamId> {
+    let looks = aggregate == "inventory" && matches!(command, "reserve" | "receive" | "expect-delivery");
+    VariantId::new(id).ok().filter(|_| looks).map(|id| stream::variant(&id))
+}
+
+/// Whether more goods are to come or to be held.
+const fn brings_or_holds(action: &Action) -> bool {
+    matches!(action, Action::Reserve(_) | Action::Receive(_) | Action::ExpectDelivery(_))
+}
+
+/// The variant whose stock it is.
+fn variant_of(main: &StreamId) -> Option<VariantId> {
+    main.as_str().strip_prefix("inventory-").and_then(|id| VariantId::new(id).ok())
 }
 
 fn check_reserve(context: &Context, reserve: &inventory::Reserve) -> Result<(), Refusal> {

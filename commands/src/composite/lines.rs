@@ -3,11 +3,12 @@
 use daybook_aggregates::order::{Existing, LineState, NewLine};
 use daybook_aggregates::{Kind, Role};
 use daybook_eventlog::StreamId;
+use daybook_schemas::order::Discount;
 use daybook_schemas::prices::Wanted;
-use daybook_schemas::{Label, Money, Quantity, ReservationId, VariantId};
+use daybook_schemas::{Label, Money, Quantity, ReservationId, Token, VariantId};
 use hashbrown::HashMap;
 
-use super::{Reasons, refusal};
+use super::{Reasons, for_sale, refusal};
 use crate::workspace::{Halt, Workspace, stream};
 
 /// A line as a command asks for it.
@@ -16,9 +17,18 @@ pub(crate) struct Asked<'a> {
     pub(crate) variant_id: &'a VariantId,
     pub(crate) quantity: Quantity,
     pub(crate) unit_price: Option<Money>,
+    pub(crate) discounts: &'a [Discount],
+    pub(crate) tax: Option<Money>,
     pub(crate) name: Option<&'a Label>,
     pub(crate) stocked: bool,
     pub(crate) reservation_id: Option<&'a ReservationId>,
+}
+
+/// Who buys, as far as it decides what is sold and for how much.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Buyer {
+    pub(crate) wanted: Wanted,
+    pub(crate) region: Option<Token>,
 }
 
 /// Whether lines may be sold now, or were sold at another time.
@@ -59,7 +69,7 @@ pub(crate) fn snapshots(
     workspace: &mut Workspace<'_>,
     lines: &[Asked<'_>],
     when: When,
-    wanted: &Wanted,
+    buyer: &Buyer,
     reasons: &mut Reasons,
 ) -> Result<Vec<NewLine>, Halt> {
     let roles = workspace.context.roles;
@@ -67,11 +77,13 @@ pub(crate) fn snapshots(
     let mut new = Vec::with_capacity(lines.len());
     for line in lines {
         let id = line.variant_id.as_str();
-        if line.unit_price.is_some() && !sets_prices {
-            reasons.add(refusal("forbidden", Kind::Forbidden, "only operators set the price of a line"), id);
+        let priced = line.unit_price.is_some() || !line.discounts.is_empty() || line.tax.is_some();
+        if priced && !sets_prices {
+            let detail = "only operators set the price, the discounts and the tax of a line";
+            reasons.add(refusal("forbidden", Kind::Forbidden, detail), id);
             continue;
         }
-        let made = snapshot(workspace, line, when, wanted);
+        let made = snapshot(workspace, line, when, buyer);
         new.extend(reasons.collect(made, id)?);
     }
     Ok(new)
@@ -81,7 +93,7 @@ fn snapshot(
     workspace: &mut Workspace<'_>,
     line: &Asked<'_>,
     when: When,
-    wanted: &Wanted,
+    Buyer { wanted, region }: &Buyer,
 ) -> Result<NewLine, Halt> {
     let now = workspace.context.now;
     let state = workspace.variant(line.variant_id)?;
@@ -90,13 +102,15 @@ fn snapshot(
         return Err(refusal("not_found", Kind::NotFound, "there is no such variant").into());
     };
     if when == When::Now && !variant.lifecycle.is_sellable() {
-        let detail = format!("the variant is {} and not for sale", variant.lifecycle.as_str());
-        return Err(refusal("unprocessable", Kind::Unprocessable, detail).into());
+        return Err(for_sale::not_for_sale(variant.lifecycle).into());
     }
-    let sold_there = |channel| variant.channels.is_empty() || variant.channels.contains(channel);
-    if let Some(channel) = wanted.channel.as_ref().filter(|channel| !sold_there(channel)) {
-        let detail = format!("the variant is not sold in channel {channel}");
-        return Err(refusal("unprocessable", Kind::Unprocessable, detail).into());
+    for (what, where_to, sold) in
+        [("channel", &wanted.channel, &variant.channels), ("region", region, &variant.regions)]
+    {
+        if let Some(name) = where_to.as_ref().filter(|name| !sold.is_empty() && !sold.contains(name)) {
+            let detail = format!("the variant is not sold in {what} {name}");
+            return Err(refusal("unprocessable", Kind::Unprocessable, detail).into());
+        }
     }
     let Some(unit_price) = line.unit_price.or_else(|| price.map(|price| price.amount)) else {
         return Err(refusal("unprocessable", Kind::Unprocessable, no_price(wanted)).into());
@@ -112,8 +126,8 @@ fn snapshot(
         quantity: line.quantity,
         unit_price,
         compare_at,
-        discounts: Vec::new(),
-        tax: None,
+        discounts: line.discounts.to_vec(),
+        tax: line.tax,
         stocked: line.stocked,
     })
 }
@@ -133,6 +147,8 @@ pub(crate) fn repeated(existing: &Existing, lines: &[Asked<'_>]) -> Option<Vec<N
             && state.line.quantity == asked.quantity
             && state.line.stocked == asked.stocked
             && asked.unit_price.is_none_or(|price| price == state.line.unit_price)
+            && (asked.discounts.is_empty() || asked.discounts == state.line.discounts)
+            && asked.tax.is_none_or(|tax| state.line.tax == Some(tax))
             && asked.name.is_none_or(|name| *name == state.line.name)
     };
     let all = existing.lines.len() == lines.len()

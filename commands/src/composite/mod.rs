@@ -2,7 +2,7 @@
 //! to the log in one append, so they stand together or not at all.
 //!
 //! - [`create`]: a variant with the claims on its SKU and configuration
-//! - [`check`]: what speaks against creating a variant
+//! - [`check`]: what speaks against creating a variant, or against a step of its lifecycle
 //! - [`archive`]: a variant out of the catalogue, if its stock is empty; gives the configuration back
 //! - [`govern`]: a variant's steps and edits that look at master data; [`generate`]: variants from the options of a product
 //! - [`masters`]: master data with its claims, tree and usage counts
@@ -10,18 +10,21 @@
 //! - [`record`]: an order of the past, from placing to delivery at once
 //! - [`pay`]: an order's holds become sales, or the order is called off and refunded
 //! - [`give_back`]: holds or goods of an order go back: cancelled, payment failed, returned
-//! - [`hold`]: holds as they are asked for from outside, and the ids of those of orders
+//! - [`hold`]: holds as they are asked for from outside, and the ids of those of orders; [`for_sale`]: of which variants
+//! - [`number`]: the number of an order, which no other has
 //! - [`lines`]: snapshots of variants for the lines of an order
 
 pub(crate) mod archive;
 pub(crate) mod check;
 pub(crate) mod create;
+mod for_sale;
 pub(crate) mod generate;
 pub(crate) mod give_back;
 pub(crate) mod govern;
 pub(crate) mod hold;
 pub(crate) mod lines;
 pub(crate) mod masters;
+mod number;
 pub(crate) mod pay;
 pub(crate) mod place;
 pub(crate) mod record;

@@ -8,6 +8,7 @@ use daybook_eventlog::StreamId;
 use daybook_schemas::order::Hold;
 use daybook_schemas::{CustomerId, OrderId, Quantity, ReservationId, Text};
 
+use super::for_sale;
 use super::hold::again;
 use super::lines::Need;
 use super::place::reserve;
@@ -93,6 +94,8 @@ fn sell(
             Left::Nothing => {}
             Left::Confirm => confirm(workspace, &stock, &hold.reservation_id)?,
             Left::Renew { held, missing } => {
+                // What was archived since is gone, whatever may be promised beyond the stock.
+                for_sale::check_stocked(workspace, &hold.variant_id)?;
                 let need = Need {
                     variant_id: hold.variant_id.clone(),
                     stream: stock.clone(),

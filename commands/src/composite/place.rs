@@ -11,8 +11,8 @@ use daybook_schemas::order::Hold;
 use daybook_schemas::prices::Wanted;
 use daybook_schemas::{CustomerId, OrderId, ReservationId};
 
-use super::lines::{self, Asked, Need, When};
-use super::{Reasons, hold, refusal};
+use super::lines::{self, Asked, Buyer, Need, When};
+use super::{Reasons, hold, number, refusal};
 use crate::workspace::{Halt, Workspace};
 
 pub(crate) struct PlaceOrder {
@@ -31,6 +31,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
             variant_id: &line.variant_id,
             quantity: line.quantity,
             unit_price: line.unit_price,
+            discounts: &line.discounts,
+            tax: line.tax,
             name: None,
             stocked: true,
             reservation_id: line.reservation_id.as_ref(),
@@ -42,14 +44,16 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
         let repeated = lines::repeated(existing, &lines);
         return repeat(workspace, main, place(asked, repeated.unwrap_or_default()));
     }
-    workspace.require(&lines::streams(&lines))?;
+    let number = number::stream_of(&asked.order_id, body.order_number.as_ref());
+    workspace.require(lines::streams(&lines).iter().chain([&number]))?;
     let mut reasons = Reasons::default();
     let wanted = Wanted {
         currency: body.currency,
         channel: body.channel.clone(),
         customer_group: body.customer_group.clone(),
     };
-    let snapshots = lines::snapshots(workspace, &lines, When::Now, &wanted, &mut reasons)?;
+    let buyer = Buyer { wanted, region: body.region.clone() };
+    let snapshots = lines::snapshots(workspace, &lines, When::Now, &buyer, &mut reasons)?;
     let needs = lines::needs(&lines)?;
     check_open_orders(workspace, asked)?;
     let ttl_seconds = body.ttl_seconds.unwrap_or(inventory::DEFAULT_TTL_SECONDS);
@@ -69,6 +73,8 @@ pub(crate) fn decide(workspace: &mut Workspace<'_>, main: &StreamId, asked: &Pla
         reasons.collect(first, need.variant_id.as_str())?;
     }
     reasons.check()?;
+    // After the holds: where streams are written one by one these run out if the number is taken meanwhile.
+    number::take(workspace, &asked.order_id, body.order_number.as_ref())?;
     let command = workspace.context.command(order::Action::Place(Box::new(place(asked, snapshots))));
     workspace.decide::<Order>(main, &command)?;
     // From here on decisions see the ones before, and none is refused.

@@ -6,17 +6,16 @@ use daybook_aggregates::order::{self, Deliver, Order, Pay, Place, Ship};
 use daybook_aggregates::{Kind, Role};
 use daybook_eventlog::StreamId;
 use daybook_schemas::body;
-use daybook_schemas::order::Address;
-use daybook_schemas::prices::Wanted;
+use daybook_schemas::order::{Address, Discount};
 use daybook_schemas::{
     CustomerId, Label, Money, OrderId, Quantity, ReservationId, Timestamp, Token, VariantId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lines::{self, Asked, Need, When};
+use super::lines::{self, Asked, Buyer, Need, When};
 use super::place::{check_count, mark_reserved, repeat, reserve};
-use super::{Reasons, hold, refusal};
+use super::{Reasons, hold, number, refusal};
 use crate::workspace::{Halt, Workspace};
 
 /// Records an order of the past, from placing to delivery. For operators and importers.
@@ -35,7 +34,7 @@ pub struct RecordBody {
     pub billing_address: Option<Address>,
     /// When it was placed, paid, shipped and delivered.
     pub placed_at: Timestamp,
-    /// The order's id unless given.
+    /// The order's id unless given. No two orders have one number.
     #[serde(default)]
     pub order_number: Option<Label>,
 }
@@ -49,6 +48,12 @@ pub struct RecordLine {
     /// The variant's price of today unless given.
     #[serde(default)]
     pub unit_price: Option<Money>,
+    /// Taken off quantity × unit price: positive amounts, each with its reason, together at most as much.
+    #[serde(default, deserialize_with = "body::or_default")]
+    pub discounts: Vec<Discount>,
+    /// On top, already rounded.
+    #[serde(default)]
+    pub tax: Option<Money>,
     /// As it stood on the invoice; the variant's unless given.
     #[serde(default)]
     pub name: Option<Label>,
@@ -79,6 +84,8 @@ pub(crate) fn decide(
             variant_id: &line.variant_id,
             quantity: line.quantity,
             unit_price: line.unit_price,
+            discounts: &line.discounts,
+            tax: line.tax,
             name: line.name.as_ref(),
             stocked: line.stocked,
             reservation_id: None,
@@ -89,9 +96,12 @@ pub(crate) fn decide(
         let repeated = lines::repeated(existing, &lines);
         return repeat(workspace, main, place(asked, repeated.unwrap_or_default()));
     }
-    workspace.require(&lines::streams(&lines))?;
+    let number = number::stream_of(&asked.order_id, body.order_number.as_ref());
+    workspace.require(lines::streams(&lines).iter().chain([&number]))?;
+    // Before the goods: they are sold at once, and must not be while the order can still be refused.
+    number::take(workspace, &asked.order_id, body.order_number.as_ref())?;
     let mut reasons = Reasons::default();
-    let snapshots = lines::snapshots(workspace, &lines, When::Past, &Wanted::default(), &mut reasons)?;
+    let snapshots = lines::snapshots(workspace, &lines, When::Past, &Buyer::default(), &mut reasons)?;
     // Decided as of its own time: a history imported twice gives the same events, deadlines of holds included. Holds of
     // others that ran out since still count here, which can refuse an order but never oversell.
     workspace.context.now = workspace.context.now.min(body.placed_at);

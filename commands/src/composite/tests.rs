@@ -19,10 +19,12 @@ use crate::op::Op;
 use crate::state::StreamState;
 use crate::workspace::{Context, Halt, Known, Scratch, Workspace, stream};
 
+mod for_sale;
 mod generation;
 mod holds;
 mod late_money;
 mod masters;
+mod numbers;
 
 struct World {
     table: Table,
@@ -262,16 +264,87 @@ fn archiving_looks_at_the_stock_and_gives_the_configuration_back() {
     assert_eq!(world.when("variant/v/archive", &json!({})).unwrap(), [""; 0]);
 }
 
+/// Whatever a step would say, its check says, and nothing happens.
+#[test]
+fn a_step_that_is_checked_is_not_taken() {
+    let mut unpriced = create("p");
+    unpriced.as_object_mut().unwrap().remove("price");
+    let mut world = World::given(&[("category/shirts/create", json!({"name": "Shirts"}))]);
+    world.when("category/shirts/activate", &json!({})).unwrap();
+    world.when("variant/v/create", &unpriced).unwrap();
+    world.when("category/shirts/deprecate", &json!({})).unwrap();
+    let check = |world: &mut World, step: &str| world.when("variant/v/check-step", &json!({"step": step}));
+    assert_eq!(check(&mut world, "submit").unwrap(), [""; 0]);
+    assert_eq!(code(check(&mut world, "activate")), "invalid_transition");
+    world.when("variant/v/submit", &json!({})).unwrap();
+    let told = |error: CommandError| match error {
+        CommandError::Refused(refusal) => refusal.errors.iter().map(|error| error.code).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let checked = told(check(&mut world, "activate").unwrap_err());
+    assert_eq!(checked.len(), 2, "no price, and a category that is not live: {checked:?}");
+    assert_eq!(checked, told(world.when("variant/v/activate", &json!({})).unwrap_err()));
+    world.when("variant/v/reject", &json!({})).unwrap();
+    world.when("inventory/v/receive", &json!({"quantity": 1})).unwrap();
+    assert_eq!(code(check(&mut world, "archive")), "stock_left");
+    world.when("inventory/v/sell", &json!({"quantity": 1})).unwrap();
+    for _ in 0..2 {
+        assert_eq!(check(&mut world, "archive").unwrap(), [""; 0]);
+    }
+    assert_eq!(world.when("variant/v/archive", &json!({})).unwrap()[0], "variant-v variant.archived");
+    for wrong in ["lock", "create", "change-price", "nothing"] {
+        assert_eq!(code(check(&mut world, wrong)), "invalid_request", "{wrong}");
+    }
+    let merchandiser = Roles::of([Role::Merchandiser]);
+    let body = json!({"step": "reactivate"});
+    assert_eq!(code(world.by(merchandiser, "variant/none/check-step", &body)), "not_found");
+}
+
 #[test]
 fn only_operators_set_prices_and_record_the_past() {
     let mut world = shop(&[("a", 5)]);
     let priced =
         json!([{"variant_id": "a", "quantity": 1, "unit_price": {"amount": "1.00", "currency": "GBP"}}]);
     let storefront = Roles::of([Role::Storefront]);
+    let money = json!({"amount": "1.00", "currency": "GBP"});
+    for word in [json!({"discounts": [{"reason": "sale", "amount": money}]}), json!({"tax": money})] {
+        let mut line = json!({"variant_id": "a", "quantity": 1});
+        line.as_object_mut().unwrap().extend(word.as_object().unwrap().clone());
+        assert_eq!(
+            code(world.by(storefront, "order/1/place", &order(&json!([line])))),
+            "forbidden",
+            "{word}"
+        );
+    }
     assert_eq!(code(world.by(storefront, "order/1/place", &order(&priced))), "forbidden");
     assert!(world.by(Roles::of([Role::Operator]), "order/1/place", &order(&priced)).is_ok());
     let past = json!({"payment_method": "card", "placed_at": "2011-11-04T10:00:00Z", "lines": priced});
     assert_eq!(code(world.by(storefront, "order/2/record", &past)), "forbidden");
+}
+
+#[test]
+fn what_is_taken_off_and_put_on_a_line_adds_up_and_is_part_of_what_a_repeat_says() {
+    let mut world = shop(&[("a", 5)]);
+    let money = |amount: &str| json!({"amount": amount, "currency": "GBP"});
+    let line = |discount: &str, tax: &str| {
+        let discounts = json!([{"reason": "sale", "amount": money(discount)}, {"reason": "trade", "amount": money("0.50")}]);
+        order(&json!([{"variant_id": "a", "quantity": 2, "discounts": discounts, "tax": money(tax)}]))
+    };
+    assert_eq!(
+        code(world.when("order/1/place", &line("19.51", "0"))),
+        "unprocessable",
+        "more than the price"
+    );
+    assert_eq!(code(world.when("order/1/place", &line("-1", "0"))), "unprocessable");
+    world.when("order/1/place", &line("1.25", "3.65")).unwrap();
+    // 2 × 10.00 − 1.25 − 0.50 + 3.65
+    let wrong = json!({"amount": money("20.00")});
+    assert_eq!(code(world.when("order/1/pay", &wrong)), "unprocessable");
+    assert_eq!(world.when("order/1/place", &line("1.25", "3.65")).unwrap(), [""; 0]);
+    for other in [line("1.26", "3.65"), line("1.25", "3.66")] {
+        assert_eq!(code(world.when("order/1/place", &other)), "duplicate_order");
+    }
+    world.when("order/1/pay", &json!({"amount": money("21.90")})).unwrap();
 }
 
 #[test]

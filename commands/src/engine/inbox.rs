@@ -25,7 +25,7 @@ pub(crate) enum Signal {
     /// What the log has of streams, whoever wrote it.
     Foreign(Vec<Foreign>),
     /// Streams that commands to come will need.
-    Expected([Option<StreamId>; 2]),
+    Expected([Option<StreamId>; 3]),
     /// Another writer asks for its turn at a stream.
     Turn(StreamId),
     /// The deadlines of all streams, for a node that is now the one that fires them.

@@ -124,7 +124,7 @@ async fn streams_that_a_command_binds_together_stand_or_fall_together() {
         .filter(|streams| streams.iter().any(|stream| stream.starts_with("order-")))
         .collect();
     assert_eq!(bound.len(), 1, "two orders that have a variant in common share an append: {bound:?}");
-    assert_eq!(bound[0].len(), 5, "three variants and two orders: {bound:?}");
+    assert_eq!(bound[0].len(), 7, "three variants and two orders with their numbers: {bound:?}");
     positions.dedup();
     assert_eq!(positions.len(), 1, "whoever waits for one of them waits for the whole append");
     for variant in ["1", "2", "3"] {

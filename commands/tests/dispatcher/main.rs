@@ -6,6 +6,7 @@
     reason = "a test stops at the first thing that goes wrong"
 )]
 
+mod archiving;
 mod bulk;
 mod engine;
 mod faults;

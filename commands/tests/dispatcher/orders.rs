@@ -1,8 +1,12 @@
 //! Orders: placing, paying, calling off, returning, recording.
 
+use std::sync::Arc;
+
 use daybook_commands::{CommandError, Options};
+use daybook_eventlog::memory::MemoryLog;
 use serde_json::{Value, json};
 
+use crate::support::faulty::FaultyLog;
 use crate::support::{Shop, data, until};
 
 fn order(customer: &str, lines: &[(&str, u32)]) -> Value {
@@ -24,8 +28,11 @@ async fn all_lines_are_reserved_together() {
     let reply = shop.ok("order/1/place", order("c", &[("a", 2), ("b", 1), ("a", 1)])).await;
     assert_eq!(reply.events.len(), 2);
     assert_eq!(reply.position as usize, shop.events().await.len());
+    let mut history = shop.history().await.split_off(before);
+    let claim = history.remove(2);
+    assert!(claim.starts_with("claim-order_number-") && claim.ends_with(" claim.taken"), "{claim}");
     assert_eq!(
-        shop.history().await[before..],
+        history,
         [
             "inventory-a inventory.reserved",
             "inventory-b inventory.reserved",
@@ -35,7 +42,7 @@ async fn all_lines_are_reserved_together() {
     );
     let events = shop.events().await;
     assert_eq!(data(&events[before])["quantity"], 3);
-    assert_eq!(data(&events[before + 2])["total"]["amount"], "40.00");
+    assert_eq!(data(&events[before + 3])["total"]["amount"], "40.00");
     assert!(shop.ok("order/1/place", order("c", &[("a", 2), ("b", 1), ("a", 1)])).await.events.is_empty());
     assert_eq!(shop.no("order/1/place", order("c", &[("a", 2)])).await, "duplicate_order");
 }
@@ -44,7 +51,8 @@ async fn all_lines_are_reserved_together() {
 async fn an_order_has_the_prices_of_its_buyer_and_only_what_is_sold_in_its_channel() {
     let shop = Shop::open().await;
     shop.stock("a", 100).await;
-    shop.ok("variant/a/change-segmentation", json!({"channels": ["web", "app"]})).await;
+    shop.ok("variant/a/change-segmentation", json!({"channels": ["web", "app"], "regions": ["uk", "eu"]}))
+        .await;
     for (amount, currency, channel, group) in
         [("9", "GBP", Some("web"), None), ("8", "GBP", Some("web"), Some("trade")), ("12", "EUR", None, None)]
     {
@@ -54,7 +62,7 @@ async fn an_order_has_the_prices_of_its_buyer_and_only_what_is_sold_in_its_chann
     }
     for (number, (buyer, total)) in [
         (json!({}), json!({"amount": "20.00", "currency": "GBP"})),
-        (json!({"channel": "web"}), json!({"amount": "18.00", "currency": "GBP"})),
+        (json!({"channel": "web", "region": "uk"}), json!({"amount": "18.00", "currency": "GBP"})),
         (json!({"channel": "web", "customer_group": "trade"}), json!({"amount": "16.00", "currency": "GBP"})),
         (json!({"channel": "app", "currency": "EUR"}), json!({"amount": "24.00", "currency": "EUR"})),
     ]
@@ -68,7 +76,7 @@ async fn an_order_has_the_prices_of_its_buyer_and_only_what_is_sold_in_its_chann
         let placed = events.iter().rfind(|event| event.event_type() == "order.placed").unwrap();
         assert_eq!(data(placed)["total"], total, "{buyer}");
     }
-    for refused in [json!({"channel": "shop"}), json!({"currency": "USD"})] {
+    for refused in [json!({"channel": "shop"}), json!({"region": "us"}), json!({"currency": "USD"})] {
         let mut place = order("x", &[("a", 2)]);
         place.as_object_mut().unwrap().extend(refused.as_object().unwrap().clone());
         assert_eq!(shop.no("order/x/place", place).await, "unprocessable", "{refused}");
@@ -220,10 +228,10 @@ async fn an_order_of_the_past_is_one_append() {
     let types: Vec<_> = reply.events.iter().map(|e| e.event_type).collect();
     assert_eq!(types, ["order.placed", "order.reserved", "order.paid", "order.shipped", "order.delivered"]);
     assert_eq!(
-        shop.history().await[before..before + 2],
+        shop.history().await[before + 1..before + 3],
         ["inventory-a inventory.reserved", "inventory-a inventory.confirmed"]
     );
-    let placed = data(&shop.events().await[before + 2]);
+    let placed = data(&shop.events().await[before + 3]);
     assert_eq!(placed["total"]["amount"], "1.85");
     assert_eq!(placed["lines"][0]["name"], "OLD NAME");
     assert!(shop.ok("order/536365/record", record.clone()).await.events.is_empty());
@@ -249,5 +257,39 @@ async fn commands_sent_in_a_row_see_each_other() {
     ];
     for answer in answers {
         answer.await.unwrap();
+    }
+}
+
+/// Two gateways that have not heard of each other, and callers of one: one order gets the number.
+#[tokio::test]
+async fn of_many_at_once_one_order_gets_the_number() {
+    for single_stream in [false, true] {
+        let log = FaultyLog::new(MemoryLog::new());
+        let log = if single_stream { log.single_stream() } else { log };
+        let options = Options { shared_log: true, ..Options::default() };
+        let a = Shop::with(Arc::new(log.clone()), options.clone()).await;
+        a.stock("v", 1_000).await;
+        let b = Shop::with(Arc::new(log.clone()), options).await;
+        log.silence(true);
+        let place = |shop: &Shop, id: String, number: Option<&str>| {
+            let line = json!([{"variant_id": "v", "quantity": 1}]);
+            let body = json!({"payment_method": "card", "order_number": number, "lines": line});
+            shop.send(&format!("order/{id}/place"), body)
+        };
+        let mut answers = Vec::new();
+        for caller in 0..8 {
+            answers.push(place(&a, format!("a{caller}"), Some("R")));
+            answers.push(place(&b, format!("b{caller}"), Some("R")));
+        }
+        answers.push(place(&b, "R".to_owned(), None));
+        let mut placed = 0;
+        for answer in answers {
+            match answer.await {
+                Ok(_) => placed += 1,
+                Err(error) => assert_eq!(error.code(), "duplicate_order_number", "{error:?}"),
+            }
+        }
+        assert_eq!(placed, 1, "single stream: {single_stream}");
+        log.silence(false);
     }
 }

@@ -161,3 +161,43 @@ async fn goods_of_a_payment_that_broke_off_are_not_lost() {
         assert_eq!(shop.no("inventory/a/sell", json!({"quantity": 1})).await, "insufficient_stock");
     }
 }
+
+fn numbered(number: &str) -> Value {
+    json!({"payment_method": "card", "order_number": number, "lines": [{"variant_id": "a", "quantity": 1}]})
+}
+
+/// Wherever it breaks off, the order itself goes on, nobody else has its number meanwhile, and a number whose order never came passes on.
+#[tokio::test]
+async fn the_number_of_an_order_that_broke_off() {
+    let mut passed_on = 0;
+    for broken in 0..3 {
+        for goes_on in [true, false] {
+            let (log, shop) = open().await;
+            shop.stock("a", 5).await;
+            fail_after(&log, broken);
+            assert_eq!(shop.no("order/1/place", numbered("R")).await, "disk_full");
+            log.heal();
+            let claimed = shop
+                .history()
+                .await
+                .iter()
+                .any(|line| line.ends_with("claim.taken") && line.contains("order_number"));
+            passed_on += usize::from(claimed && !goes_on);
+            if claimed {
+                assert_eq!(shop.no("order/2/place", numbered("R")).await, "duplicate_order_number");
+            }
+            let heir = if goes_on {
+                "1"
+            } else {
+                shop.clock.advance_secs(60);
+                "2"
+            };
+            shop.ok(&format!("order/{heir}/place"), numbered("R")).await;
+            shop.clock.advance_secs(3_600);
+            assert_eq!(shop.no("order/3/place", numbered("R")).await, "duplicate_order_number");
+            let placed = shop.history().await.iter().filter(|line| line.ends_with("order.placed")).count();
+            assert_eq!(placed, 1, "{broken} {goes_on}");
+        }
+    }
+    assert!(passed_on > 0, "no attempt broke off after its claim");
+}

@@ -122,8 +122,8 @@ pub(super) enum Import {
     ///
     /// CSV has a header with the columns product_id, name, brand, category, and any of: id, product_group, description, lifecycle, sku,
     /// sku_template, price, currency, compare_at, channels, regions (names with a | between them), attr.TYPE, attr.TYPE.id,
-    /// attr.TYPE.display, attr.TYPE.hex, attr.TYPE.rank. An import that was broken off goes on where it was; a row that was
-    /// imported before changes nothing.
+    /// attr.TYPE.display, attr.TYPE.hex, attr.TYPE.rank; attr.TYPE[] and so on for several values of a type (with a | between them).
+    /// An import that was broken off goes on where it was; a row that was imported before changes nothing.
     #[command(verbatim_doc_comment)]
     Variants {
         /// The file; - for standard input

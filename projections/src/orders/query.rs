@@ -63,7 +63,7 @@ pub fn by_id(rows: &dyn ReadTransaction, id: &str) -> Result<Option<OrderView>, 
     get_view(rows, id)
 }
 
-/// Orders with this number. Numbers are given by the shop and expected to be unique.
+/// Orders with this number: one, or in logs from before numbers were claimed perhaps several.
 pub fn by_number(rows: &dyn ReadTransaction, number: &str) -> Result<OrderPage, StoreError> {
     let select = Select::all(&ORDERS, MAX_PAGE).equal("order_number", number);
     let found = select_views::<OrderView>(rows, &select)?;

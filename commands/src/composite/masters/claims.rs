@@ -1,4 +1,4 @@
-//! Claims of master data: the first to ask owns the value, in the same append as the record; others are refused with the
+//! Claims of master data and on the numbers of orders: the first to ask owns the value, in the same append as the record; others are refused with the
 //! name of the owner.
 
 use daybook_aggregates::attribute_type::AttributeType;
@@ -6,6 +6,7 @@ use daybook_aggregates::attribute_value::{self, AttributeValue};
 use daybook_aggregates::category::Category;
 use daybook_aggregates::claim::{Action, Claim, What};
 use daybook_aggregates::color::Color;
+use daybook_aggregates::order::Order;
 use daybook_aggregates::size::{self, Size};
 use daybook_eventlog::StreamId;
 use daybook_schemas::Token;
@@ -103,6 +104,10 @@ fn holds(workspace: &mut Workspace<'_>, kind: What, key: &str, owner: &Token) ->
             state.is_some_and(|own| {
                 own.slug.as_str() == key || own.previous_slugs.iter().any(|slug| slug.as_str() == key)
             })
+        }
+        What::OrderNumber => {
+            let state = workspace.peek::<Order>(&stream::of("order", owner))?.existing();
+            state.is_some_and(|own| own.order_number.as_str() == key)
         }
         // Those of variants have rules of their own: see `composite::create`.
         What::Sku | What::Config => true,

@@ -19,6 +19,9 @@
 //! | `price`, `currency`, `compare_at` | the price |
 //! | `channels`, `regions` | names with a `|` between them |
 //! | `attr.T`, `attr.T.id`, `attr.T.display`, `attr.T.hex`, `attr.T.rank` | the attribute of type `T`: value, value id, and what customers see |
+//! | `attr.T[]`, `attr.T[].id`, … | the same of a type that a variant may have several values of, with a `|` between them: `wool|silk` |
+//!
+//! In a cell of a list `\|` is a `|` and `\\` a `\`. What stands beside the values has as many places as there are values; a place may be empty.
 //!
 //! Without an id, a variant's id follows from its product and configuration, as that of a generated one does.
 
@@ -101,6 +104,8 @@ enum Column {
     Attribute {
         kind: String,
         part: Part,
+        /// Whether a cell has several, one for each value.
+        list: bool,
     },
 }
 
@@ -130,7 +135,8 @@ impl Column {
                 Some((kind, "rank")) => (kind, Part::Rank),
                 Some(_) | None => (attribute, Part::Value),
             };
-            return (!kind.is_empty()).then(|| Self::Attribute { kind: kind.to_owned(), part });
+            let (kind, list) = kind.strip_suffix("[]").map_or((kind, false), |kind| (kind, true));
+            return (!kind.is_empty()).then(|| Self::Attribute { kind: kind.to_owned(), part, list });
         }
         Some(match name {
             "id" => Self::Id,
@@ -146,6 +152,18 @@ impl Column {
     }
 }
 
+impl Column {
+    /// Whether this has several values of a type, of which the other has one.
+    fn is_list_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Attribute { kind, list: true, .. }, Self::Attribute { kind: other, list: false, .. }) => {
+                kind == other
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Columns {
     /// Reads the header. The error says what is wrong with it.
     pub fn of_header(header: &ByteRecord) -> Result<Self, String> {
@@ -156,6 +174,9 @@ impl Columns {
             let column = Column::of(name).ok_or_else(|| format!("unknown column {name:?}"))?;
             if columns.contains(&column) {
                 return Err(format!("the column {name:?} is there twice"));
+            }
+            if columns.iter().any(|other| column.is_list_of(other) || other.is_list_of(&column)) {
+                return Err(format!("the column {name:?} is there as a list and as one value"));
             }
             columns.push(column);
         }
@@ -190,8 +211,8 @@ struct Cells {
     id: Option<String>,
     body: Map<String, Value>,
     price: Map<String, Value>,
-    /// By type, in the order of the header.
-    attributes: Vec<(String, Map<String, Value>)>,
+    /// The values of each type, in the order of the header.
+    attributes: Vec<(String, Vec<Map<String, Value>>)>,
 }
 
 impl Cells {
@@ -215,7 +236,10 @@ impl Cells {
             Column::List(name) => {
                 self.body.insert((*name).to_owned(), cell.split('|').map(str::trim).collect());
             }
-            Column::Attribute { kind, part } => self.attribute(kind, *part, cell)?,
+            Column::Attribute { kind, part, list: false } => {
+                self.attribute(kind, *part, &[cell.to_owned()])?
+            }
+            Column::Attribute { kind, part, list: true } => self.attribute(kind, *part, &places(cell)?)?,
         }
         Ok(())
     }
@@ -227,40 +251,78 @@ impl Cells {
         }
     }
 
-    fn attribute(&mut self, kind: &str, part: Part, cell: &str) -> Result<(), String> {
+    fn attribute(&mut self, kind: &str, part: Part, cells: &[String]) -> Result<(), String> {
         let at = self.attributes.iter().position(|(other, _)| other == kind).unwrap_or_else(|| {
-            self.attributes.push((kind.to_owned(), Map::from_iter([("type".to_owned(), kind.into())])));
+            self.attributes.push((kind.to_owned(), Vec::new()));
             self.attributes.len() - 1
         });
-        let (name, value) = match part {
-            Part::Value => ("value", cell.into()),
-            Part::Id => ("value_id", cell.into()),
-            Part::Display => ("display", cell.into()),
-            Part::Hex => ("hex", cell.into()),
-            Part::Rank => {
-                let rank: i32 = cell.parse().map_err(|_| format!("the rank {cell:?} is no whole number"))?;
-                ("rank", rank.into())
-            }
-        };
-        self.attributes[at].1.insert(name.to_owned(), value);
+        let values = &mut self.attributes[at].1;
+        if values.is_empty() {
+            values.resize_with(cells.len(), || Map::from_iter([("type".to_owned(), kind.into())]));
+        }
+        if values.len() != cells.len() {
+            return Err(format!(
+                "the columns of the attribute {kind} have {} and {} places",
+                values.len(),
+                cells.len()
+            ));
+        }
+        for (value, cell) in values.iter_mut().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
+            let (name, said) = part.said(cell)?;
+            value.insert(name.to_owned(), said);
+        }
         Ok(())
     }
 
     fn body(mut self) -> Result<Value, String> {
-        for (kind, attribute) in &self.attributes {
-            if !attribute.contains_key("value") {
+        for (kind, values) in &self.attributes {
+            if values.iter().any(|attribute| !attribute.contains_key("value")) {
                 return Err(format!("the attribute {kind} has no value"));
             }
         }
         if !self.attributes.is_empty() {
-            let attributes = self.attributes.into_iter().map(|(_, attribute)| Value::Object(attribute));
-            self.body.insert("attributes".to_owned(), attributes.collect());
+            let attributes = self.attributes.into_iter().flat_map(|(_, values)| values);
+            self.body.insert("attributes".to_owned(), attributes.map(Value::Object).collect());
         }
         if self.price.contains_key("amount") {
             self.body.insert("price".to_owned(), self.price.into());
         }
         Ok(self.body.into())
     }
+}
+
+impl Part {
+    /// The field of the attribute that a cell says.
+    fn said(self, cell: &str) -> Result<(&'static str, Value), String> {
+        Ok(match self {
+            Self::Value => ("value", cell.into()),
+            Self::Id => ("value_id", cell.into()),
+            Self::Display => ("display", cell.into()),
+            Self::Hex => ("hex", cell.into()),
+            Self::Rank => {
+                let rank: i32 = cell.parse().map_err(|_| format!("the rank {cell:?} is no whole number"))?;
+                ("rank", rank.into())
+            }
+        })
+    }
+}
+
+/// What stands between the `|` of a cell, without blanks around it.
+fn places(cell: &str) -> Result<Vec<String>, String> {
+    let mut places = vec![String::new()];
+    let mut characters = cell.chars();
+    while let Some(character) = characters.next() {
+        let last = places.last_mut().expect("there is one from the beginning");
+        match character {
+            '|' => places.push(String::new()),
+            '\\' => match characters.next() {
+                Some(escaped @ ('|' | '\\')) => last.push(escaped),
+                _ => return Err(format!("in the list {cell:?} a \\ stands before no | and no \\")),
+            },
+            character => last.push(character),
+        }
+    }
+    Ok(places.iter().map(|place| place.trim().to_owned()).collect())
 }
 
 #[cfg(test)]
@@ -367,11 +429,58 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_several_values_of_one_type() {
+        let header = [
+            "product_id",
+            "name",
+            "brand",
+            "category",
+            "attr.fabric[].hex",
+            "attr.fabric[]",
+            "attr.fabric[].display",
+        ];
+        let columns = columns(&header).unwrap();
+        let row = |hex: &str, values: &str, display: &str| {
+            columns.row(&ByteRecord::from(["tee", "Tee", "Acme", "Shirts", hex, values, display].as_slice()))
+        };
+        let attributes = |hex: &str, values: &str, display: &str| {
+            body(&row(hex, values, display).unwrap())["attributes"].clone()
+        };
+        assert_eq!(
+            attributes("", "Wool | Silk", "Merino|"),
+            json!([{"type": "fabric", "value": "Wool", "display": "Merino"}, {"type": "fabric", "value": "Silk"}])
+        );
+        assert_eq!(
+            attributes("#ffffff", "Wool", ""),
+            json!([{"type": "fabric", "value": "Wool", "hex": "#ffffff"}])
+        );
+        assert_eq!(attributes("", "a\\|b|c\\\\", "")[0]["value"], "a|b");
+        assert_eq!(attributes("", "a\\|b|c\\\\", "")[1]["value"], "c\\");
+        assert!(attributes("", "", "").is_null(), "an empty cell is as good as none");
+        // The order of the values makes no other variant.
+        assert_eq!(row("", "Wool|Silk", "").unwrap().id, row("", "Silk|Wool", "").unwrap().id);
+        for (refused, part) in [
+            (row("", "Wool||Silk", ""), "fabric has no value"),
+            (row("", "Wool|Silk", "Merino"), "2 and 1 places"),
+            (row("#ffffff", "Wool|Silk", ""), "1 and 2 places"),
+            (row("", "Wool\\", ""), "before no |"),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn a_header_that_is_not_understood_is_refused() {
         for (header, part) in [
             (vec!["product_id", "name", "brand"], "category is missing"),
             (vec!["product_id", "name", "brand", "category", "colour"], "unknown column \"colour\""),
             (vec!["product_id", "name", "brand", "category", "name"], "there twice"),
+            (
+                vec!["product_id", "name", "brand", "category", "attr.a", "attr.a[].id"],
+                "as a list and as one value",
+            ),
+            (vec!["product_id", "name", "brand", "category", "attr.[]"], "unknown column"),
         ] {
             let error = columns(&header).unwrap_err();
             assert!(error.contains(part), "{error}");
