@@ -337,6 +337,6 @@ async fn keys_guard_what_is_not_local() {
     assert_eq!(client.status("/healthz").await, 200);
     server.stop();
     let refused = crate::harness::run(&data, &["serve", "--listen", "0.0.0.0:0"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("credentials"));
 }

@@ -139,6 +139,6 @@ async fn a_data_folder_stays_with_its_log() {
     for (settings, word) in [(other, "begins with another event"), (Vec::new(), "postgres")] {
         let output = run_on(folder.path(), &settings, &["reconcile"]);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && text.contains(word) && text.contains("--data"), "{text}");
+        assert!(output.status.code() == Some(2) && text.contains(word) && text.contains("--data"), "{text}");
     }
 }
