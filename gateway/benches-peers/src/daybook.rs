@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::Contender;
-use crate::measure::{CLIENTS, Settings};
+use crate::measure::Settings;
 
 /// Every limit counts every request, and none refuses. The holds of all rounds stay active, and their states must find room.
 const CONFIGURATION: &str = "
@@ -83,7 +83,7 @@ impl Daybook {
 
     /// The sum over all gateways, each with its share of the clients, all asking for the same items.
     async fn load(&self, settings: Settings, items: u64, round: u64) -> anyhow::Result<f64> {
-        let clients = CLIENTS / u32::try_from(self.gateways.len())?;
+        let clients = settings.clients / u32::try_from(self.gateways.len())?;
         let loads = self.gateways.iter().map(|gateway| {
             let mut command = Command::new(&self.program);
             command

@@ -12,7 +12,7 @@ use daybook_eventlog::EventLog;
 use daybook_eventlog::postgres::{PostgresLog, PostgresOptions};
 use daybook_schemas::Label;
 
-use crate::measure::{CLIENTS, Dice, Reserve, Settings, measure};
+use crate::measure::{Dice, Reserve, Settings, measure};
 use crate::{Contender, ITEMS, UNITS};
 
 pub(crate) struct Engines {
@@ -88,7 +88,7 @@ impl Contender for Engines {
         items: u64,
         round: u64,
     ) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
-        Box::pin(measure(CLIENTS, settings, move |number| Client {
+        Box::pin(measure(settings.clients, settings, move |number| Client {
             dispatcher: self.dispatchers[number as usize % self.dispatchers.len()].clone(),
             principal: self.principal.clone(),
             items,

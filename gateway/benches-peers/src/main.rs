@@ -23,7 +23,7 @@ use std::pin::Pin;
 
 use anyhow::Context;
 
-use measure::{CLIENTS, Settings};
+use measure::Settings;
 
 /// As in the product, for all that runs in this process.
 #[global_allocator]
@@ -61,7 +61,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let settings = Settings { seconds: number("BENCH_SECONDS", 5) };
+    let settings = Settings {
+        seconds: number("BENCH_SECONDS", 5),
+        clients: u32::try_from(number("BENCH_CLIENTS", 64)).context("BENCH_CLIENTS")?,
+    };
     let rounds = number("BENCH_ROUNDS", 3);
     let postgres = setting("DAYBOOK_TEST_POSTGRES_URL")?;
     let redis = setting("DAYBOOK_TEST_REDIS_URL")?;
@@ -73,10 +76,10 @@ async fn main() -> anyhow::Result<()> {
         Box::new(daybook("two gateways on one PostgreSQL, over HTTP", Some(&postgres), 2)?),
         Box::new(engine::Engines::connect(&postgres, "Daybook's engine on PostgreSQL, in process", 1).await?),
         Box::new(engine::Engines::connect(&postgres, "two engines on one PostgreSQL, in process", 2).await?),
-        Box::new(stock::Stock::connect(&postgres).await?),
-        Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, CLIENTS).await?),
+        Box::new(stock::Stock::connect(&postgres, settings.clients).await?),
+        Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, settings.clients).await?),
         Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, 8).await?),
-        Box::new(rows::Rows::connect(&postgres, rows::Way::Lock, CLIENTS).await?),
+        Box::new(rows::Rows::connect(&postgres, rows::Way::Lock, settings.clients).await?),
         Box::new(redis_script::RedisScript::connect(&redis).await?),
     ];
     if let Ok(only) = std::env::var("BENCH_ONLY") {
@@ -122,7 +125,8 @@ async fn conditions(postgres: &str, redis: &str, settings: Settings, rounds: u64
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
-        "{cores} cores shared by servers and clients; {CLIENTS} clients unless said otherwise; {rounds} rounds of {} s, medians; load average at the start {}",
+        "{cores} cores shared by servers and clients; {} clients unless said otherwise; {rounds} rounds of {} s, medians; load average at the start {}",
+        settings.clients,
         settings.seconds,
         load.split(' ').next().unwrap_or("unknown")
     );

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Clients at once.
-pub(crate) const CLIENTS: u32 = 64;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     /// Length of a round.
     pub(crate) seconds: u64,
+    /// Clients at once.
+    pub(crate) clients: u32,
 }
 
 /// Item numbers, evenly at random.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use anyhow::{Context, ensure};
 use redis::aio::MultiplexedConnection;
 
-use crate::measure::{CLIENTS, Dice, Reserve, Settings, measure};
+use crate::measure::{Dice, Reserve, Settings, measure};
 use crate::{Contender, ITEMS, UNITS};
 
 /// Takes a unit if there is one, and keeps who holds it until the hold runs out.
@@ -53,10 +53,10 @@ impl RedisScript {
 
     async fn run(&self, settings: Settings, items: u64, round: u64) -> anyhow::Result<f64> {
         let mut connections = Vec::new();
-        for _ in 0..CLIENTS {
+        for _ in 0..settings.clients {
             connections.push(self.client.get_multiplexed_async_connection().await?);
         }
-        measure(CLIENTS, settings, |number| Client {
+        measure(settings.clients, settings, |number| Client {
             connection: connections.pop().expect("a connection for each client"),
             script: redis::Script::new(SCRIPT),
             prefix: format!("hold:{items}-{round}-{number}"),

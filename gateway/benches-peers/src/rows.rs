@@ -7,7 +7,7 @@ use anyhow::ensure;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::measure::{CLIENTS, Dice, Reserve, Settings, measure};
+use crate::measure::{Dice, Reserve, Settings, measure};
 use crate::{Contender, ITEMS, UNITS};
 
 /// How the number is lowered.
@@ -84,8 +84,8 @@ impl Reserve for Client {
 impl Contender for Rows {
     fn name(&self) -> &'static str {
         match (self.way, self.clients) {
-            (Way::Statement, CLIENTS) => "PostgreSQL row, one UPDATE",
-            (Way::Statement, _) => "PostgreSQL row, one UPDATE, 8 clients",
+            (Way::Statement, 8) => "PostgreSQL row, one UPDATE, 8 clients",
+            (Way::Statement, _) => "PostgreSQL row, one UPDATE",
             (Way::Lock, _) => "PostgreSQL row, SELECT FOR UPDATE",
         }
     }

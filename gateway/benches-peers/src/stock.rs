@@ -11,7 +11,7 @@ use postgres_es::{PostgresCqrs, postgres_cqrs};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::measure::{CLIENTS, Dice, Reserve, Settings, measure};
+use crate::measure::{Dice, Reserve, Settings, measure};
 use crate::{Contender, UNITS};
 
 pub(crate) const NAME: &str = "stock cqrs-es with postgres-es";
@@ -80,11 +80,11 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    pub(crate) async fn connect(url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(url: &str, clients: u32) -> anyhow::Result<Self> {
         let schema = format!("stock_{}", std::process::id());
         let options: PgConnectOptions = url.parse()?;
         let pool = PgPoolOptions::new()
-            .max_connections(CLIENTS)
+            .max_connections(clients)
             .connect_with(options.options([("search_path", &schema)]))
             .await?;
         // As postgres-es documents it.
@@ -136,7 +136,7 @@ impl Contender for Stock {
     ) -> Pin<Box<dyn Future<Output = anyhow::Result<f64>> + '_>> {
         // New streams each round: what a stream has grown to would slow the next round down.
         let prefix = format!("{items}-{round}");
-        Box::pin(measure(CLIENTS, settings, move |number| Client {
+        Box::pin(measure(settings.clients, settings, move |number| Client {
             cqrs: Arc::clone(&self.cqrs),
             prefix: prefix.clone(),
             items,
