@@ -1,4 +1,4 @@
-//! Durable reservations of one unit, 64 clients at once, on one hot item and over 10,000 items: Daybook over HTTP, complete, on its
+//! Durable reservations of one unit, 64 clients (`BENCH_CLIENTS`) at once, on one hot item and over 10,000 items: Daybook over HTTP, complete, on its
 //! own log and on PostgreSQL; its engine in process on PostgreSQL; and what shops use today through its own client, in one run on one machine.
 //!
 //! `tests/bench-peers` builds everything, starts private servers and runs this. By hand: `DAYBOOK_BIN` (the binary),
