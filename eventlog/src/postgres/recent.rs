@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Invariants: positions are dense, so that a run holds every event between its ends; whatever comes in was committed before; what
-//! this process writes beyond a gap is kept apart until somebody has read the gap. Where positions begin again below what is held here, the
-//! database was put back, and everything is forgotten.
+//! this process writes beyond a gap is kept apart until somebody has read the gap. Where this process writes at a position at which another
+//! event is held, the database was put back, and everything is forgotten.
 
 use std::collections::VecDeque;
 
@@ -54,6 +54,11 @@ impl Run {
                 self.push(event);
             }
         }
+    }
+
+    fn holds(&self, event: &RecordedEvent) -> bool {
+        let place = event.position.checked_sub(self.after + 1).and_then(|place| usize::try_from(place).ok());
+        place.and_then(|place| self.events.get(place)).is_some_and(|held| held.event_id == event.event_id)
     }
 
     /// Lets the oldest event go.
@@ -116,14 +121,16 @@ impl Recent {
 
     /// Takes in what this process has committed right after position `before`.
     pub(super) fn wrote(&self, before: Position, events: impl IntoIterator<Item = RecordedEvent>) {
+        let mut events = events.into_iter().peekable();
         let mut state = self.state.write();
-        let last = state.ahead.back().unwrap_or(&state.run).until();
-        if before < last {
-            *state = State { run: Run::at(before), ahead: VecDeque::new() };
-        } else if before > last {
+        let newest = state.ahead.back().unwrap_or(&state.run);
+        if before > newest.until() {
             state.ahead.push_back(Run::at(before));
+        } else if before < newest.until() && !events.peek().is_some_and(|first| newest.holds(first)) {
+            *state = State { run: Run::at(before), ahead: VecDeque::new() };
         }
         let State { run, ahead } = &mut *state;
+        // A follower may have been told, and have read them, before this process took note of its own commit.
         ahead.back_mut().unwrap_or(run).extend(events);
         state.shorten_to(self.limit_bytes);
     }
@@ -201,10 +208,15 @@ mod tests {
     use crate::event::RecordedHeader;
 
     fn event(position: Position) -> RecordedEvent {
+        event_of(0, position)
+    }
+
+    /// Of a log that was put back and written anew there are other events at the same positions.
+    fn event_of(history: u128, position: Position) -> RecordedEvent {
         let header = RecordedHeader {
             position,
             revision: position,
-            event_id: Uuid::from_u128(position.into()),
+            event_id: Uuid::from_u128((history << 64) | u128::from(position)),
             version: 1,
             recorded_at: 0,
         };
@@ -255,10 +267,21 @@ mod tests {
     fn a_database_that_was_put_back_leaves_nothing_here() {
         let recent = Recent::new(0, usize::MAX);
         recent.wrote(0, events(0, 9));
-        recent.wrote(4, events(4, 6));
+        recent.wrote(4, (5..=6).map(|position| event_of(1, position)));
         assert_eq!((everything(&recent, 3), everything(&recent, 4)), (None, Some(vec![5, 6])));
         recent.forget();
         assert_eq!(everything(&recent, 4), None);
+    }
+
+    #[test]
+    fn what_a_follower_has_read_before_its_writer_took_note_of_it_is_there_once() {
+        let recent = Recent::new(0, usize::MAX);
+        recent.wrote(0, events(0, 5));
+        recent.read(5, &Page { events: events(5, 8), scanned_to: 8, at_head: false });
+        recent.wrote(5, events(5, 10));
+        recent.read(10, &Page { events: events(10, 12), scanned_to: 12, at_head: true });
+        recent.wrote(10, events(10, 12));
+        assert_eq!(everything(&recent, 0), Some((1..=12).collect()));
     }
 
     #[test]
@@ -282,6 +305,8 @@ mod tests {
     enum Step {
         /// This process commits so many events.
         Write(u64),
+        /// The same, and somebody reads them first.
+        WriteReadFirst(u64),
         /// Others do.
         Others(u64),
         /// Somebody reads on from here, at most so many.
@@ -292,6 +317,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => (1..9_u64).prop_map(Step::Write),
+            2 => (1..9_u64).prop_map(Step::WriteReadFirst),
             2 => (1..9_u64).prop_map(Step::Others),
             4 => (0..30_u64, 1..20_usize).prop_map(|(back, limit)| Step::Read(back, limit)),
             1 => Just(Step::Forget),
@@ -309,6 +335,12 @@ mod tests {
                     Step::Write(count) => {
                         recent.wrote(head, events(head, head + count));
                         head += count;
+                    }
+                    Step::WriteReadFirst(count) => {
+                        let until = head + count;
+                        recent.read(head, &Page { events: events(head, until), scanned_to: until, at_head: true });
+                        recent.wrote(head, events(head, until));
+                        head = until;
                     }
                     Step::Others(count) => head += count,
                     Step::Read(back, limit) => {
