@@ -16,6 +16,7 @@
 mod kind;
 mod ledger;
 mod manifest;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -33,6 +34,7 @@ use tokio::runtime::Handle;
 pub use kind::{Opened, QueryHandle, ReadModelKind, Registry, RowKind};
 pub use ledger::Ledger;
 pub use manifest::{Generations, Manifest};
+use slot::Slot;
 
 use crate::model::StoreError;
 use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerError, RunnerOptions};
@@ -84,21 +86,6 @@ enum Told {
     /// It takes the writing as well, so that nobody goes on until all have seen what is on record.
     First,
     Later,
-}
-
-struct Slot {
-    kind: Arc<dyn ReadModelKind>,
-    ledger: Arc<dyn Ledger>,
-    /// Whether other processes may change the ledger.
-    shared: bool,
-    live: ArcSwapOption<Generation>,
-    building: ArcSwapOption<Generation>,
-    /// Which generation should be live but could not be opened, and why.
-    fault: Mutex<Option<(u64, StoreError)>>,
-    /// Held over changes of generations.
-    changing: tokio::sync::Mutex<()>,
-    /// Held while the live generation is told to stand still or go on.
-    pausing: tokio::sync::Mutex<()>,
 }
 
 /// All projections of a process, running.
@@ -322,59 +309,6 @@ impl Projections {
                 generation.handle.stop().await;
             }
         }
-    }
-}
-
-impl Slot {
-    fn generations(&self) -> Result<Generations, GenerationError> {
-        let name = self.kind.name();
-        self.ledger.get(name)?.ok_or_else(|| GenerationError::Unknown(name.to_owned()))
-    }
-
-    /// The same, with the first ones put on record if there are none.
-    fn recorded(&self) -> Result<Generations, GenerationError> {
-        let name = self.kind.name();
-        if let Some(generations) = self.ledger.get(name)? {
-            return Ok(generations);
-        }
-        match self.ledger.replace(name, None, &Generations::first()) {
-            // Another process was quicker.
-            Ok(()) | Err(GenerationError::Changed(_)) => self.generations(),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Leaves it to [`Slot::record_pause`] whether the projection stands still, which may change at any time.
-    fn replace(&self, before: &Generations, after: &Generations) -> Result<(), GenerationError> {
-        let name = self.kind.name();
-        match self.ledger.replace(name, Some(before), after) {
-            Err(GenerationError::Changed(_)) => {
-                let now = self.generations()?;
-                if (Generations { paused: before.paused, ..now.clone() }) != *before {
-                    return Err(GenerationError::Changed(name.to_owned()));
-                }
-                let after = Generations { paused: now.paused, ..after.clone() };
-                self.ledger.replace(name, Some(&now), &after)
-            }
-            other => other,
-        }
-    }
-
-    fn record_pause(&self, paused: bool) -> Result<(), GenerationError> {
-        const ATTEMPTS: u32 = 10;
-        let name = self.kind.name();
-        for _ in 0..ATTEMPTS {
-            let before = self.recorded()?;
-            if before.paused == paused {
-                return Ok(());
-            }
-            match self.ledger.replace(name, Some(&before), &Generations { paused, ..before.clone() }) {
-                // Generations are swapped, or somebody else pauses: what they did stands.
-                Err(GenerationError::Changed(_)) => {}
-                other => return other,
-            }
-        }
-        Err(GenerationError::Changed(name.to_owned()))
     }
 }
 
