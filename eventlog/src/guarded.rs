@@ -392,4 +392,25 @@ mod tests {
         }
         assert_eq!(log.status().state, CircuitState::Closed);
     }
+
+    /// What may come from memory says nothing about the server: it must not keep the circuit closed while all else fails.
+    #[tokio::test]
+    async fn a_read_of_the_tail_is_not_repeated_and_is_no_sign_of_life() {
+        let remote = Remote::new();
+        let never = Duration::from_secs(3_600);
+        let breaker = BreakerOptions { failures: 4, first_pause: never, longest_pause: never };
+        let log = GuardedLog::new(remote.clone(), GuardOptions { breaker, probe_every: never, ..options() });
+        let everything = Filter::default();
+        remote.away.store(true, Ordering::SeqCst);
+        assert!(log.head().await.is_err());
+        remote.away.store(false, Ordering::SeqCst);
+        log.read_tail(0, &everything, 1, 1).await.unwrap();
+        remote.away.store(true, Ordering::SeqCst);
+        let calls = remote.calls.load(Ordering::SeqCst);
+        assert!(log.read_tail(0, &everything, 1, 1).await.is_err());
+        assert_eq!(remote.calls.load(Ordering::SeqCst), calls + 1);
+        assert_eq!(log.status().state, CircuitState::Open, "the fourth failure in a row");
+        remote.away.store(false, Ordering::SeqCst);
+        assert!(log.read_tail(0, &everything, 1, 1).await.is_err(), "left alone");
+    }
 }
