@@ -103,14 +103,17 @@ pub struct Changed {
     pub unit: Option<Label>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 events! {
     /// What happens to an attribute type.
     "attribute_type" {
         Created = "attribute_type.created" v 1,
-        Changed = "attribute_type.changed" v 1,
-        SegmentationChanged = "attribute_type.segmentation_changed" v 1,
+        Changed = "attribute_type.changed" v 2,
+        SegmentationChanged = "attribute_type.segmentation_changed" v 2,
         Submitted = "attribute_type.submitted" v 1,
         Rejected = "attribute_type.rejected" v 1,
         Activated = "attribute_type.activated" v 1,

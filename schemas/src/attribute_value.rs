@@ -9,7 +9,7 @@ use crate::master::{
     UsageChanged,
 };
 use crate::variant::HexColor;
-use crate::{Label, Token, ValueId};
+use crate::{Label, Text, Token, ValueId};
 
 /// The value came to be, in state draft. Type and value never change and are unique together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,14 +45,17 @@ pub struct Changed {
     pub hex: Option<HexColor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<i32>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 events! {
     /// What happens to an attribute value.
     "attribute_value" {
         Created = "attribute_value.created" v 1,
-        Changed = "attribute_value.changed" v 1,
-        SegmentationChanged = "attribute_value.segmentation_changed" v 1,
+        Changed = "attribute_value.changed" v 2,
+        SegmentationChanged = "attribute_value.segmentation_changed" v 2,
         Submitted = "attribute_value.submitted" v 1,
         Rejected = "attribute_value.rejected" v 1,
         Activated = "attribute_value.activated" v 1,

@@ -44,6 +44,9 @@ pub struct Changed {
     pub name: Option<Label>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 /// The attributes that variants of the category have from now on.
@@ -51,6 +54,9 @@ pub struct Changed {
 #[serde(deny_unknown_fields)]
 pub struct SchemaChanged {
     pub attribute_schema: CombinationRules,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 /// The category has another slug; the one before still leads to it and is never any other's. Its own path and those of all that
@@ -104,9 +110,9 @@ events! {
     /// What happens to a category.
     "category" {
         Created = "category.created" v 1,
-        Changed = "category.changed" v 1,
-        SchemaChanged = "category.schema_changed" v 1,
-        SegmentationChanged = "category.segmentation_changed" v 1,
+        Changed = "category.changed" v 2,
+        SchemaChanged = "category.schema_changed" v 2,
+        SegmentationChanged = "category.segmentation_changed" v 2,
         SlugChanged = "category.slug_changed" v 1,
         Moved = "category.moved" v 1,
         PathChanged = "category.path_changed" v 1,

@@ -84,6 +84,9 @@ pub struct Changed {
     pub visual_category: Option<VisualCategory>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Label>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 /// The colour is found under another slug; the one before still leads to it and is never anyone else's.
@@ -108,7 +111,7 @@ events! {
     /// What happens to a colour.
     "color" {
         Created = "color.created" v 1,
-        Changed = "color.changed" v 1,
+        Changed = "color.changed" v 2,
         SlugChanged = "color.slug_changed" v 1,
         ProtectionChanged = "color.protection_changed" v 1,
         Submitted = "color.submitted" v 1,

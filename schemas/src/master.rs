@@ -130,4 +130,7 @@ pub struct UsageChanged {
 pub struct SegmentationChanged {
     pub channels: Vec<Token>,
     pub regions: Vec<Token>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }

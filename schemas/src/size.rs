@@ -7,7 +7,7 @@ use crate::macros::events;
 use crate::master::{
     Activated, Archived, Deprecated, Locked, Reinstated, Rejected, Submitted, Unlocked, UsageChanged,
 };
-use crate::{Label, Token, ValueId};
+use crate::{Label, Text, Token, ValueId};
 
 /// Whom a size is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -143,13 +143,16 @@ pub struct Changed {
     pub conversions: Option<Conversions>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<i32>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 events! {
     /// What happens to a size.
     "size" {
         Created = "size.created" v 1,
-        Changed = "size.changed" v 1,
+        Changed = "size.changed" v 2,
         Submitted = "size.submitted" v 1,
         Rejected = "size.rejected" v 1,
         Activated = "size.activated" v 1,

@@ -17,6 +17,18 @@ const STEPS: &[Step] = &[
     Step { wire_name: "variant.locked", from: 1, apply: Ok },
     // Version 2 says which types count the variant; what was written before it was counted by none.
     Step { wire_name: "variant.references_bound", from: 1, apply: Ok },
+    // Version 2 says why, where that was said; of what was written before it is not.
+    Step { wire_name: "attribute_type.changed", from: 1, apply: Ok },
+    Step { wire_name: "attribute_type.segmentation_changed", from: 1, apply: Ok },
+    Step { wire_name: "attribute_value.changed", from: 1, apply: Ok },
+    Step { wire_name: "attribute_value.segmentation_changed", from: 1, apply: Ok },
+    Step { wire_name: "category.changed", from: 1, apply: Ok },
+    Step { wire_name: "category.schema_changed", from: 1, apply: Ok },
+    Step { wire_name: "category.segmentation_changed", from: 1, apply: Ok },
+    Step { wire_name: "color.changed", from: 1, apply: Ok },
+    Step { wire_name: "size.changed", from: 1, apply: Ok },
+    Step { wire_name: "variant.details_changed", from: 1, apply: Ok },
+    Step { wire_name: "variant.segmentation_changed", from: 1, apply: Ok },
 ];
 
 /// Brings a payload from version `from` to version `to` by all steps between. Errors say what the payload lacks.

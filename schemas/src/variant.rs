@@ -240,6 +240,9 @@ pub struct DetailsChanged {
     pub product_group: Option<Label>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 /// Channels and regions as they are from now on; empty: everywhere.
@@ -248,6 +251,9 @@ pub struct DetailsChanged {
 pub struct SegmentationChanged {
     pub channels: Vec<Token>,
     pub regions: Vec<Token>,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
 }
 
 /// A governance lock: what it covers refuses changes until it is lifted or runs out. Version 1 did not say who locked.
@@ -370,8 +376,8 @@ events! {
         PriceChanged = "variant.price_changed" v 2,
         PriceScheduled = "variant.price_scheduled" v 1,
         PriceScheduleCancelled = "variant.price_schedule_cancelled" v 1,
-        DetailsChanged = "variant.details_changed" v 1,
-        SegmentationChanged = "variant.segmentation_changed" v 1,
+        DetailsChanged = "variant.details_changed" v 2,
+        SegmentationChanged = "variant.segmentation_changed" v 2,
         Locked = "variant.locked" v 2,
         Unlocked = "variant.unlocked" v 1,
         Submitted = "variant.submitted" v 1,

@@ -11,6 +11,7 @@ async fn every_mistake_is_a_problem_with_a_code() {
     let mut client = server.connect().await;
     let long_id = "x".repeat(65);
     let huge = "9".repeat(400);
+    let epic = "x".repeat(10_001);
     let cases: Vec<(String, String, u16, &str)> = vec![
         ("inventory/v/receive".into(), "{".into(), 400, "invalid_request"),
         ("inventory/v/receive".into(), "[]".into(), 400, "invalid_request"),
@@ -23,6 +24,10 @@ async fn every_mistake_is_a_problem_with_a_code() {
         ("inventory/v/receive".into(), format!(r#"{{"quantity": {huge}}}"#), 400, "invalid_request"),
         ("inventory/v/receive".into(), r#"{"quantity": 1, "location": ""}"#.into(), 400, "invalid_request"),
         ("inventory/v/adjust".into(), r#"{"delta": 0, "reason": "x"}"#.into(), 400, "invalid_request"),
+        ("variant/v/change-details".into(), format!(r#"{{"name": "n", "reason": "{epic}"}}"#), 400, "invalid_request"),
+        ("category/c/change".into(), r#"{"name": "n", "reason": "a\u0000b"}"#.into(), 400, "invalid_request"),
+        ("color/n/change".into(), r#"{"name": "n", "reason": "\ud800"}"#.into(), 400, "invalid_request"),
+        ("size/s/change".into(), r#"{"rank": 1, "reason": ["why"]}"#.into(), 400, "invalid_request"),
         (format!("inventory/{long_id}/receive"), r#"{"quantity": 1}"#.into(), 400, "invalid_request"),
         ("inventory/a%20b/receive".into(), r#"{"quantity": 1}"#.into(), 400, "invalid_request"),
         ("inventory/a%ff/receive".into(), r#"{"quantity": 1}"#.into(), 400, "invalid_request"),

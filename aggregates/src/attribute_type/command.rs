@@ -47,6 +47,9 @@ pub struct Change {
     pub unit: Option<Label>,
     #[serde(default)]
     pub description: Option<Text>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
 }
 
 /// Sets channels and regions; an absent list stays, an empty one means everywhere.
@@ -57,6 +60,9 @@ pub struct ChangeSegmentation {
     pub channels: Option<Vec<Token>>,
     #[serde(default)]
     pub regions: Option<Vec<Token>>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
 }
 
 master_actions! {

@@ -182,6 +182,7 @@ impl Existing {
             allowed: change.allowed.clone().filter(|allowed| *allowed != self.allowed),
             unit: change.unit.clone().filter(|unit| Some(unit) != self.unit.as_ref()),
             description: change.description.clone().filter(|text| Some(text) != self.description.as_ref()),
+            reason: change.reason.clone(),
         };
         let same = changed.name.is_none()
             && changed.allowed.is_none()
@@ -198,6 +199,6 @@ impl Existing {
         if channels == self.channels && regions == self.regions {
             return Ok(Vec::new());
         }
-        Ok(vec![SegmentationChanged { channels, regions }.into()])
+        Ok(vec![SegmentationChanged { channels, regions, reason: change.reason.clone() }.into()])
     }
 }

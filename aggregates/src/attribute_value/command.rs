@@ -2,7 +2,7 @@
 
 use daybook_schemas::attribute_type::{AllowedValues, DataType};
 use daybook_schemas::body::or_default;
-use daybook_schemas::{Label, Token, ValueId};
+use daybook_schemas::{Label, Text, Token, ValueId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub struct Change {
     pub hex: Option<String>,
     #[serde(default)]
     pub rank: Option<i32>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
 }
 
 master_actions! {

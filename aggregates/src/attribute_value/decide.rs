@@ -115,6 +115,7 @@ impl Existing {
             display_name: change.display_name.clone().filter(|name| *name != self.display_name),
             hex: hex(change.hex.as_ref())?.filter(|hex| Some(hex) != self.hex.as_ref()),
             rank: change.rank.filter(|rank| Some(*rank) != self.rank),
+            reason: change.reason.clone(),
         };
         let same = changed.display_name.is_none() && changed.hex.is_none() && changed.rank.is_none();
         Ok(if same { Vec::new() } else { vec![changed.into()] })
@@ -128,6 +129,6 @@ impl Existing {
         if channels == self.channels && regions == self.regions {
             return Ok(Vec::new());
         }
-        Ok(vec![SegmentationChanged { channels, regions }.into()])
+        Ok(vec![SegmentationChanged { channels, regions, reason: change.reason.clone() }.into()])
     }
 }

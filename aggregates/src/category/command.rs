@@ -59,6 +59,9 @@ pub struct Change {
     pub name: Option<Label>,
     #[serde(default)]
     pub description: Option<Text>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
 }
 
 /// Sets the attributes that variants of the category have; variants that exist stay.
@@ -66,6 +69,9 @@ pub struct Change {
 #[serde(deny_unknown_fields)]
 pub struct ChangeSchema {
     pub attribute_schema: CombinationRules,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
 }
 
 /// Gives the category another slug; the one before still leads to it.

@@ -166,8 +166,12 @@ impl Existing {
         let changed = Changed {
             name: change.name.clone().filter(|name| *name != self.name),
             description: change.description.clone().filter(|text| Some(text) != self.description.as_ref()),
+            reason: None,
         };
-        Ok(if changed == Changed::default() { Vec::new() } else { vec![changed.into()] })
+        if changed == Changed::default() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Changed { reason: change.reason.clone(), ..changed }.into()])
     }
 
     fn change_schema(&self, change: &ChangeSchema, command: &Command) -> Decision {
@@ -176,7 +180,13 @@ impl Existing {
         if change.attribute_schema == self.attribute_schema {
             return Ok(Vec::new());
         }
-        Ok(vec![SchemaChanged { attribute_schema: change.attribute_schema.clone() }.into()])
+        Ok(vec![
+            SchemaChanged {
+                attribute_schema: change.attribute_schema.clone(),
+                reason: change.reason.clone(),
+            }
+            .into(),
+        ])
     }
 
     fn change_segmentation(&self, change: &ChangeSegmentation, command: &Command) -> Decision {
@@ -186,7 +196,7 @@ impl Existing {
         if channels == self.channels && regions == self.regions {
             return Ok(Vec::new());
         }
-        Ok(vec![SegmentationChanged { channels, regions }.into()])
+        Ok(vec![SegmentationChanged { channels, regions, reason: change.reason.clone() }.into()])
     }
 
     fn change_slug(&self, change: &ChangeSlug, command: &Command) -> Decision {

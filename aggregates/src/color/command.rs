@@ -46,6 +46,9 @@ pub struct Change {
     pub visual_category: Option<VisualCategory>,
     #[serde(default)]
     pub family: Option<Label>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
 }
 
 /// Gives the colour another slug; the one before still leads to it.

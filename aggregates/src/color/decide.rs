@@ -120,8 +120,12 @@ impl Existing {
             tone: tone.filter(|tone| *tone != self.tone),
             visual_category: change.visual_category.filter(|category| *category != self.visual_category),
             family: change.family.clone().filter(|family| Some(family) != self.family.as_ref()),
+            reason: None,
         };
-        Ok(if changed == Changed::default() { Vec::new() } else { vec![changed.into()] })
+        if changed == Changed::default() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Changed { reason: change.reason.clone(), ..changed }.into()])
     }
 
     fn change_slug(&self, change: &ChangeSlug, command: &Command) -> Decision {

@@ -118,7 +118,11 @@ impl Existing {
             display_name: change.display_name.clone().filter(|name| *name != self.display_name),
             conversions: conversions.filter(|conversions| *conversions != self.conversions),
             rank: change.rank.filter(|rank| *rank != self.rank),
+            reason: None,
         };
-        Ok(if changed == Changed::default() { Vec::new() } else { vec![changed.into()] })
+        if changed == Changed::default() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Changed { reason: change.reason.clone(), ..changed }.into()])
     }
 }

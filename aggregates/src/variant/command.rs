@@ -252,6 +252,9 @@ pub struct ChangeDetails {
     /// As with the channels.
     #[serde(default)]
     pub regions: Option<Vec<Token>>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
     /// A looked-up fact: the master data of what the variant will be. Without it no reference changes.
     #[serde(skip)]
     pub masters: Option<Box<MasterFacts>>,
@@ -265,6 +268,9 @@ pub struct ChangeSegmentation {
     pub channels: Option<Vec<Token>>,
     #[serde(default)]
     pub regions: Option<Vec<Token>>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<Text>,
     /// A looked-up fact: where category, brand and attributes allow it to be sold.
     #[serde(skip)]
     pub limits: Vec<Limit>,

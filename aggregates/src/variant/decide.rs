@@ -172,7 +172,7 @@ impl Existing {
         if channels == self.channels && regions == self.regions {
             return Ok(Vec::new());
         }
-        Ok(vec![SegmentationChanged { channels, regions }.into()])
+        Ok(vec![SegmentationChanged { channels, regions, reason: change.reason.clone() }.into()])
     }
 
     /// What customers see of the value, where it is not what the master data says. Locks do not cover it: nobody edits the variant.

@@ -92,10 +92,11 @@ impl Existing {
             category: other(category, &self.category),
             product_group: other(change.product_group.as_ref(), &self.product_group),
             description: change.description.clone().filter(|text| Some(text) != self.description.as_ref()),
+            reason: None,
         };
         let mut events = Vec::new();
         if changed != DetailsChanged::default() {
-            events.push(changed.into());
+            events.push(DetailsChanged { reason: change.reason.clone(), ..changed }.into());
         }
         events.extend(
             rebound
@@ -150,6 +151,6 @@ impl Existing {
             return Ok(None);
         }
         self.refuse_if_locked(LockScope::Segmentation, now)?;
-        Ok(Some(SegmentationChanged { channels, regions }))
+        Ok(Some(SegmentationChanged { channels, regions, reason: change.reason.clone() }))
     }
 }

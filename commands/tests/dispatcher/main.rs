@@ -18,6 +18,7 @@ mod model;
 mod nodes;
 mod orders;
 mod races;
+mod reasons;
 mod sequential;
 mod spread;
 mod support;

@@ -122,7 +122,7 @@ fn walk(random: &mut Random, log: &mut Log, id: &str, state: &mut Option<Lifecyc
         }
         (_, 1) => {
             let (channels, regions) = (some_tokens(random, &CHANNELS), some_tokens(random, &REGIONS));
-            log.variant(id, variant::SegmentationChanged { channels, regions });
+            log.variant(id, variant::SegmentationChanged { channels, regions, reason: None });
             return;
         }
         (_, 2) => {
