@@ -297,6 +297,8 @@ async fn queries_refuse_what_they_do_not_know() {
         ("/v1/orders?cursor=%00", 400, "invalid_request"),
         ("/v1/audit?cursor=9%3A99999999999999999999", 400, "invalid_request"),
         ("/v1/audit?since=yesterday", 400, "invalid_request"),
+        ("/v1/audit?reason=a&reason=b", 400, "invalid_request"),
+        ("/v1/audit?reason=%ff", 400, "invalid_request"),
         ("/v1/streams/inventory-v?from=x", 400, "invalid_request"),
         ("/v1/streams/a%20b", 400, "invalid_request"),
         ("/v1/state/inventory/v?at=2011-01-01T00:00:00Z&revision=1", 400, "invalid_request"),

@@ -271,3 +271,45 @@ async fn batches_answer_line_by_line() {
     );
     server.stop();
 }
+
+#[tokio::test]
+async fn the_audit_view_says_who_did_what_why_and_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    sellable(&mut client, "v", "Navy", "M", 9).await;
+    sellable(&mut client, "w", "Navy", "L", 9).await;
+    client.command("inventory/v/adjust", json!({"delta": -1, "reason": "Water damage"})).await;
+    client.command("variant/v/change-details", json!({"name": "Old shirt", "reason": "water damage"})).await;
+    let last = client.command("variant/w/discontinue", json!({})).await;
+    let position = last["position"].as_str().unwrap();
+    let mut audit = async |query: &str| -> Vec<(String, Value)> {
+        let page = client.get(&format!("/v1/audit?{query}&min_position={position}")).await;
+        let entries = page["entries"].as_array().unwrap();
+        entries.iter().map(|entry| (entry["type"].as_str().unwrap().to_owned(), entry.clone())).collect()
+    };
+    let types =
+        |entries: &[(String, Value)]| entries.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let why = audit("reason=WATER%20damage").await;
+    assert_eq!(types(&why), ["variant.details_changed", "inventory.adjusted"]);
+    assert_eq!((&why[0].1["reason"], &why[0].1["stream"]), (&json!("water damage"), &json!("variant-v")));
+    let actor = why[0].1["actor"].as_str().unwrap().to_owned();
+    let since = why[1].1["recorded_at"].as_str().unwrap().to_owned();
+    let of_variant = audit("stream=variant-v").await;
+    assert_eq!(
+        types(&of_variant),
+        ["variant.details_changed", "variant.activated", "variant.submitted", "variant.created"]
+    );
+    assert_eq!(of_variant[1].1["reason"], "looks right");
+    assert!(of_variant[2].1.get("reason").is_none(), "none was given");
+    let all = audit(&format!("actor={actor}&since={since}")).await;
+    assert_eq!(types(&all).first().map(String::as_str), Some("variant.discontinued"));
+    assert!(all.iter().all(|(_, entry)| entry["actor"] == actor.as_str()));
+    assert_eq!(types(&audit("reason=water%20damage&stream=inventory-v").await), ["inventory.adjusted"]);
+    assert!(audit("actor=nobody").await.is_empty());
+    for nobodys in ["%00".to_owned(), "%25".to_owned(), "water".to_owned(), "x".repeat(6_000)] {
+        assert!(audit(&format!("reason={nobodys}")).await.is_empty(), "{nobodys}");
+    }
+    assert_eq!(audit("reason=").await.len(), audit("").await.len(), "an empty parameter is none");
+    server.stop();
+}

@@ -1,7 +1,7 @@
-//! The audit view: who did what to which stream, and when; a slim row for every event.
+//! The audit view: who did what to which stream, why, and when; a slim row for every event.
 //!
-//! Rows are keyed by position and only ever appended; nothing is decoded but the metadata. Idempotency keys, claims and sequences
-//! leave no rows: they are machinery that stands beside the events of the same command.
+//! Rows are keyed by position and only ever appended; nothing is decoded but the metadata and, where there is one, the reason.
+//! Idempotency keys, claims and sequences leave no rows: they are machinery that stands beside the events of the same command.
 
 pub mod query;
 #[cfg(test)]
@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use daybook_eventlog::RecordedEvent;
 use daybook_schemas::Timestamp;
+use memchr::memmem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -24,8 +25,13 @@ pub const NAME: &str = "audit";
 static EVENTS: TableSpec = TableSpec {
     name: "events",
     key: KeyKind::Position,
-    columns: &[Column::text("stream"), Column::text("actor"), Column::integer("recorded_at")],
-    indexes: &[&["stream"], &["actor"], &["recorded_at"]],
+    columns: &[
+        Column::text("stream"),
+        Column::text("actor"),
+        Column::integer("recorded_at"),
+        Column::text("reason"),
+    ],
+    indexes: &[&["stream"], &["actor"], &["recorded_at"], &["reason"]],
     dictionary: Some(include_bytes!("events.zdict")),
 };
 
@@ -45,6 +51,9 @@ pub struct AuditRow {
     #[schemars(with = "String")]
     pub command_id: SmolStr,
     pub recorded_at: Timestamp,
+    /// Why, as whoever did it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl View for AuditRow {
@@ -55,6 +64,7 @@ impl View for AuditRow {
             IndexValue::Text(self.stream.clone()),
             IndexValue::Text(self.actor.clone()),
             self.recorded_at.as_micros().into(),
+            self.reason.as_deref().map(folded).map_or(IndexValue::Null, IndexValue::Text),
         ]
     }
 }
@@ -68,13 +78,33 @@ struct Who<'a> {
     command_id: Cow<'a, str>,
 }
 
+/// The part of the payload that rows hold.
+#[derive(Deserialize)]
+struct Why {
+    reason: Option<String>,
+}
+
+/// The reason that the payload gives. Most payloads don't speak of any, and are not read.
+fn reason(event: &RecordedEvent) -> Option<String> {
+    memmem::find(event.data(), b"\"reason\"")?;
+    serde_json::from_slice::<Why>(event.data()).ok()?.reason
+}
+
+/// What reasons are compared by: their first 100 characters, in either case, with one blank for every run of blanks and
+/// control characters. Short enough for the index of any engine.
+fn folded(reason: &str) -> SmolStr {
+    let words = reason.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let joined = words.collect::<Vec<_>>().join(" ");
+    joined.chars().flat_map(char::to_lowercase).take(100).collect()
+}
+
 /// Fills the audit view.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Audit;
 
 impl Projector for Audit {
     fn spec(&self) -> StoreSpec {
-        StoreSpec { name: NAME, version: 2, tables: TABLES }
+        StoreSpec { name: NAME, version: 3, tables: TABLES }
     }
 
     fn handles(&self, event_type: &str) -> bool {
@@ -99,6 +129,7 @@ impl Projector for Audit {
             actor: who.actor.into(),
             command_id: who.command_id.into(),
             recorded_at: Timestamp::from_micros(event.recorded_at),
+            reason: reason(event),
         };
         Ok(rows.put(&position_key(event.position), Some(row))?)
     }

@@ -6,19 +6,21 @@ use daybook_schemas::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{AuditRow, EVENTS};
+use super::{AuditRow, EVENTS, folded};
 use crate::model::StoreError;
 use crate::rows::{IndexValue, ReadTransaction, Select, position_key, select_views};
 
 /// Most entries of one page.
 pub const MAX_PAGE: usize = 1_000;
 
-/// Which events. With a stream or an actor, events come in the order of the log; with a range of time alone, in order of
-/// time.
+/// Which events. With a stream, an actor or a reason, events come in the order of the log; with a range of time alone, in
+/// order of time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     pub stream: Option<String>,
     pub actor: Option<String>,
+    /// Those that were done for this reason: compared by its first 100 characters, in either case.
+    pub reason: Option<String>,
     /// Recorded at this time or later.
     pub from: Option<Timestamp>,
     /// Recorded before this time.
@@ -75,6 +77,9 @@ pub fn list(
         if let Some(value) = value {
             select = select.equal(column, value.as_str());
         }
+    }
+    if let Some(reason) = &filter.reason {
+        select = select.equal("reason", folded(reason).as_str());
     }
     let from = filter.from.map_or(Bound::Unbounded, |at| Bound::Included(at.as_micros().into()));
     let to = filter.before.map_or(Bound::Unbounded, |at| Bound::Excluded(at.as_micros().into()));

@@ -1,6 +1,6 @@
 use daybook_schemas::Timestamp;
 use daybook_schemas::inventory::{Event, Received};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::query::{AuditCursor, AuditFilter, list};
 use super::*;
@@ -76,6 +76,36 @@ fn events_are_found_by_stream_actor_and_time_both_ways() {
     assert_eq!(positions(&world, &both), all(&[5, 8]));
 }
 
+fn events_are_found_by_their_reason(on: On) {
+    let world = World::on(on);
+    let say = |stream: &str, data: Value| {
+        world.append_raw(stream, "inventory.adjusted", 1, data.to_string().into_bytes());
+    };
+    let long = "x".repeat(5_000);
+    say("inventory-1", json!({"location": "default", "delta": 1, "reason": "Water  damage"}));
+    say("inventory-1", json!({"location": "default", "delta": 1, "reason": "counted"}));
+    say("inventory-2", json!({"location": "default", "delta": 1, "reason": "water damage"}));
+    say("inventory-2", json!({"location": "default", "delta": 1, "reason": long}));
+    // A reason within something else is not why the event happened.
+    say("inventory-3", json!({"lines": [{"reason": "counted"}]}));
+    say("inventory-3", json!({"reason": null}));
+    let found = |reason: &str, stream: Option<&str>| {
+        let stream = stream.map(str::to_owned);
+        positions(&world, &AuditFilter { reason: Some(reason.to_owned()), stream, ..AuditFilter::default() })
+    };
+    assert_eq!(found("WATER damage ", None), ["1", "3"]);
+    assert_eq!(found("water damage", Some("inventory-2")), ["3"]);
+    assert_eq!(found("counted", None), ["2"]);
+    assert_eq!(found(&"X".repeat(200), None), ["4"]);
+    assert!(found("water", None).is_empty());
+    let projection = world.project(|| Audit);
+    let rows = projection.reader.begin().unwrap();
+    let page = list(&*rows, &AuditFilter::default(), None, 10).unwrap();
+    let told: Vec<_> = page.entries.iter().map(|entry| entry.event.reason.clone()).collect();
+    let reasons = ["Water  damage", "counted", "water damage", &long].map(|reason| Some(reason.to_owned()));
+    assert_eq!(told, [reasons.as_slice(), &[None, None]].concat());
+}
+
 #[test]
 fn other_texts_are_no_cursor() {
     for text in ["", "5", "x:5", "5:x", "5:-1"] {
@@ -83,4 +113,8 @@ fn other_texts_are_no_cursor() {
     }
 }
 
-each_engine!(every_event_leaves_a_row_that_says_who_and_when, machinery_leaves_no_rows,);
+each_engine!(
+    every_event_leaves_a_row_that_says_who_and_when,
+    machinery_leaves_no_rows,
+    events_are_found_by_their_reason,
+);

@@ -269,10 +269,11 @@ const QUERIES: &[Query] = &[
     Query {
         path: "/v1/audit",
         tag: "log",
-        summary: "Who did what, when",
+        summary: "Who did what, why, when; the latest first",
         parameters: &[
             ("actor", "The principal."),
-            ("stream", "The stream."),
+            ("stream", "The stream, such as variant-42: what was done to one aggregate."),
+            ("reason", "Why: the reason that was given, in either case; its first 100 characters count."),
             ("since", "RFC 3339."),
             ("until", "RFC 3339."),
             PAGE[0],

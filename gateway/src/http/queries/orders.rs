@@ -64,7 +64,7 @@ fn time(params: &mut Params, name: &str) -> Result<Option<Timestamp>, Problem> {
         .transpose()
 }
 
-/// `GET /v1/audit?actor=&stream=&since=&until=`.
+/// `GET /v1/audit?actor=&stream=&reason=&since=&until=`.
 pub(in crate::http) async fn audit(
     State(app): State<App>,
     Inside(Query { mut params, min_position }): Inside,
@@ -72,6 +72,7 @@ pub(in crate::http) async fn audit(
     let filter = audit::query::AuditFilter {
         stream: params.one("stream")?,
         actor: params.one("actor")?,
+        reason: params.one("reason")?,
         from: time(&mut params, "since")?,
         before: time(&mut params, "until")?,
         descending: true,
