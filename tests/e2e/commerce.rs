@@ -273,6 +273,63 @@ async fn batches_answer_line_by_line() {
 }
 
 #[tokio::test]
+async fn an_archived_variant_is_neither_stocked_nor_held_nor_sold() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    sellable(&mut client, "gone", "Navy", "M", 1).await;
+    client.command("variant/gone/discontinue", json!({})).await;
+    let refused = (422, "unprocessable".to_owned());
+    let lines = json!([{"variant_id": "gone", "quantity": 1}]);
+    let order = json!({"payment_method": "card", "lines": lines});
+    assert_eq!(client.refused("order/o/place", order.clone()).await, refused);
+    let stock_left = client.refused("variant/gone/archive", json!({})).await;
+    assert_eq!(stock_left, (409, "stock_left".to_owned()));
+    client.command("inventory/gone/sell", json!({"quantity": 1})).await;
+    client.command("variant/gone/archive", json!({"reason": "out of fashion"})).await;
+    let hold = json!({"customer_id": "ada", "quantity": 1});
+    for (path, body) in [
+        ("inventory/gone/receive", json!({"quantity": 1})),
+        ("inventory/gone/expect-delivery", json!({"quantity": 1})),
+        ("inventory/gone/reserve", hold.clone()),
+        ("order/o/place", order),
+    ] {
+        assert_eq!(client.refused(path, body).await, refused, "{path}");
+    }
+    // Stock that is no variant's goes as ever.
+    client.command("inventory/nobodys/receive", json!({"quantity": 1})).await;
+    client.command("inventory/nobodys/reserve", hold).await;
+    server.stop();
+}
+
+#[tokio::test]
+async fn an_order_is_found_by_its_number_which_no_other_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    sellable(&mut client, "v", "Navy", "M", 9).await;
+    let order = |number: Value| {
+        let lines = json!([{"variant_id": "v", "quantity": 1}]);
+        json!({"payment_method": "card", "lines": lines, "order_number": number})
+    };
+    client.command("order/a/place", order(json!("2026/1"))).await;
+    let again = client.command("order/a/place", order(json!("2026/1"))).await;
+    assert_eq!(again["events"], json!([]));
+    let placed = client.command("order/b/place", order(json!("c"))).await;
+    let taken = (409, "duplicate_order_number".to_owned());
+    for (path, number) in
+        [("order/x/place", json!("2026/1")), ("order/c/place", json!(null)), ("order/x/place", json!("c"))]
+    {
+        assert_eq!(client.refused(path, order(number.clone())).await, taken, "{path} {number}");
+    }
+    let position = placed["position"].as_str().unwrap();
+    let found = client.get(&format!("/v1/orders?number=2026/1&min_position={position}")).await;
+    let ids: Vec<_> = found["orders"].as_array().unwrap().iter().map(|order| &order["order_id"]).collect();
+    assert_eq!(ids, ["a"]);
+    server.stop();
+}
+
+#[tokio::test]
 async fn the_audit_view_says_who_did_what_why_and_when() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
