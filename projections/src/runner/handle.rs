@@ -1,5 +1,7 @@
 //! What the rest of the process holds of a running projection.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -80,7 +82,10 @@ pub(super) struct Shared {
     letters: AtomicUsize,
     retries: AtomicU64,
     events: AtomicU64,
-    waiters: AtomicUsize,
+    /// The positions that somebody waits for, with how many do.
+    awaited: parking_lot::Mutex<BTreeMap<Position, usize>>,
+    /// The first of them; [`Position::MAX`]: nobody waits.
+    first_awaited: AtomicU64,
     waiter: Notify,
     turn: Mutex<()>,
 }
@@ -102,7 +107,8 @@ impl Shared {
             letters: AtomicUsize::new(0),
             retries: AtomicU64::new(0),
             events: AtomicU64::new(0),
-            waiters: AtomicUsize::new(0),
+            awaited: parking_lot::Mutex::default(),
+            first_awaited: AtomicU64::new(Position::MAX),
             waiter: Notify::new(),
             turn: Mutex::new(()),
         }
@@ -141,7 +147,19 @@ impl Shared {
     }
 
     pub(super) fn has_waiters(&self) -> bool {
-        self.waiters.load(Ordering::Acquire) > 0
+        self.is_awaited(Position::MAX - 1)
+    }
+
+    /// Whether somebody waits for a position up to this one. Who waits for a later one is served soonest by large batches.
+    pub(super) fn is_awaited(&self, position: Position) -> bool {
+        self.first_awaited.load(Ordering::Acquire) <= position
+    }
+
+    fn change_awaited(&self, change: impl FnOnce(&mut BTreeMap<Position, usize>)) {
+        let mut awaited = self.awaited.lock();
+        change(&mut awaited);
+        let first = awaited.keys().next().copied().unwrap_or(Position::MAX);
+        self.first_awaited.store(first, Ordering::Release);
     }
 
     pub(super) async fn waiter_came(&self) {
@@ -149,20 +167,30 @@ impl Shared {
     }
 }
 
-/// Counts somebody who waits, until dropped.
-struct Waiting<'a>(&'a Shared);
+/// Says that somebody waits for a position, until dropped.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    position: Position,
+}
 
 impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.waiters.fetch_add(1, Ordering::AcqRel);
+    fn new(shared: &'a Shared, position: Position) -> Self {
+        shared.change_awaited(|awaited| *awaited.entry(position).or_default() += 1);
         shared.waiter.notify_one();
-        Self(shared)
+        Self { shared, position }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::AcqRel);
+        self.shared.change_awaited(|awaited| {
+            if let Entry::Occupied(mut waiters) = awaited.entry(self.position) {
+                *waiters.get_mut() -= 1;
+                if *waiters.get() == 0 {
+                    waiters.remove();
+                }
+            }
+        });
     }
 }
 
@@ -265,7 +293,7 @@ impl ProjectionHandle {
         let reach = async {
             // What is not in the log yet can't be hurried. When the log is closed, the state tells.
             let _ = head.wait_for(|head| *head >= position).await;
-            let _waiting = Waiting::new(&self.shared);
+            let _waiting = Waiting::new(&self.shared, position);
             checkpoint.wait_for(|reached| *reached >= position).await.map(|reached| *reached)
         };
         let name = || self.shared.name.clone();

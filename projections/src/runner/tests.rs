@@ -359,6 +359,21 @@ fn a_burst_is_committed_in_few_batches() {
     assert!(faults.commits.load(Ordering::SeqCst) <= 2);
 }
 
+#[test]
+fn who_waits_for_the_end_of_a_long_way_has_it_gone_in_few_batches() {
+    let world = World::new();
+    let (model, faults) = faulty(&world, "a");
+    let mut last = 0;
+    for _ in 0..2_000 {
+        last = world.append("inventory-42", received(1));
+    }
+    let options = RunnerOptions { page_events: 50, ..RunnerOptions::default() };
+    let handle = start("inventory", 1, model, world.log(), world.runtime.handle(), options).unwrap();
+    wait(&world, &handle, last);
+    let commits = faults.commits.load(Ordering::SeqCst);
+    assert!(commits <= 4, "{commits} commits of 40 pages");
+}
+
 /// A log that loses one event, as a broken backend would.
 struct Lossy {
     inner: Arc<dyn EventLog>,

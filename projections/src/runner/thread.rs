@@ -203,10 +203,10 @@ impl Runner {
         self.held || self.lent
     }
 
-    /// One page. When that reached the head, commits, and gives the time of that.
+    /// One page. When that reached the head, or what somebody waits for, commits; gives the time when it reached the head.
     fn step(&mut self) -> Option<Instant> {
         let stepped = self.engine.step(Position::MAX).and_then(|at_head| {
-            if at_head || self.shared.has_waiters() {
+            if at_head || self.shared.is_awaited(self.engine.applied()) {
                 self.engine.commit()?;
             }
             Ok(at_head)
