@@ -7,7 +7,8 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use tantivy::index::SegmentId;
 
-use super::count::Counts;
+use super::bits::Bits;
+use super::counts::Counts;
 use super::segment::Alive;
 use super::top::Candidate;
 
@@ -24,6 +25,8 @@ pub(super) enum Cached {
     Counts(Arc<Counts>, Option<Alive>),
     /// The best candidates; `true`: there are no more than these.
     Top(Arc<Vec<Candidate>>, bool),
+    /// Which documents pass a group.
+    Bits(Arc<Bits>),
     /// Terms of the dictionary that fit a word, with the number of their documents.
     Terms(Arc<Vec<(String, u32)>>),
 }
@@ -33,6 +36,7 @@ impl Cached {
         match self {
             Self::Counts(counts, _) => counts.bytes(),
             Self::Top(candidates, _) => candidates.len() * size_of::<Candidate>(),
+            Self::Bits(bits) => bits.bytes(),
             Self::Terms(terms) => terms.iter().map(|(term, _)| term.len() + 32).sum(),
         }
     }

@@ -2,7 +2,7 @@
 
 use tantivy::DocId;
 
-use super::count::BUCKETS;
+use super::counts::BUCKETS;
 use super::filter::Filter;
 use super::packed::{BLOCK, Packed, Place, Property, Sets};
 use super::segment::Ordinals;
@@ -207,7 +207,7 @@ impl<'a> Tally<'a> {
             By::Bucket => {
                 let buckets = &self.packed.buckets;
                 codes.for_each(|(code, documents)| {
-                    counts[buckets.partition_point(|&first| first <= code)] += documents;
+                    counts[usize::from(buckets[code])] += documents;
                 });
             }
         }

@@ -1,115 +1,65 @@
 //! Counting hits and facets of one segment in one pass.
 //!
 //! A document that passes every group counts for all facets. One that fails exactly one group counts for that group's own
-//! facet: that makes the counts disjunctive without a pass for each group. Documents are driven by the text query, by the
-//! posting lists of the most selective group, or are all there are; what fails the driver is never seen, so the driver's
-//! own facet is counted by a second pass that leaves the driver out.
+//! facet: that makes the counts disjunctive without a pass for each group. Documents come from the text query, from the posting
+//! lists of the most selective group, or are all there are. What fails a selective group (a driver) is left out before it is
+//! looked at, so a driver's own facet is counted by another pass that leaves the driver out.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use tantivy::query::{Scorer, Weight};
+use tantivy::query::Weight;
 use tantivy::{DocId, SegmentReader};
 
+use super::bits::{Bits, Test};
 use super::check::{Check, Tally, Words};
+use super::counts::{Counts, Wanted};
 use super::filter::Group;
 use super::packed::{BLOCK, Combined, Packed, Property};
 use super::request::Facet;
-use super::segment::{Alive, Dimension, SegmentColumns, SegmentView};
+use super::segment::{Dimension, SegmentColumns, SegmentView};
+use super::source::{Source, each_block};
 
-/// Lower ends of the price buckets in currency units; the last has no upper end.
-pub(super) const BUCKETS: [u32; 16] =
-    [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 100_000];
-
-/// Counts of one segment: by ordinal for words, by bucket for prices.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) total: u32,
-    pub(super) words: [Vec<u32>; Dimension::ALL.len()],
-    pub(super) price: [u32; BUCKETS.len()],
-    /// Not in stock, in stock.
-    pub(super) in_stock: [u32; 2],
-}
-
-impl Counts {
-    /// Adds documents with a value, given as ordinal, bucket or number.
-    fn add(&mut self, property: Property, value: usize, count: u32) {
-        match property {
-            Property::Words(dimension) => self.words[dimension as usize][value] += count,
-            Property::Price => self.price[value] += count,
-            Property::InStock => self.in_stock[value] += count,
-        }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.words.iter().map(|counts| counts.len() * 4).sum::<usize>()
-    }
-
-    /// Takes away what was counted of documents that are gone.
-    pub(super) fn subtract(&mut self, gone: &Self) {
-        self.total -= gone.total;
-        let words = self.words.iter_mut().flatten().zip(gone.words.iter().flatten());
-        let numbers =
-            self.price.iter_mut().zip(&gone.price).chain(self.in_stock.iter_mut().zip(&gone.in_stock));
-        words.chain(numbers).for_each(|(count, gone)| *count -= gone);
-    }
-}
-
-/// What is counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) words: [bool; Dimension::ALL.len()],
-    pub(super) price: bool,
-    pub(super) in_stock: bool,
-}
-
-impl Wanted {
-    const fn wants(&self, property: Property) -> bool {
-        match property {
-            Property::Words(dimension) => self.words[dimension as usize],
-            Property::Price => self.price,
-            Property::InStock => self.in_stock,
-        }
-    }
-
-    fn properties(&self) -> impl Iterator<Item = Property> {
-        let words = Dimension::ALL.into_iter().map(Property::Words);
-        words.chain([Property::Price, Property::InStock]).filter(|&property| self.wants(property))
-    }
-}
-
-/// A pass over the documents that one driver gives.
+/// One way through the documents of a search.
 pub(super) struct Pass<'q> {
     pub(super) groups: &'q [Group],
-    /// The group whose posting lists drive; `None`: the text query, or all documents.
-    pub(super) driver: Option<usize>,
+    /// Groups that all documents pass that are looked at, the one with the shortest posting lists first; without any, the
+    /// documents are those of the text query, or all.
+    pub(super) drivers: Vec<usize>,
     /// Groups that are checked.
     pub(super) checked: Vec<usize>,
     /// Counted of documents that pass all checks.
     pub(super) wanted: Wanted,
-    /// Whether documents that fail one group count for its facet, if that is wanted.
+    /// Whether documents that fail one group count for its facet, if that is wanted; and whether hits are handed on.
     pub(super) disjunctive: bool,
 }
+
+const ATTRIBUTES: Property = Property::Words(Dimension::Attribute);
 
 impl Pass<'_> {
     /// The combinations to count instead of documents: they are without attributes.
     fn combined<'p>(&self, packed: &'p Packed) -> Option<&'p Combined> {
-        let attributes = Property::Words(Dimension::Attribute);
-        let checks_them = self.checked.iter().any(|&at| Property::of(&self.groups[at].filter) == attributes);
-        packed.combined().filter(|_| !checks_them && !self.wanted.wants(attributes))
+        let checks_them = self.checked.iter().any(|&at| Property::of(&self.groups[at].filter) == ATTRIBUTES);
+        let wants_them = self.wanted.wants(ATTRIBUTES);
+        packed.combined().filter(|combined| !checks_them && (!wants_them || combined.has_runs()))
     }
 
     /// Identifies the pass among all queries of this process, given the text query's own key.
     pub(super) fn key(&self, text: &str) -> String {
-        let groups: Vec<String> =
-            self.checked.iter().chain(&self.driver).map(|&at| self.groups[at].key()).collect();
-        format!(
-            "count {text:?} {:?} {} {:?} {}",
-            self.driver.is_some(),
-            groups.join(";"),
-            self.wanted,
-            self.disjunctive
-        )
+        let keys = |groups: &[usize]| -> String {
+            groups.iter().map(|&at| self.groups[at].key()).collect::<Vec<_>>().join(";")
+        };
+        let (drivers, checked) = (keys(&self.drivers), keys(&self.checked));
+        format!("count {text:?} {drivers:?} {checked:?} {:?} {}", self.wanted, self.disjunctive)
     }
+}
+
+/// A segment as a pass sees it.
+pub(super) struct Seen<'s> {
+    pub(super) segment: &'s SegmentView,
+    pub(super) reader: &'s SegmentReader,
+    /// The bits of each group, where there are any.
+    pub(super) bits: &'s [Option<Arc<Bits>>],
 }
 
 /// What a pass found in one segment.
@@ -120,21 +70,17 @@ pub(super) struct Counted {
 }
 
 /// Counts a pass in one segment.
-pub(super) fn count(
-    pass: &Pass<'_>,
-    segment: &SegmentView,
-    reader: &SegmentReader,
-    source: Source<'_>,
-) -> tantivy::Result<Counted> {
-    let mut counter = Counter::new(pass, &segment.columns, source.needs_driver_check());
+pub(super) fn count(pass: &Pass<'_>, seen: &Seen<'_>, source: Source<'_>) -> tantivy::Result<Counted> {
+    let Seen { segment, reader, .. } = *seen;
+    let mut counter = Counter::new(pass, seen, &source);
     if matches!(source, Source::All)
         && let Some(combined) = pass.combined(&segment.columns.packed)
     {
-        counter.combined(combined);
+        counter.combined(combined, segment);
         let mut counted = counter.finish();
         if let Some(alive) = &segment.alive {
             let lost = alive.lost_since(None, segment.max_doc);
-            let gone = count(pass, segment, reader, Source::These { docs: &lost, text: None })?;
+            let gone = count(pass, seen, Source::These { docs: &lost, text: None })?;
             counted.counts.subtract(&gone.counts);
         }
         return Ok(counted);
@@ -143,130 +89,34 @@ pub(super) fn count(
     Ok(counter.finish())
 }
 
-/// Where documents come from.
-pub(super) enum Source<'a> {
-    All,
-    /// The union of posting lists; `distinct`: no document is in two of them.
-    Postings {
-        lists: Vec<tantivy::postings::BlockSegmentPostings>,
-        distinct: bool,
-    },
-    Text(&'a dyn Weight),
-    /// Given documents, ascending, deleted or not; those that the text query does not match are left out.
-    These {
-        docs: &'a [DocId],
-        text: Option<&'a dyn Weight>,
-    },
-}
-
-impl Source<'_> {
-    const fn needs_driver_check(&self) -> bool {
-        matches!(self, Self::These { .. })
-    }
-}
-
-/// Calls `take` with blocks of live documents (given ones excepted).
-pub(super) fn each_block(
-    source: Source<'_>,
-    segment: &SegmentView,
-    reader: &SegmentReader,
-    take: &mut dyn FnMut(&[DocId]),
-) -> tantivy::Result<()> {
-    let mut blocks = Blocks { buffer: Vec::with_capacity(BLOCK), alive: segment.alive.as_ref(), take };
-    match source {
-        Source::All => {
-            for from in (0..segment.max_doc).step_by(CHUNK) {
-                let docs: [DocId; CHUNK] = std::array::from_fn(|at| from + DocId::try_from(at).unwrap_or(0));
-                blocks.add(&docs[..CHUNK.min((segment.max_doc - from) as usize)]);
-            }
-        }
-        Source::Postings { lists, distinct } => {
-            let mut all = Vec::new();
-            let several = lists.len() > 1 && !distinct;
-            for mut list in lists {
-                while list.block_len() > 0 {
-                    if several {
-                        all.extend_from_slice(list.docs());
-                    } else {
-                        blocks.add(list.docs());
-                    }
-                    list.advance();
-                }
-            }
-            all.sort_unstable();
-            all.dedup();
-            all.chunks(CHUNK).for_each(|docs| blocks.add(docs));
-        }
-        Source::Text(weight) => weight.for_each_no_score(reader, &mut |docs| blocks.add(docs))?,
-        Source::These { docs, text } => return given(docs, text, reader, blocks.take),
-    }
-    if !blocks.buffer.is_empty() {
-        (blocks.take)(&blocks.buffer);
-    }
-    Ok(())
-}
-
-/// Documents that come at once; the engine's own blocks are no larger.
-const CHUNK: usize = 128;
-
-/// Gathers live documents into blocks.
-struct Blocks<'a> {
-    buffer: Vec<DocId>,
-    alive: Option<&'a Alive>,
-    take: &'a mut dyn FnMut(&[DocId]),
-}
-
-impl Blocks<'_> {
-    /// Takes at most a block.
-    #[inline]
-    fn add(&mut self, docs: &[DocId]) {
-        debug_assert!(docs.len() <= BLOCK, "the engine gives 128 at a time");
-        if self.buffer.len() + docs.len() > BLOCK {
-            (self.take)(&self.buffer);
-            self.buffer.clear();
-        }
-        match self.alive {
-            None => self.buffer.extend_from_slice(docs),
-            Some(alive) => self.buffer.extend(docs.iter().copied().filter(|&doc| alive.contains(doc))),
-        }
-    }
-}
-
-fn given(
+/// Counts given documents as a pass would, whether they are deleted or not.
+pub(super) fn count_these(
+    pass: &Pass<'_>,
+    seen: &Seen<'_>,
     docs: &[DocId],
     text: Option<&dyn Weight>,
-    reader: &SegmentReader,
-    take: &mut dyn FnMut(&[DocId]),
-) -> tantivy::Result<()> {
-    let Some(weight) = text else {
-        docs.chunks(BLOCK).for_each(take);
-        return Ok(());
-    };
-    let mut scorer = weight.scorer(reader, 1.0)?;
-    let matching: Vec<DocId> = docs.iter().copied().filter(|&doc| goes_to(&mut *scorer, doc)).collect();
-    matching.chunks(BLOCK).for_each(take);
-    Ok(())
-}
-
-/// Whether a document matches. Those asked for ascend.
-pub(super) fn goes_to(scorer: &mut dyn Scorer, doc: DocId) -> bool {
-    let at = scorer.doc();
-    (if at < doc { scorer.seek(doc) } else { at }) == doc
+) -> tantivy::Result<Counts> {
+    Ok(count(pass, seen, Source::These { docs, text })?.counts)
 }
 
 /// The state of counting one segment.
 struct Counter<'a> {
     columns: &'a SegmentColumns,
-    /// The driver as a check, if documents do not come from it.
-    driver: Option<Check<'a>>,
-    checks: Vec<Check<'a>>,
-    /// For each check, the facet that documents count for which fail it alone.
-    own: Vec<Option<Own<'a>>>,
+    /// What a document has to pass to be looked at.
+    required: Vec<Test<'a>>,
+    /// Checks by bit, each with its mark.
+    quick: Vec<(u64, &'a Bits)>,
+    /// The other checks.
+    checks: Vec<(u64, Check<'a>)>,
+    /// Facets that documents count for which fail one check alone, each with the check's mark.
+    own: Vec<(u64, Own<'a>)>,
     wanted: Vec<(Property, Tally<'a>)>,
     total: u32,
     kept: Kept,
     words: Words,
-    /// For each document of the block a bit for each check that it fails.
+    /// Documents of the block that are looked at.
+    docs: Vec<DocId>,
+    /// For each of them the marks of the checks that it fails.
     failed: Vec<u64>,
     /// Places in the block.
     passing: Vec<usize>,
@@ -283,79 +133,144 @@ struct Own<'a> {
 }
 
 impl<'a> Counter<'a> {
-    fn new(pass: &Pass<'_>, columns: &'a SegmentColumns, check_driver: bool) -> Self {
-        let compile = |at: usize| columns.check(&pass.groups[at].filter);
-        let own = |at: &usize| {
-            if pass.disjunctive { own_facet(&pass.groups[*at], &pass.wanted, columns) } else { None }
-        };
+    fn new(pass: &Pass<'_>, seen: &Seen<'a>, source: &Source<'_>) -> Self {
+        let columns = &*seen.segment.columns;
+        let required = &pass.drivers[source.covered(&pass.drivers).len()..];
+        let (mut quick, mut checks, mut own) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, &at) in (0_u32..).zip(&pass.checked) {
+            // Combinations have no bits, documents do.
+            match &seen.bits[at] {
+                Some(bits) if !matches!(source, Source::All) => quick.push((mark(number), &**bits)),
+                _ => checks.push((mark(number), columns.check(&pass.groups[at].filter))),
+            }
+            if pass.disjunctive {
+                let facet = own_facet(&pass.groups[at], &pass.wanted, columns);
+                own.extend(facet.map(|own| (mark(number), own)));
+            }
+        }
         Self {
             columns,
-            driver: pass.driver.filter(|_| check_driver).map(compile),
-            checks: pass.checked.iter().map(|&at| compile(at)).collect(),
-            own: pass.checked.iter().map(own).collect(),
+            required: required
+                .iter()
+                .map(|&at| Test::of(&pass.groups[at], columns, seen.bits[at].as_deref()))
+                .collect(),
+            quick,
+            checks,
+            own,
             wanted: pass.wanted.properties().map(|property| (property, columns.tally(property))).collect(),
             total: 0,
-            kept: Kept::new(),
+            kept: if pass.disjunctive { Kept::new() } else { Kept(None) },
             words: Words::of(&columns.packed),
-            failed: vec![0; BLOCK],
+            docs: Vec::with_capacity(BLOCK),
+            failed: Vec::with_capacity(BLOCK),
             passing: Vec::with_capacity(BLOCK),
         }
     }
 
     fn block(&mut self, docs: &[DocId]) {
-        if let Some(driver) = &self.driver {
-            let kept: Vec<DocId> = docs.iter().copied().filter(|&doc| driver.passes(doc)).collect();
-            self.driven(&kept);
-        } else {
-            self.driven(docs);
+        self.docs.clear();
+        self.docs.extend_from_slice(docs);
+        self.required.iter().for_each(|test| test.retain(&mut self.docs));
+        self.failed.clear();
+        self.failed.resize(self.docs.len(), 0);
+        if !self.quick.is_empty() {
+            self.look_at_bits();
         }
-    }
-
-    fn driven(&mut self, docs: &[DocId]) {
-        self.words.load(&self.columns.packed, docs);
-        if self.checks.is_empty() {
-            self.kept.keep(docs.iter().copied());
-            return self.count_first(docs.len());
+        self.words.load(&self.columns.packed, &self.docs);
+        if self.quick.is_empty() && self.checks.is_empty() {
+            self.kept.keep(self.docs.iter().copied());
+            return self.count_first(self.docs.len());
         }
-        self.check(docs.len());
-        for own in self.own.iter_mut().flatten() {
+        self.check();
+        for (_, own) in &mut self.own {
             own.tally.count_at(&self.words, &own.alone);
         }
-        self.kept.keep(self.passing.iter().map(|&at| docs[at]));
+        self.kept.keep(self.passing.iter().map(|&at| self.docs[at]));
         self.words.keep(&self.passing);
         self.count_first(self.passing.len());
     }
 
-    /// Finds which of the first documents of the block pass, and which fail one group alone.
-    fn check(&mut self, documents: usize) {
-        let failed = &mut self.failed[..documents];
-        failed.fill(0);
-        for (number, check) in (0_u32..).zip(&self.checks) {
-            check.mark(&self.words, bit(number), failed);
+    /// Leaves out what fails several checks by bit, or one whose facet nobody asked for.
+    fn look_at_bits(&mut self) {
+        for (mark, bits) in &self.quick {
+            let marked = self.failed.iter_mut().zip(&self.docs);
+            marked.for_each(|(failed, &doc)| *failed |= if bits.contains(doc) { 0 } else { *mark });
         }
-        places(failed, 0, &mut self.passing);
-        for (number, own) in (0_u32..).zip(&mut self.own) {
-            if let Some(own) = own {
-                places(failed, bit(number), &mut own.alone);
-            }
+        let owned = self.own.iter().fold(0, |marks, (mark, _)| marks | mark);
+        let mut left = 0;
+        for at in 0..self.docs.len() {
+            let failed = self.failed[at];
+            (self.docs[left], self.failed[left]) = (self.docs[at], failed);
+            left += usize::from(failed & !owned == 0 && failed & failed.wrapping_sub(1) == 0);
+        }
+        self.docs.truncate(left);
+        self.failed.truncate(left);
+    }
+
+    /// Finds which documents of the block pass, and which fail one group alone.
+    fn check(&mut self) {
+        for (mark, check) in &self.checks {
+            check.mark(&self.words, *mark, &mut self.failed);
+        }
+        places(&self.failed, 0, &mut self.passing);
+        for (mark, own) in &mut self.own {
+            places(&self.failed, *mark, &mut own.alone);
         }
     }
 
-    /// Counts the segment's combinations of properties instead of its documents, deleted ones included.
-    fn combined(&mut self, combined: &Combined) {
+    /// Counts the segment's combinations of properties instead of its documents, deleted ones included; attributes are counted
+    /// by the documents.
+    fn combined(&mut self, combined: &Combined, segment: &SegmentView) {
+        let mut passing = vec![false; combined.len()];
         for from in (0..combined.len()).step_by(BLOCK) {
             let counts = combined.load(from, &mut self.words);
-            self.check(counts.len());
+            self.failed.clear();
+            self.failed.resize(counts.len(), 0);
+            self.check();
             self.total += self.passing.iter().map(|&at| counts[at]).sum::<u32>();
-            for own in self.own.iter_mut().flatten() {
+            for (_, own) in &mut self.own {
                 own.tally.count_weighed(&self.words, &own.alone, counts);
             }
-            for (_, tally) in &mut self.wanted {
-                tally.count_weighed(&self.words, &self.passing, counts);
+            for (property, tally) in &mut self.wanted {
+                if *property != ATTRIBUTES {
+                    tally.count_weighed(&self.words, &self.passing, counts);
+                }
+            }
+            self.passing.iter().for_each(|&at| passing[from + at] = true);
+        }
+        if self.total as usize > MOST_KEPT || !combined.has_runs() {
+            self.kept = Kept(None);
+        }
+        self.documents_of(combined, &passing, segment);
+    }
+
+    /// Keeps the documents of the combinations that pass, and counts their attributes.
+    fn documents_of(&mut self, combined: &Combined, passing: &[bool], segment: &SegmentView) {
+        let mut attributes = self.wanted.iter_mut().find(|(property, _)| *property == ATTRIBUTES);
+        if self.kept.0.is_none() && attributes.is_none() {
+            return;
+        }
+        let mut look = |docs: &mut Vec<DocId>| {
+            for docs in docs.chunks(BLOCK) {
+                if let Some((_, tally)) = &mut attributes {
+                    self.words.load(&self.columns.packed, docs);
+                    tally.count(&self.words, docs.len());
+                }
+            }
+            docs.retain(|&doc| segment.alive.as_ref().is_none_or(|alive| alive.contains(doc)));
+            self.kept.keep(docs.iter().copied());
+            docs.clear();
+        };
+        let mut docs = Vec::with_capacity(2 * BLOCK);
+        for (combination, run) in combined.runs(segment.max_doc) {
+            if passing[combination] {
+                docs.extend(run);
+                if docs.len() >= BLOCK {
+                    look(&mut docs);
+                }
             }
         }
-        // They were not looked at one by one.
-        self.kept = Kept(None);
+        look(&mut docs);
     }
 
     /// Counts the first documents of the block.
@@ -372,7 +287,7 @@ impl<'a> Counter<'a> {
             }
             tally.each(|value, count| counts.add(*property, value, count));
         }
-        for own in self.own.iter().flatten() {
+        for (_, own) in &self.own {
             own.tally.each(|value, count| {
                 if own.within.contains(&value) {
                     counts.add(own.property, value, count);
@@ -384,7 +299,7 @@ impl<'a> Counter<'a> {
 }
 
 /// The mark of a check; a request has fewer than 64 groups.
-const fn bit(number: u32) -> u64 {
+const fn mark(number: u32) -> u64 {
     1 << number
 }
 

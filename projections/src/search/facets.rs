@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::count::{BUCKETS, Counts, Wanted};
+use super::counts::{BUCKETS, Counts, Wanted};
 use super::request::{DEFAULT_FACET_LIMIT, Facet, FacetSelection, SearchRequest};
 use super::schema::{EVERYWHERE, SEPARATOR};
 use super::segment::{Dimension, SegmentColumns, Vocabularies};

@@ -59,12 +59,16 @@ impl Group {
 
     /// How many documents the group's posting lists hold, deleted ones included; `None`: there are no such lists.
     pub(super) fn estimate(&self, view: &View) -> Option<u64> {
+        view.segments.iter().map(|segment| self.listed(&segment.columns)).sum()
+    }
+
+    /// The same of one segment.
+    pub(super) fn listed(&self, columns: &SegmentColumns) -> Option<u64> {
         let Filter::Values { dimension, globals } = &self.filter else { return None };
-        let of_segment = |columns: &SegmentColumns| -> u64 {
-            let ordinals = columns.ordinals(*dimension).ordinals(globals);
-            ordinals.into_iter().map(|ordinal| u64::from(columns.packed.frequency(*dimension, ordinal))).sum()
-        };
-        Some(view.segments.iter().map(|segment| of_segment(&segment.columns)).sum())
+        let ordinals = columns.ordinals(*dimension).ordinals(globals);
+        let frequencies =
+            ordinals.into_iter().map(|ordinal| u64::from(columns.packed.frequency(*dimension, ordinal)));
+        Some(frequencies.sum())
     }
 
     /// The posting lists of one segment.

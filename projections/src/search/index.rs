@@ -209,9 +209,12 @@ impl SearchModel {
         }
     }
 
-    /// Hands the pending rows to the engine.
+    /// Hands the pending rows to the engine, the variants of a product one after the other: they share most of what searches
+    /// read, and the engine keeps documents in the order in which it is given them.
     fn write_pending(&self) -> tantivy::Result<()> {
-        for (id, pending) in &self.documents {
+        let mut documents: Vec<_> = self.documents.iter().collect();
+        documents.sort_unstable_by_key(|(id, pending)| (shelf(&pending.row), *id));
+        for (id, pending) in documents {
             self.write(DOCUMENTS, id.as_str(), pending.stored, schema::document(&self.fields, &pending.row))?;
         }
         for (id, pending) in &self.counters {
@@ -291,6 +294,11 @@ impl SearchModel {
         }
         Ok(())
     }
+}
+
+/// What is searched for together stands together.
+fn shelf(row: &SearchDocument) -> Option<(&str, &str, &str)> {
+    row.listing.as_ref().map(|of| (of.category.as_str(), of.brand.as_str(), of.product_id.as_str()))
 }
 
 /// How long dropping a model waits for merges.

@@ -6,17 +6,20 @@
 //! - `store`, `rows`: reading rows back, by key and for reconciliation
 //! - [`request`]: what may be asked, parsed from query-string pairs; [`cursor`]: where a page ended
 //! - `text`: words of a query to terms of the index (exact, synonym, prefix, typo)
-//! - `segment`, `packed`, `lane`, `check`, `filter`, `count`, `facets`, `top`, `cache`: evaluation, a segment at a time
+//! - `segment`, `packed`, `lane`, `bits`, `check`, `filter`, `source`, `count`, `counts`, `facets`, `top`, `cache`: evaluation, a
+//!   segment at a time
 //! - `elastic` (feature `elastic`): the same on Elasticsearch
-//! - [`query`]: the search itself; [`answer`]: what it gives; `highlight`: why a hit was found
+//! - [`query`], `run`: the search itself; [`answer`]: what it gives; `highlight`: why a hit was found
 //!
 //! Not here: no rules about what may be sold, no writing but through the runner, no HTTP.
 
 pub mod analysis;
 pub mod answer;
+mod bits;
 mod cache;
 mod check;
 mod count;
+mod counts;
 pub mod cursor;
 pub mod document;
 #[cfg(feature = "elastic")]
@@ -33,8 +36,10 @@ mod packed;
 pub mod query;
 pub mod request;
 mod rows;
+mod run;
 mod schema;
 mod segment;
+mod source;
 mod store;
 mod text;
 mod top;
@@ -61,7 +66,7 @@ pub struct SearchOptions {
     pub writer_heap_bytes: usize,
     /// Threads that a broad query spreads over.
     pub search_threads: usize,
-    /// Memory for counts and first pages kept between queries.
+    /// Memory for what is kept between queries: counts, first pages, bits of values and words.
     pub cache_bytes: usize,
     pub synonyms: Synonyms,
 }
@@ -73,7 +78,7 @@ impl Default for SearchOptions {
             writer_threads: 1,
             writer_heap_bytes: 64_000_000,
             search_threads: 2,
-            cache_bytes: 64_000_000,
+            cache_bytes: 256_000_000,
             synonyms: Synonyms::default(),
         }
     }

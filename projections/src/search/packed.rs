@@ -15,7 +15,7 @@ use tantivy::DocId;
 use tantivy::columnar::{Cardinality, Column};
 
 use super::check::Words;
-use super::count::BUCKETS;
+use super::counts::BUCKETS;
 use super::filter::Filter;
 use super::lane::Lane;
 use super::schema::decimal_rank;
@@ -89,8 +89,8 @@ pub(super) struct Packed {
     /// How many documents have each value, deleted ones included.
     frequencies: [Vec<u32>; Dimension::ALL.len()],
     combined: Option<Combined>,
-    /// The first code of each price bucket.
-    pub(super) buckets: [usize; BUCKETS.len()],
+    /// The bucket of each price, counted from 1; 0: no price.
+    pub(super) buckets: Vec<u8>,
 }
 
 /// Different sets of ordinals, by number.
@@ -154,10 +154,10 @@ impl Packed {
         let place = packing.place(2);
         each_value(in_stock, documents, |doc, value| packing.put(place, doc, value.min(1)));
         places[Property::InStock.at()] = place;
-        let buckets = BUCKETS.map(|from| {
-            let from = decimal_rank(from.into());
-            prices.partition_point(|&rank| rank < from)
-        });
+        let first = BUCKETS.map(|from| decimal_rank(from.into()));
+        let bucket = |rank: &u64| first.partition_point(|first| first <= rank);
+        let buckets =
+            prices.iter().map(|rank| u8::try_from(bucket(rank)).expect("buckets are few")).collect();
         let combined = Combined::new(&packing.lanes, places[Dimension::Attribute as usize]);
         let lanes = packing.lanes.into_iter().map(Lane::of).collect();
         Self { lanes, places, sets, prices, frequencies, combined, buckets }
@@ -203,10 +203,15 @@ impl Packed {
 pub(super) struct Combined {
     lanes: Vec<Vec<u64>>,
     counts: Vec<u32>,
+    /// Where documents of another combination begin, and which it is; none if that is nearly everywhere.
+    runs: Vec<(DocId, u32)>,
 }
 
 /// With fewer documents than this for each combination there is nothing to gain. One in tests, so that they have some.
 const LEAST_SHARED: usize = if cfg!(test) { 1 } else { 4 };
+
+/// Nor is there with shorter runs than this.
+const SHORTEST_RUNS: usize = if cfg!(test) { 1 } else { 2 };
 
 impl Combined {
     fn new(lanes: &[Vec<u64>], attributes: Place) -> Option<Self> {
@@ -218,27 +223,47 @@ impl Combined {
                 },
             )
             .collect();
-        let mut combined = Self { lanes: vec![Vec::new(); lanes.len()], counts: Vec::new() };
-        let mut numbers: HashMap<SmallVec<[u64; 2]>, usize> = HashMap::new();
-        let mut last: (SmallVec<[u64; 2]>, usize) = (SmallVec::new(), 0);
+        let mut combined =
+            Self { lanes: vec![Vec::new(); lanes.len()], counts: Vec::new(), runs: Vec::new() };
+        let mut numbers: HashMap<SmallVec<[u64; 2]>, u32> = HashMap::new();
+        let mut last: Option<(SmallVec<[u64; 2]>, u32)> = None;
         for doc in 0..documents {
             let words: SmallVec<[u64; 2]> =
                 lanes.iter().zip(&masks).map(|(lane, mask)| lane[doc] & mask).collect();
-            if words != last.0 {
-                let next = numbers.len();
-                let number = *numbers.entry(words.clone()).or_insert(next);
-                if number == next {
-                    if numbers.len() * LEAST_SHARED > documents {
-                        return None;
+            let number = match &last {
+                Some((last, number)) if *last == words => *number,
+                _ => {
+                    let next = u32::try_from(numbers.len()).expect("no more combinations than documents");
+                    let number = *numbers.entry(words.clone()).or_insert(next);
+                    if number == next {
+                        if numbers.len() * LEAST_SHARED > documents {
+                            return None;
+                        }
+                        combined.lanes.iter_mut().zip(&words).for_each(|(lane, &word)| lane.push(word));
+                        combined.counts.push(0);
                     }
-                    combined.lanes.iter_mut().zip(&words).for_each(|(lane, &word)| lane.push(word));
-                    combined.counts.push(0);
+                    combined.runs.push((u32::try_from(doc).expect("documents have 32 bits"), number));
+                    last = Some((words, number));
+                    number
                 }
-                last = (words, number);
-            }
-            combined.counts[last.1] += 1;
+            };
+            combined.counts[number as usize] += 1;
         }
+        if combined.runs.len() * SHORTEST_RUNS > documents {
+            combined.runs.clear();
+        }
+        combined.runs.shrink_to_fit();
         Some(combined)
+    }
+
+    pub(super) const fn has_runs(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    /// Every run of documents with one combination, of so many documents in all.
+    pub(super) fn runs(&self, documents: DocId) -> impl Iterator<Item = (usize, Range<DocId>)> {
+        let ends = self.runs.iter().skip(1).map(|&(next, _)| next).chain([documents]);
+        self.runs.iter().zip(ends).map(|(&(first, combination), end)| (combination as usize, first..end))
     }
 
     pub(super) const fn len(&self) -> usize {

@@ -6,7 +6,6 @@
 //! typo.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
 
 use tantivy::query::{
     Bm25StatisticsProvider, BooleanQuery, DisjunctionMaxQuery, EnableScoring, Explanation, FuzzyTermQuery,
@@ -291,8 +290,17 @@ pub(super) struct TextQuery {
     pub(super) terms: HashSet<String>,
     /// About how many documents match.
     pub(super) estimate: u64,
-    /// How many parts a document must match, whose scores are added up.
-    pub(super) parts: usize,
+    /// What a document must match, all of it; the scores are added up.
+    pub(super) parts: Vec<TextPart>,
+}
+
+/// A part of a text query: a word, or a part of one.
+pub(super) struct TextPart {
+    pub(super) query: Box<dyn Query>,
+    /// Says which documents match.
+    pub(super) key: String,
+    /// About how many documents match.
+    pub(super) estimate: u64,
 }
 
 impl TextQuery {
@@ -301,63 +309,60 @@ impl TextQuery {
         if !words.iter().all(WordWays::is_known) {
             return None;
         }
-        let mut query = Self {
-            query: Box::new(tantivy::query::EmptyQuery),
-            key: String::new(),
-            terms: terms_of(&words),
-            estimate: u64::MAX,
-            parts: 0,
-        };
-        let mut musts: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        let terms = terms_of(&words);
+        let mut parts = Vec::new();
+        let mut estimate = u64::MAX;
         for word in words {
-            query.add_word(fields, &mut musts, word);
+            estimate = estimate.min(add_word(fields, &mut parts, word));
         }
-        query.parts = musts.len();
-        query.query = if musts.len() == 1 { musts.remove(0).1 } else { Box::new(BooleanQuery::new(musts)) };
-        Some(query)
-    }
-
-    /// A word matches as a code, or by every one of its parts.
-    fn add_word(&mut self, fields: &Fields, musts: &mut Vec<(Occur, Box<dyn Query>)>, word: WordWays) {
-        let documents = |ways: &[Way]| ways.iter().map(|way| way.documents).sum::<u64>();
-        let by_parts = word.parts.iter().map(|ways| documents(ways)).min().unwrap_or(0);
-        self.estimate = self.estimate.min(documents(&word.codes) + by_parts);
-        let whole = word.has_all_parts();
-        let WordWays { codes, parts } = word;
-        if codes.is_empty() {
-            for ways in parts {
-                self.note(&ways);
-                musts.push((Occur::Must, any_way(fields, ways)));
-            }
-            return;
-        }
-        self.note(&codes);
-        let each = |ways: Vec<Way>| -> Vec<Box<dyn Query>> {
-            ways.into_iter().map(|way| one_way(fields, way)).collect()
+        let key = parts.iter().map(|part| part.key.as_str()).collect();
+        let must = |part: &TextPart| (Occur::Must, part.query.box_clone());
+        let query = match parts.as_slice() {
+            [part] => part.query.box_clone(),
+            parts => Box::new(BooleanQuery::new(parts.iter().map(must).collect())),
         };
-        let mut alternatives = each(codes);
-        if whole {
-            self.key.push('&');
-            let mut all: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-            for ways in parts {
-                self.note(&ways);
-                all.push((Occur::Must, Box::new(DisjunctionMaxQuery::new(each(ways)))));
-            }
-            alternatives.push(if all.len() == 1 {
-                all.remove(0).1
-            } else {
-                Box::new(BooleanQuery::new(all))
-            });
-        }
-        musts.push((Occur::Must, Box::new(DisjunctionMaxQuery::new(alternatives))));
+        Some(Self { query, key, terms, estimate, parts })
     }
+}
 
-    fn note(&mut self, ways: &[Way]) {
-        for way in ways {
-            write!(self.key, "{:?}:{}|", way.words, way.terms.join("+")).expect("a String takes every write");
-        }
-        self.key.push(';');
+/// Adds what a document must match for a word, and says about how many do. A word matches as a code, or by every one of its
+/// parts.
+fn add_word(fields: &Fields, to: &mut Vec<TextPart>, word: WordWays) -> u64 {
+    let documents = |ways: &[Way]| ways.iter().map(|way| way.documents).sum::<u64>();
+    let by_parts = word.parts.iter().map(|ways| documents(ways)).min().unwrap_or(0);
+    let estimate = documents(&word.codes) + by_parts;
+    let whole = word.has_all_parts();
+    let WordWays { codes, parts } = word;
+    if codes.is_empty() {
+        to.extend(parts.into_iter().map(|ways| TextPart {
+            key: key_of(&ways),
+            estimate: documents(&ways),
+            query: any_way(fields, ways),
+        }));
+        return estimate;
     }
+    let mut key = key_of(&codes);
+    let each = |ways: Vec<Way>| -> Vec<Box<dyn Query>> {
+        ways.into_iter().map(|way| one_way(fields, way)).collect()
+    };
+    let mut alternatives = each(codes);
+    if whole {
+        key.push('&');
+        let mut all: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        for ways in parts {
+            key.push_str(&key_of(&ways));
+            all.push((Occur::Must, Box::new(DisjunctionMaxQuery::new(each(ways)))));
+        }
+        alternatives.push(if all.len() == 1 { all.remove(0).1 } else { Box::new(BooleanQuery::new(all)) });
+    }
+    to.push(TextPart { key, estimate, query: Box::new(DisjunctionMaxQuery::new(alternatives)) });
+    estimate
+}
+
+/// Identifies ways of a word among all.
+fn key_of(ways: &[Way]) -> String {
+    let ways = ways.iter().map(|way| format!("{:?}:{}|", way.words, way.terms.join("+")));
+    ways.chain([";".to_owned()]).collect()
 }
 
 /// A word with only one way needs no bonus: there is nothing to rank it above.

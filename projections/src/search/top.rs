@@ -7,12 +7,11 @@ use tantivy::columnar::Cardinality;
 use tantivy::query::Weight;
 use tantivy::{DocId, Score, SegmentReader};
 
-use super::check::{Check, Words};
-use super::count::{Source, each_block, goes_to};
-use super::filter::Group;
+use super::bits::Test;
 use super::packed::BLOCK;
 use super::request::Sort;
 use super::segment::{SegmentColumns, SegmentView};
+use super::source::{Source, each_block, goes_to};
 
 /// A hit and its place in the order: the greater key first, among equals the smaller tie-break. Two variants share both only
 /// if the 64-bit hashes of their ids are equal.
@@ -90,9 +89,9 @@ impl Best {
     }
 }
 
-/// The best of one segment by a column, over the documents of a source that pass all groups given.
+/// The best of one segment by a column, over the documents of a source that pass all tests.
 pub(super) fn by_column(
-    groups: &[&Group],
+    tests: &[Test<'_>],
     sort: Sort,
     segment: &SegmentView,
     reader: &SegmentReader,
@@ -100,21 +99,14 @@ pub(super) fn by_column(
     mut best: Best,
 ) -> tantivy::Result<(Vec<Candidate>, bool)> {
     let columns = &*segment.columns;
-    let checks: Vec<Check<'_>> = groups.iter().map(|group| columns.check(&group.filter)).collect();
-    let mut words = Words::of(&columns.packed);
     let mut values = vec![0; BLOCK];
-    let mut failed = vec![0; BLOCK];
     let mut passing = Vec::with_capacity(BLOCK);
     each_block(source, segment, reader, &mut |docs| {
         let mut docs = docs;
-        if !checks.is_empty() {
-            words.load(&columns.packed, docs);
-            let failed = &mut failed[..docs.len()];
-            failed.fill(0);
-            checks.iter().for_each(|check| check.mark(&words, 1, failed));
+        if !tests.is_empty() {
             passing.clear();
-            passing
-                .extend(docs.iter().zip(&*failed).filter(|(_, failed)| **failed == 0).map(|(&doc, _)| doc));
+            passing.extend_from_slice(docs);
+            tests.iter().for_each(|test| test.retain(&mut passing));
             docs = &passing;
         }
         let mut least = best.least();
@@ -167,18 +159,16 @@ fn sort_key(sort: Sort, value: u64) -> u64 {
 
 /// The best of one segment by score. Blocks of documents that cannot score enough are skipped.
 pub(super) fn by_score(
-    groups: &[&Group],
+    tests: &[Test<'_>],
     segment: &SegmentView,
     reader: &SegmentReader,
     weight: &dyn Weight,
     mut best: Best,
 ) -> tantivy::Result<Vec<Candidate>> {
-    let columns = &*segment.columns;
-    let checks: Vec<Check<'_>> = groups.iter().map(|group| columns.check(&group.filter)).collect();
     let mut threshold = Score::MIN;
     weight.for_each_pruning(threshold, reader, &mut |doc, score| {
         let alive = segment.alive.as_ref().is_none_or(|alive| alive.contains(doc));
-        if alive && checks.iter().all(|check| check.passes(doc)) {
+        if alive && tests.iter().all(|test| test.passes(doc)) {
             best.offer_scored(segment, doc, score);
             if best.heap.len() == best.limit {
                 // Equal scores stay in the race: the tie-break decides.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::analysis::{Synonyms, fold_value};
 use super::super::answer::{SearchHit, SearchResponse, nothing};
-use super::super::count::BUCKETS;
+use super::super::counts::BUCKETS;
 use super::super::cursor::Cursor;
 use super::super::facets::{self, Totals};
 use super::super::filter::price_range;

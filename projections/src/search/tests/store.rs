@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use tantivy::{Index, IndexWriter, TantivyDocument};
+use daybook_schemas::variant;
+use tantivy::schema::Value;
+use tantivy::{DocAddress, Index, IndexWriter, TantivyDocument};
 
 use super::super::document::SearchDocument;
 use super::super::schema::{self, key_term};
@@ -132,6 +134,29 @@ fn readers_see_a_commit_when_it_returns_and_not_before() {
     assert_eq!((reader.position(), search(&model, &[]).total), (0, 0));
     model.commit(log.head()).unwrap();
     assert_eq!((reader.position(), search(&model, &[]).total, model.pending_bytes()), (3, 1, 0));
+}
+
+#[test]
+fn variants_of_a_product_stand_one_after_the_other() {
+    let mut log = Log::default();
+    for number in 0..60 {
+        let product_id = daybook_schemas::ProductId::new(format!("p{}", number % 5)).unwrap();
+        log.sell(variant::Created { product_id, ..created(&format!("v{number}"), "lantern") });
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = open(folder.path());
+    project(&mut model, &log.events);
+    let (_, fields) = schema::build();
+    let searcher = Index::open_in_dir(folder.path()).unwrap().reader().unwrap().searcher();
+    let [segment] = searcher.segment_readers() else { panic!("one commit of few rows is one segment") };
+    let products = (0..segment.max_doc()).map(|doc| {
+        let document: TantivyDocument = searcher.doc(DocAddress::new(0, doc)).unwrap();
+        let row: SearchDocument =
+            serde_json::from_str(document.get_first(fields.row).and_then(|row| row.as_str()).unwrap())
+                .unwrap();
+        row.listing.unwrap().product_id.to_string()
+    });
+    assert!(products.collect::<Vec<_>>().is_sorted());
 }
 
 /// Ways to damage an index behind the model's back, by one document.
