@@ -18,7 +18,7 @@ use super::segment::SegmentColumns;
 const LEAST_DOCUMENTS: DocId = if cfg!(test) { 1 } else { 32_768 };
 
 /// Values that fewer documents have than one in this many get no bits: they would take more memory than a list.
-const RAREST: u64 = 512;
+const RAREST: u64 = if cfg!(test) { 8 } else { 512 };
 
 pub(super) struct Bits(Vec<u64>);
 

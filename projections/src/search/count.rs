@@ -318,7 +318,7 @@ fn places(marks: &[u64], wanted: u64, places: &mut Vec<usize>) {
 struct Kept(Option<Vec<DocId>>);
 
 /// More documents of a segment than this are not kept. Few in tests, so that they meet both ways.
-const MOST_KEPT: usize = if cfg!(test) { 20 } else { 65_536 };
+const MOST_KEPT: usize = if cfg!(test) { 20 } else { 262_144 };
 
 impl Kept {
     const fn new() -> Self {

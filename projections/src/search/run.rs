@@ -107,10 +107,12 @@ impl Run<'_> {
         Ok((totals, passing))
     }
 
-    /// The groups that drive a search for documents that pass `among`; none if the words do, or if everything is gone through.
+    /// The groups that drive a search for documents that pass `among`; none if the words do alone, or if everything is gone through.
     fn drivers_of(&self, among: &[usize]) -> Vec<usize> {
-        if self.text.is_some() {
-            return Vec::new();
+        if let Some(text) = self.text {
+            let documents = self.view.documents.try_into().unwrap_or(DocId::MAX);
+            let has_bits = text.parts.iter().all(|part| Bits::are_worth_it(part.estimate, documents));
+            return if has_bits { self.drivers(among) } else { Vec::new() };
         }
         let drivers = self.drivers(among);
         let combined = drivers.first().is_some_and(|&driver| self.combinations_are_fewer(driver, among));
@@ -239,21 +241,30 @@ impl Run<'_> {
         bits: &[Option<Arc<Bits>>],
         text: Option<&'w dyn Weight>,
     ) -> Result<Source<'w>, StoreError> {
+        let of_drivers: Option<Vec<Arc<Bits>>> = drivers.iter().map(|&at| bits[at].clone()).collect();
+        let mut also = Vec::new();
         if let Some(weight) = text {
-            let bits = self.bits_of_text(segment)?;
-            return Ok(bits.map_or(Source::Text(weight), Source::Bits));
+            let Some(of_text) = self.bits_of_text(segment)? else { return Ok(Source::Text(weight)) };
+            also = of_text;
         }
-        let Some(&driver) = drivers.first() else { return Ok(Source::All) };
-        if let Some(bits) = drivers.iter().map(|&at| bits[at].clone()).collect() {
-            return Ok(Source::Bits(bits));
-        }
+        let driver = match (drivers.first(), of_drivers) {
+            (None, _) if also.is_empty() => return Ok(Source::All),
+            (None, _) => return Ok(Source::Bits(also)),
+            (Some(_), Some(of_drivers)) => {
+                also.extend(of_drivers);
+                return Ok(Source::Bits(also));
+            }
+            // Too rare for bits: its list is short.
+            (Some(&driver), None) => driver,
+        };
         let group = &self.groups[driver];
         let lists =
             group.postings(self.view.reader(segment), &self.shared.fields, &self.shared.vocabularies)?;
         let multi = [Dimension::Attribute, Dimension::Channel, Dimension::Region];
-        let distinct =
-            group.field(&self.shared.fields).is_some_and(|(dimension, ..)| !multi.contains(&dimension));
-        Ok(Source::Postings { lists, distinct })
+        // Hits of words are scored in order.
+        let distinct = self.text.is_none()
+            && group.field(&self.shared.fields).is_some_and(|(dimension, ..)| !multi.contains(&dimension));
+        Ok(Source::Postings { lists, distinct, also })
     }
 
     /// The text query ready to run, without scores.

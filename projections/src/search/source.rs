@@ -12,13 +12,15 @@ use super::segment::{Alive, SegmentView};
 /// Where documents come from.
 pub(super) enum Source<'a> {
     All,
-    /// The union of the posting lists of the first driver; `distinct`: no document is in two of them.
+    /// The union of the posting lists of the first driver; `distinct`: no document is in two of them. Only documents that have
+    /// these bits as well.
     Postings {
         lists: Vec<tantivy::postings::BlockSegmentPostings>,
         distinct: bool,
+        also: Vec<Arc<Bits>>,
     },
     Text(&'a dyn Weight),
-    /// The documents that have all of these bits: those of all drivers, or of all parts of the text query.
+    /// The documents that have all of these bits: those of all parts of the text query and of all drivers.
     Bits(Vec<Arc<Bits>>),
     /// Given documents, ascending, deleted or not; those that the text query does not match are left out.
     These {
@@ -53,15 +55,19 @@ pub(super) fn each_block(
                 blocks.add(&docs[..CHUNK.min((segment.max_doc - from) as usize)]);
             }
         }
-        Source::Postings { lists, distinct } => {
+        Source::Postings { lists, distinct, also } => {
             let mut all = Vec::new();
             let several = lists.len() > 1 && !distinct;
+            let mut chunk = Vec::with_capacity(CHUNK);
             for mut list in lists {
                 while list.block_len() > 0 {
+                    chunk.clear();
+                    chunk.extend_from_slice(list.docs());
+                    chunk.retain(|&doc| also.iter().all(|bits| bits.contains(doc)));
                     if several {
-                        all.extend_from_slice(list.docs());
+                        all.extend_from_slice(&chunk);
                     } else {
-                        blocks.add(list.docs());
+                        blocks.add(&chunk);
                     }
                     list.advance();
                 }
