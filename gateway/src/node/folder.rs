@@ -131,11 +131,13 @@ impl Belonging {
     }
 
     /// The folder's own name.
+    #[cfg(feature = "elastic")]
     pub(super) fn name(&self) -> &str {
         &self.identity.folder
     }
 
     /// The first event of the log, if it had one when last asked.
+    #[cfg(feature = "elastic")]
     pub(super) fn first_event(&self) -> Option<&str> {
         self.identity.first_event.as_deref()
     }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use daybook_eventlog::segment::{self, OpenError, Transfer};
 use daybook_eventlog::{
-    CircuitStatus, EventLog, GuardOptions, GuardedLog, LeaseStore, Position, ReadError, SegmentLog,
-    SegmentOptions,
+    CircuitStatus, EventLog, GuardedLog, LeaseStore, Position, ReadError, SegmentLog, SegmentOptions,
 };
 use daybook_replay::verify;
 
@@ -189,19 +188,25 @@ fn open_segments(data: &Path) -> anyhow::Result<Arc<SegmentLog>> {
 }
 
 /// What errors of connecting are about.
+#[cfg(any(feature = "postgres", feature = "kurrent"))]
 fn about(config: &Config) -> String {
     let url = config.log.url.as_ref().map(ToString::to_string).unwrap_or_default();
     format!("the event log (log.backend = {:?}, log.url = {url:?})", config.log.backend.name())
 }
 
+#[cfg(any(feature = "postgres", feature = "kurrent"))]
 fn url(config: &Config) -> anyhow::Result<String> {
     let url = config.log.server_url().context("log.url is not set")?;
     Ok(url.expose().to_owned())
 }
 
+#[cfg(any(feature = "postgres", feature = "kurrent"))]
 fn guard(config: &Config, inner: Arc<dyn EventLog>) -> Arc<GuardedLog> {
     // A server that is only slow must not be left alone: it gets the patience that calls have, and half as much again.
-    let options = GuardOptions { probe_timeout: config.log.request_timeout / 2, ..GuardOptions::default() };
+    let options = daybook_eventlog::GuardOptions {
+        probe_timeout: config.log.request_timeout / 2,
+        ..Default::default()
+    };
     Arc::new(GuardedLog::new(inner, options))
 }
 
