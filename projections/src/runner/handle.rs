@@ -428,3 +428,24 @@ impl ProjectionHandle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_awaited_positions_is_known_whoever_gives_up() {
+        let (_head, head) = watch::channel(0);
+        let shared = Shared::new("inventory", 1, 0, head);
+        assert!(!shared.has_waiters());
+        let late = Waiting::new(&shared, 90);
+        let (one, other) = (Waiting::new(&shared, 10), Waiting::new(&shared, 10));
+        assert!(shared.is_awaited(10) && !shared.is_awaited(9));
+        drop(one);
+        assert!(shared.is_awaited(10));
+        drop(other);
+        assert!(shared.is_awaited(90) && !shared.is_awaited(89) && shared.has_waiters());
+        drop(late);
+        assert!(!shared.has_waiters());
+    }
+}

@@ -40,7 +40,7 @@ impl Bits {
         bits
     }
 
-    /// The documents that words match, of so many in the segment.
+    /// The documents of a segment that words match.
     pub(super) fn matching(words: &dyn Weight, reader: &SegmentReader) -> tantivy::Result<Self> {
         let mut bits = Self(vec![0; (reader.max_doc() as usize).div_ceil(64)]);
         words.for_each_no_score(reader, &mut |docs| bits.put(docs))?;

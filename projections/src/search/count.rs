@@ -8,7 +8,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tantivy::query::Weight;
 use tantivy::{DocId, SegmentReader};
 
 use super::bits::{Bits, Test};
@@ -87,16 +86,6 @@ pub(super) fn count(pass: &Pass<'_>, seen: &Seen<'_>, source: Source<'_>) -> tan
     }
     each_block(source, segment, reader, &mut |docs| counter.block(docs))?;
     Ok(counter.finish())
-}
-
-/// Counts given documents as a pass would, whether they are deleted or not.
-pub(super) fn count_these(
-    pass: &Pass<'_>,
-    seen: &Seen<'_>,
-    docs: &[DocId],
-    text: Option<&dyn Weight>,
-) -> tantivy::Result<Counts> {
-    Ok(count(pass, seen, Source::These { docs, text })?.counts)
 }
 
 /// The state of counting one segment.

@@ -8,7 +8,7 @@ use tantivy::{DocAddress, DocId};
 use super::answer::SearchHit;
 use super::bits::{Bits, Test};
 use super::cache::{CacheKey, Cached};
-use super::count::{Pass, Seen, count, count_these};
+use super::count::{Pass, Seen, count};
 use super::counts::{Counts, Wanted};
 use super::cursor::Cursor;
 use super::document::SearchDocument;
@@ -156,9 +156,9 @@ impl Run<'_> {
                 return Ok((counts, None));
             }
             let seen = Seen { segment, reader, bits: &self.no_bits() };
-            let gone = count_these(pass, &seen, &lost, text).map_err(store_error)?;
+            let gone = count(pass, &seen, Source::These { docs: &lost, text }).map_err(store_error)?;
             let mut counts = Counts::clone(&counts);
-            counts.subtract(&gone);
+            counts.subtract(&gone.counts);
             let counts = Arc::new(counts);
             self.shared.cache.put(key, Cached::Counts(Arc::clone(&counts), Some(alive.clone())));
             return Ok((counts, None));
