@@ -19,7 +19,7 @@ use daybook_schemas::{AnyEvent, idempotency};
 use serde::{Deserialize, Serialize};
 
 /// Version of what a snapshot holds: a new one for every change of a state's fields or of their meaning, in any aggregate.
-pub(crate) const SNAPSHOT_VERSION: u32 = 3;
+pub(crate) const SNAPSHOT_VERSION: u32 = 4;
 
 /// What a stream has come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -194,12 +194,14 @@ pub struct ExpiredReservation {
     pub expires_at: Timestamp,
 }
 
-/// Available units fell to zero or below. Written only when that flips.
+/// Available units fell to zero or below. Written only when that flips, or with the first goods ever to arrive if none of
+/// them can be had.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutOfStock {}
 
-/// Available units rose above zero. Written only when that flips, also for the first receipt.
+/// Available units rose above zero again. Written only when that flips, not for the first goods ever
+/// to arrive: they are in stock without a signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackInStock {
@@ -240,5 +242,31 @@ events! {
         OutOfStock = "inventory.out_of_stock" v 1,
         BackInStock = "inventory.back_in_stock" v 1,
         LowStock = "inventory.low_stock" v 1,
+    }
+}
+
+impl Event {
+    /// Whether goods that can be sold arrive by it. The first of a stream's arrivals puts the variant in stock, unless
+    /// [`OutOfStock`] follows in the same append.
+    #[must_use]
+    pub const fn is_arrival(&self) -> bool {
+        match self {
+            Self::Received(_) => true,
+            Self::Adjusted(e) => e.delta > 0,
+            Self::Counted(e) => e.counted > e.expected,
+            Self::Returned(e) => !e.damaged,
+            Self::Transferred(_)
+            | Self::Sold(_)
+            | Self::Damaged(_)
+            | Self::DeliveryExpected(_)
+            | Self::PolicyChanged(_)
+            | Self::Reserved(_)
+            | Self::Confirmed(_)
+            | Self::Released(_)
+            | Self::ReservationsExpired(_)
+            | Self::OutOfStock(_)
+            | Self::BackInStock(_)
+            | Self::LowStock(_) => false,
+        }
     }
 }

@@ -316,7 +316,7 @@ async fn the_log_of_a_server_is_read_as_at_rest() {
     let questions = [
         &["log", "read"][..],
         &["log", "read", "--from", "3", "--limit", "1100"][..],
-        &["log", "read", "--type", "inventory.back_in_stock", "--stream-prefix", "inventory-"][..],
+        &["log", "read", "--type", "inventory.received", "--stream-prefix", "inventory-"][..],
         &["log", "stream", "inventory-v"][..],
         &["log", "stream", "inventory-v", "--from", "5", "--limit", "2"][..],
     ];

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::holds::Hold;
 use super::stock::{Delta, LocationStock, deltas, freed};
-use super::{Inventory, MAX_EXPIRED_PER_COMMAND, MAX_EXPIRED_PER_EVENT, Policy};
+use super::{Availability, Inventory, MAX_EXPIRED_PER_COMMAND, MAX_EXPIRED_PER_EVENT, Policy, Signals};
 
 /// Decisions in the making.
 pub(super) struct Draft<'a> {
@@ -21,8 +21,8 @@ pub(super) struct Draft<'a> {
     /// Locations that differ from the state.
     changed: SmallVec<[LocationStock; 2]>,
     policy: Policy,
-    /// Whether low stock counts as signalled; see [`Inventory`]'s `apply`.
-    low: bool,
+    /// What counts as signalled; see [`Inventory`]'s `apply`.
+    signals: Signals,
     events: Vec<Event>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Draft<'a> {
             expired: Vec::new(),
             changed: SmallVec::new(),
             policy: state.policy,
-            low: state.signals.low,
+            signals: state.signals,
             events: Vec::new(),
         };
         draft.sweep(MAX_EXPIRED_PER_COMMAND);
@@ -55,7 +55,7 @@ impl<'a> Draft<'a> {
         }
         let swept = self.expired.len() > before;
         if swept {
-            self.notice_end_of_low_stock();
+            self.notice_silent_flips();
         }
         swept
     }
@@ -96,12 +96,16 @@ impl<'a> Draft<'a> {
             self.events.reserve_exact(2);
         }
         self.events.push(event);
-        self.notice_end_of_low_stock();
+        self.notice_silent_flips();
     }
 
-    fn notice_end_of_low_stock(&mut self) {
-        if self.low && self.available() > i64::from(self.policy.reorder_point) {
-            self.low = false;
+    /// What flips without an event of its own.
+    fn notice_silent_flips(&mut self) {
+        if self.signals.stock == Availability::Never && self.available() > 0 {
+            self.signals.stock = Availability::In;
+        }
+        if self.signals.low && self.available() > i64::from(self.policy.reorder_point) {
+            self.signals.low = false;
         }
     }
 
@@ -126,12 +130,17 @@ impl<'a> Draft<'a> {
 
     fn signal(&mut self) {
         let available = self.available();
-        let in_stock = available > 0;
-        if in_stock != self.state.signals.in_stock {
-            self.events.push(if in_stock { BackInStock { available }.into() } else { OutOfStock {}.into() });
+        match self.signals.stock {
+            Availability::Out if available > 0 => self.events.push(BackInStock { available }.into()),
+            Availability::In if available <= 0 => self.events.push(OutOfStock {}.into()),
+            // Who only listens takes the first arrival for goods to be had.
+            Availability::Never if self.events.iter().any(Event::is_arrival) => {
+                self.events.push(OutOfStock {}.into())
+            }
+            Availability::Never | Availability::In | Availability::Out => {}
         }
         let Policy { reorder_point, reorder_quantity, .. } = self.policy;
-        if !self.low && reorder_point > 0 && available <= i64::from(reorder_point) {
+        if !self.signals.low && reorder_point > 0 && available <= i64::from(reorder_point) {
             self.events.push(LowStock { available, reorder_point, reorder_quantity }.into());
         }
     }

@@ -23,7 +23,8 @@
 //!    relies on freed goods without putting the expiry on record before its own events.
 //! 5. A customer has at most one active hold of their own (without an order).
 //! 6. A reservation id stands for one hold; it is not taken again while it is remembered.
-//! 7. Out of stock, back in stock and low stock are signalled exactly when they flip.
+//! 7. Out of stock, back in stock and low stock are signalled exactly when they flip. The first goods ever to arrive are in stock
+//!    without a signal; if none of them can be had (kept back, or promised already) they come with out of stock.
 //!
 //! A decision costs `O(log holds + expired)`: no scan over the holds, no copy of the state.
 
@@ -45,7 +46,7 @@ pub use command::{
 pub use daybook_schemas::inventory::Event;
 pub use holds::{Hold, Outcome};
 pub use rejection::Rejection;
-pub use state::{Inventory, Policy, Signals};
+pub use state::{Availability, Inventory, Policy, Signals};
 pub use stock::{LocationStock, Totals};
 
 /// A command to stock.

@@ -32,8 +32,20 @@ pub struct Policy {
 /// What was signalled last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signals {
-    pub in_stock: bool,
+    pub stock: Availability,
     pub low: bool,
+}
+
+/// Whether something can be had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// Nothing could be had so far: what comes is new, not back.
+    #[default]
+    Never,
+    In,
+    /// What there was is gone, or what came first could not be had.
+    Out,
 }
 
 impl Inventory {
@@ -148,9 +160,13 @@ impl cqrs_es::Aggregate for Inventory {
                     self.finish(expired.reservation_id, Outcome::Expired);
                 }
             }
-            Event::OutOfStock(_) => self.signals.in_stock = false,
-            Event::BackInStock(_) => self.signals.in_stock = true,
+            Event::OutOfStock(_) => self.signals.stock = Availability::Out,
+            Event::BackInStock(_) => self.signals.stock = Availability::In,
             Event::LowStock(_) => self.signals.low = true,
+        }
+        // The first units to be had are in stock by themselves; every later flip has an event.
+        if self.signals.stock == Availability::Never && self.available() > 0 {
+            self.signals.stock = Availability::In;
         }
         // The end of low stock has no event of its own: it shows from the quantities.
         if self.signals.low && self.available() > i64::from(self.policy.reorder_point) {

@@ -27,7 +27,7 @@ async fn a_full_disk_refuses_and_leaves_no_trace_in_the_states() {
     assert_eq!(shop.no("inventory/1/sell", json!({"quantity": 4})).await, "insufficient_stock");
     log.heal();
     let reply = shop.ok("inventory/1/sell", json!({"quantity": 3})).await;
-    assert_eq!(reply.revision, 4);
+    assert_eq!(reply.revision, 3);
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn what_was_built_on_a_failed_append_is_decided_again() {
     // The repeat of a hold that was never there became that hold.
     assert_eq!(follower.await.unwrap().events.len(), 1);
     assert_eq!(
-        shop.history().await[2..],
+        shop.history().await[1..],
         ["inventory-1 inventory.received".to_owned(), "inventory-1 inventory.reserved".to_owned()]
     );
     assert!(shop.dispatcher.stats().snapshot().append_failures > 0);
@@ -72,8 +72,8 @@ async fn an_append_of_unknown_outcome_is_looked_up_and_never_done_twice() {
             })
         });
         let reply = shop.ok("inventory/1/receive", json!({"quantity": 3})).await;
-        assert_eq!((reply.revision, reply.position, reply.events.len()), (2, 2, 2), "{done}");
-        assert_eq!(shop.history().await.len(), 2, "{done}");
+        assert_eq!((reply.revision, reply.position, reply.events.len()), (1, 1, 1), "{done}");
+        assert_eq!(shop.history().await.len(), 1, "{done}");
         shop.ok("inventory/1/sell", json!({"quantity": 3})).await;
     }
 }
@@ -149,7 +149,7 @@ async fn a_conflict_is_decided_again_on_the_newer_state() {
     assert_eq!(two.no("inventory/1/sell", json!({"quantity": 1})).await, "insufficient_stock");
     one.ok("inventory/1/receive", json!({"quantity": 2})).await;
     // Node two still believes that the stream does not exist.
-    assert_eq!(two.ok("inventory/1/receive", json!({"quantity": 3})).await.revision, 3);
+    assert_eq!(two.ok("inventory/1/receive", json!({"quantity": 3})).await.revision, 2);
     assert_eq!(two.dispatcher.stats().snapshot().retries, 1);
     two.ok("inventory/1/sell", json!({"quantity": 5})).await;
 }
@@ -169,12 +169,11 @@ async fn nothing_is_built_on_what_is_in_flight_on_a_shared_log() {
                 // The other node's receipt, with as many events as this one; whatever follows it was sent by this node.
                 let mut other = append.clone();
                 other.streams.truncate(1);
-                other.streams[0].events.truncate(2);
+                other.streams[0].events.truncate(1);
                 for event in &mut other.streams[0].events {
                     event.event_id = uuid::Uuid::from_u128(event.event_id.as_u128() ^ 1);
                     let data = String::from_utf8(event.data.to_vec()).unwrap();
-                    event.data =
-                        data.replace("\"quantity\":3", "\"quantity\":1").replace(":3}", ":1}").into();
+                    event.data = data.replace("\"quantity\":3", "\"quantity\":1").into();
                 }
                 inner.write_behind(other);
             }

@@ -252,14 +252,17 @@ pub fn fold_inventory(
     event: &inventory::Event,
     revision: u64,
 ) -> Result<Option<SearchDocument>, Misfit> {
-    let in_stock = if matches!(event, inventory::Event::BackInStock(_)) {
-        true
-    } else if matches!(event, inventory::Event::OutOfStock(_)) {
+    let mut document = before.unwrap_or_else(|| SearchDocument::stub(variant_id.clone()));
+    let in_stock = if matches!(event, inventory::Event::OutOfStock(_)) {
         false
+    } else if matches!(event, inventory::Event::BackInStock(_))
+        // The first goods to arrive put it in stock; later ones say so by an event of their own.
+        || (event.is_arrival() && document.inventory_revision == 0)
+    {
+        true
     } else {
         return Ok(None);
     };
-    let mut document = before.unwrap_or_else(|| SearchDocument::stub(variant_id.clone()));
     // Only some events of this stream come here, so revisions may skip, but never go back.
     if revision <= document.inventory_revision {
         return Err(Misfit::Gap { from: document.inventory_revision, to: revision });

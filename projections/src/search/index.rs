@@ -53,6 +53,8 @@ pub struct SearchModel {
     counters: HashMap<VariantId, Pending<Counter>>,
     /// Committed counters, as far as they are known.
     known_counters: HashMap<VariantId, u64>,
+    /// Variants of whose stock a committed row tells, as far as they are known: what arrives for them says nothing new.
+    stocked: HashSet<VariantId, foldhash::fast::RandomState>,
     /// Committed rows of variants that are not created yet, by the number of their id: a creation looks up no other.
     unborn: HashSet<u64, foldhash::fast::RandomState>,
     pending_bytes: usize,
@@ -84,6 +86,7 @@ impl SearchModel {
             documents: HashMap::default(),
             counters: HashMap::default(),
             known_counters: HashMap::default(),
+            stocked: HashSet::default(),
             unborn: HashSet::default(),
             pending_bytes: 0,
             unshown: false,
@@ -132,12 +135,30 @@ impl SearchModel {
         inner: &inventory::Event,
         id: &VariantId,
     ) -> Result<(), ProjectError> {
+        // A shop receives goods all day: only the first ones are worth a look into the index.
+        if inner.is_arrival() && self.knows_stock_of(id) {
+            return Ok(());
+        }
         let (before, stored) = self.document(id, false)?;
         let folded = fold_inventory(before, id, inner, event.recorded.revision);
-        if let Some(after) = folded.map_err(|misfit| misfit_error(event, misfit))? {
-            self.put(after, stored);
+        match folded.map_err(|misfit| misfit_error(event, misfit))? {
+            Some(after) => self.put(after, stored),
+            None if inner.is_arrival() => self.know_stock_of(id.clone()),
+            None => {}
         }
         Ok(())
+    }
+
+    fn knows_stock_of(&self, id: &VariantId) -> bool {
+        self.stocked.contains(id)
+            || self.documents.get(id).is_some_and(|pending| pending.row.inventory_revision > 0)
+    }
+
+    fn know_stock_of(&mut self, id: VariantId) {
+        if self.stocked.len() >= MAX_KNOWN_COUNTERS {
+            self.stocked.clear();
+        }
+        self.stocked.insert(id);
     }
 
     /// Counts what was ordered; touches a variant's document only if its sales reach the next bucket.
@@ -257,8 +278,11 @@ impl SearchModel {
     }
 
     fn remember(&mut self) {
-        for (id, pending) in self.documents.drain() {
+        for (id, pending) in std::mem::take(&mut self.documents) {
             let number = schema::tie(id.as_str());
+            if pending.row.inventory_revision > 0 {
+                self.know_stock_of(id);
+            }
             if pending.row.is_unborn() {
                 self.unborn.insert(number);
             } else {
@@ -328,7 +352,17 @@ impl Drop for SearchModel {
 /// Whether events of this type change search.
 pub(super) fn handles(event_type: &str) -> bool {
     event_type.starts_with("variant.")
-        || matches!(event_type, "inventory.out_of_stock" | "inventory.back_in_stock" | "order.placed")
+        || matches!(
+            event_type,
+            "inventory.out_of_stock"
+                | "inventory.back_in_stock"
+                // Of these the first to bring goods.
+                | "inventory.received"
+                | "inventory.adjusted"
+                | "inventory.counted"
+                | "inventory.returned"
+                | "order.placed"
+        )
 }
 
 /// A variant's units sold so far, and whether the index holds a counter.
@@ -415,6 +449,7 @@ impl ReadModel for SearchModel {
             return Err(self.undo(error));
         }
         self.known_counters.clear();
+        self.stocked.clear();
         self.show()?;
         self.read_unborn()
     }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inventory::{
-    Adjust, Confirm, Count, Damage, ExpectDelivery, Expire, MAX_UNITS, Receive, Rejection, Release, Reserve,
-    Return, SafetyStock, Sell, SetPolicy, Transfer,
+    Adjust, Availability, Confirm, Count, Damage, ExpectDelivery, Expire, MAX_UNITS, Receive, Rejection,
+    Release, Reserve, Return, SafetyStock, Sell, SetPolicy, Transfer,
 };
 use crate::{Command, Decider, Reject, Roles};
 
@@ -58,6 +58,8 @@ impl Promise {
 #[derive(Debug, Default)]
 struct Model {
     on_hand: [i64; 3],
+    /// Whether goods ever arrived.
+    stocked: bool,
     promises: BTreeMap<u8, Promise>,
 }
 
@@ -86,7 +88,10 @@ impl Model {
     /// The code of the refusal, or what is so afterwards.
     fn run(&mut self, step: &Step, now: Timestamp) -> Result<(), &'static str> {
         match *step {
-            Step::Receive { at, units } => self.on_hand[at] += i64::from(units),
+            Step::Receive { at, units } => {
+                self.on_hand[at] += i64::from(units);
+                self.stocked = true;
+            }
             Step::Sell { at, units } => self.leave(at, i64::from(units), now)?,
             Step::Transfer { from, to, .. } if from == to => return Err("invalid_request"),
             Step::Transfer { from, to, units } => {
@@ -95,6 +100,7 @@ impl Model {
             }
             Step::Count { at, counted } => {
                 self.leave(at, (self.on_hand[at] - counted).max(0), now)?;
+                self.stocked |= counted > self.on_hand[at];
                 self.on_hand[at] = counted;
             }
             Step::Reserve { id, customer, order, units, ttl } => {
@@ -280,7 +286,12 @@ proptest! {
             if accepted {
                 let free: i64 = (0..3).map(|at| model.free(at, now)).sum();
                 prop_assert_eq!(state.totals().available, free, "expiries are on record after {:?}", step);
-                prop_assert_eq!(state.signals.in_stock, free > 0);
+                let known = match (model.stocked, free > 0) {
+                    (false, _) => Availability::Never,
+                    (true, true) => Availability::In,
+                    (true, false) => Availability::Out,
+                };
+                prop_assert_eq!(state.signals.stock, known);
                 prop_assert!(state.next_deadline().is_none_or(|deadline| deadline > now));
             }
         }
@@ -375,14 +386,23 @@ proptest! {
     ) {
         let mut state = Inventory::default();
         let mut now = Timestamp::from_secs(0);
+        // What somebody knows who hears of arrivals and signals alone.
+        let mut heard = None;
         for (action, jump) in steps {
             now = now.plus_secs(jump);
             let decided: Result<Vec<Event>, Rejection> = state.decide(&command(action, now));
             for event in decided.unwrap_or_default() {
                 let data = event.to_data();
                 prop_assert_eq!(Event::from_data(event.wire_name(), &data).unwrap().unwrap(), event.clone());
+                match &event {
+                    Event::BackInStock(_) => heard = Some(true),
+                    Event::OutOfStock(_) => heard = Some(false),
+                    arrival if arrival.is_arrival() => heard = heard.or(Some(true)),
+                    _ => {}
+                }
                 cqrs_es::Aggregate::apply(&mut state, event);
             }
+            prop_assert_eq!(heard.unwrap_or(false), state.totals().available > 0);
             for stock in state.locations() {
                 let parts = state.holds().flat_map(|hold| &hold.allocations);
                 let held: i64 =

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::inventory::{MAX_LOCATIONS, MAX_UNITS, Policy, Signals};
+use crate::inventory::{Availability, MAX_LOCATIONS, MAX_UNITS, Policy, Signals};
 
 #[test]
 fn goods_arrive_and_the_first_ones_put_the_variant_in_stock() {
@@ -11,14 +11,12 @@ fn goods_arrive_and_the_first_ones_put_the_variant_in_stock() {
     let events = stock.ok("receive", json!({"quantity": 5, "reference": "PO-1"}));
     assert_eq!(
         events,
-        [
-            (
-                "inventory.received".to_owned(),
-                json!({"location": "default", "quantity": 5, "reference": "PO-1"})
-            ),
-            ("inventory.back_in_stock".to_owned(), json!({"available": 5})),
-        ]
+        [(
+            "inventory.received".to_owned(),
+            json!({"location": "default", "quantity": 5, "reference": "PO-1"})
+        )]
     );
+    assert_eq!(stock.state.signals.stock, Availability::In);
     stock.writes("receive", json!({"quantity": 1, "location": "north"}), &["inventory.received"]);
     let totals = stock.state.totals();
     assert_eq!((totals.on_hand, totals.available), (6, 6));
@@ -165,9 +163,53 @@ fn stock_signals_flip_exactly_once() {
     stock.writes("sell", json!({"quantity": 2}), &["inventory.sold", "inventory.out_of_stock"]);
     stock.writes("receive", json!({"quantity": 2}), &["inventory.received", "inventory.back_in_stock"]);
     stock.writes("receive", json!({"quantity": 2}), &["inventory.received"]);
-    assert_eq!(stock.state.signals, Signals { in_stock: true, low: false });
+    assert_eq!(stock.state.signals, Signals { stock: Availability::In, low: false });
     stock.writes("sell", json!({"quantity": 1}), &["inventory.sold", "inventory.low_stock"]);
     stock.writes("sell", json!({"quantity": 3}), &["inventory.sold", "inventory.out_of_stock"]);
+}
+
+#[test]
+fn what_was_sold_out_is_back_in_stock_and_what_is_new_is_not() {
+    for first in [
+        ("receive", json!({"quantity": 2}), "inventory.received"),
+        ("adjust", json!({"delta": 2, "reason": "found"}), "inventory.adjusted"),
+        ("count", json!({"expected": 0, "counted": 2}), "inventory.counted"),
+        ("return", json!({"quantity": 2}), "inventory.returned"),
+    ] {
+        let mut stock = empty();
+        let (name, body, event) = first;
+        stock.writes(name, body, &[event]);
+        stock.writes("sell", json!({"quantity": 2}), &["inventory.sold", "inventory.out_of_stock"]);
+        stock.writes("receive", json!({"quantity": 1}), &["inventory.received", "inventory.back_in_stock"]);
+    }
+}
+
+#[test]
+fn first_goods_of_which_none_can_be_had_come_with_out_of_stock() {
+    let mut stock = empty();
+    stock.writes("set-policy", json!({"safety_stock": {"quantity": 5}}), &["inventory.policy_changed"]);
+    stock.writes("expect-delivery", json!({"quantity": 9}), &["inventory.delivery_expected"]);
+    stock.writes("receive", json!({"quantity": 3}), &["inventory.received", "inventory.out_of_stock"]);
+    stock.writes("receive", json!({"quantity": 1}), &["inventory.received"]);
+    stock.writes("receive", json!({"quantity": 5}), &["inventory.received", "inventory.back_in_stock"]);
+}
+
+/// Earlier versions wrote that the first goods were back in stock.
+#[test]
+fn a_log_in_which_the_first_goods_were_back_in_stock_gives_the_same_state() {
+    use cqrs_es::Aggregate as _;
+    let receipt = json!({"location": "default", "quantity": 3}).to_string();
+    let fold = |events: &[(&str, &str)]| {
+        let mut state = Inventory::default();
+        for (name, data) in events {
+            state.apply(Event::from_data(name, data.as_bytes()).unwrap().unwrap());
+        }
+        state
+    };
+    let old = [("inventory.received", receipt.as_str()), ("inventory.back_in_stock", r#"{"available":3}"#)];
+    let new = fold(&old[..1]);
+    assert_eq!(fold(&old), new);
+    assert_eq!(new.signals, Signals { stock: Availability::In, low: false });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use daybook_schemas::{VariantId, inventory};
 use super::super::document::{
     Misfit, SearchDocument, discount_percent, fold_inventory, fold_variant, popularity_bucket,
 };
-use super::{Log, created, ids, label, open, price, project, search};
+use super::{Log, created, ids, label, open, price, project, received, search};
 use crate::model::{ProjectError, ReadModel};
 
 fn id() -> VariantId {
@@ -71,6 +71,60 @@ fn stock_may_come_before_the_variant() {
     let document = fold_variant(Some(stub.clone()), &id(), &created("v", "x").into(), 1).unwrap();
     assert!(document.in_stock && document.listing.is_some());
     assert_eq!(fold_inventory(Some(stub), &id(), &back, 2), Err(Misfit::Gap { from: 2, to: 2 }));
+}
+
+#[test]
+fn the_first_goods_are_in_stock_and_later_ones_need_a_signal() {
+    let received = received();
+    let lost: inventory::Event = inventory::Adjusted {
+        location: daybook_schemas::LocationId::default(),
+        delta: -1,
+        reason: daybook_schemas::Text::new("lost").unwrap(),
+        reference: None,
+    }
+    .into();
+    assert_eq!(fold_inventory(None, &id(), &lost, 1).unwrap(), None);
+    let document = fold_inventory(None, &id(), &received, 2).unwrap().unwrap();
+    assert_eq!((document.in_stock, document.inventory_revision), (true, 2));
+    let out = fold_inventory(Some(document), &id(), &inventory::OutOfStock {}.into(), 3).unwrap().unwrap();
+    assert!(!out.in_stock);
+    assert_eq!(fold_inventory(Some(out), &id(), &received, 4).unwrap(), None);
+    // Earlier versions wrote a signal for the first goods too.
+    let old = fold_inventory(None, &id(), &received, 1).unwrap();
+    let back = inventory::BackInStock { available: 3 }.into();
+    let old = fold_inventory(old, &id(), &back, 2).unwrap().unwrap();
+    assert_eq!((old.in_stock, old.inventory_revision), (true, 2));
+}
+
+#[test]
+fn goods_that_arrive_are_found_in_stock_until_a_signal_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = open(folder.path());
+    let mut log = Log::default();
+    log.sell(created("v", "lantern"));
+    let first = log.receive("v");
+    for event in &log.events {
+        model.apply(event).unwrap();
+    }
+    // What was dropped before it was committed is not known.
+    model.rollback();
+    project(&mut model, &log.events);
+    let found = |model: &_| ids(&search(model, &[("in_stock", "true")])).len();
+    assert_eq!((found(&model), first.recorded.revision), (1, 1));
+    for step in 0..3 {
+        let before = log.events.len();
+        log.stock("v", false);
+        log.receive("v");
+        if step == 1 {
+            log.stock("v", true);
+        }
+        if step == 2 {
+            model.close().unwrap();
+            model = open(folder.path());
+        }
+        project(&mut model, &log.events[before..]);
+        assert_eq!(found(&model), usize::from(step == 1), "{step}");
+    }
 }
 
 #[test]

@@ -70,6 +70,12 @@ impl Log {
         self.push(&format!("inventory-{id}"), event);
     }
 
+    /// Goods arrive.
+    pub(in crate::search) fn receive(&mut self, id: &str) -> Projected {
+        self.push(&format!("inventory-{id}"), received());
+        self.events.last().unwrap().clone()
+    }
+
     pub(in crate::search) fn order(&mut self, number: usize, lines: &[(&str, u64)]) {
         let unit_price = gbp("1");
         let line = |(line_id, &(id, quantity)): (u32, &(&str, u64))| order::Line {
@@ -105,6 +111,11 @@ impl Log {
     pub(in crate::search) fn head(&self) -> Position {
         self.events.len() as Position
     }
+}
+
+pub(in crate::search) fn received() -> inventory::Event {
+    let (location, quantity) = (daybook_schemas::LocationId::default(), Quantity::new(3).unwrap());
+    inventory::Received { location, quantity, from_incoming: 0, reference: None }.into()
 }
 
 pub(in crate::search) fn label(text: &str) -> Label {
