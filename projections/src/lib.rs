@@ -26,7 +26,7 @@ pub mod inventory;
 pub mod masters;
 pub mod model;
 pub mod orders;
-mod position_text;
+pub mod position_text;
 pub mod products;
 #[cfg(feature = "nats")]
 pub mod relay;

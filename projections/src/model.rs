@@ -60,6 +60,7 @@ impl StoreError {
 /// stays in the log; the letter says which one, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
+    #[serde(with = "crate::position_text")]
     pub position: Position,
     pub stream: String,
     pub revision: u64,

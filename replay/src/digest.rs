@@ -37,6 +37,7 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The head when it began: every read model is shown as of this position or a later one, a paused one where it stands.
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     pub scope: Scope,
     pub projections: Vec<ProjectionDigest>,
@@ -48,6 +49,7 @@ pub struct ProjectionDigest {
     pub name: String,
     pub generation: u64,
     /// The position that the rows are current to.
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     pub tables: Vec<TableDigest>,
 }

@@ -23,6 +23,7 @@ pub struct Report {
     pub from_generation: u64,
     pub to_generation: u64,
     /// The position that the new generation was live from.
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     /// Rows that were proved equal; absent for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]

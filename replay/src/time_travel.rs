@@ -28,6 +28,7 @@ pub struct StateReport {
     pub stream: String,
     /// Revision of the last event folded.
     pub revision: u64,
+    #[serde(with = "daybook_projections::position_text")]
     pub position: u64,
     pub recorded_at: Timestamp,
     pub state: serde_json::Value,

@@ -28,6 +28,7 @@ const MAX_FAILURES: usize = 1_000;
 /// What verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     pub events: u64,
     pub ok: bool,
@@ -47,6 +48,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TornTail {
     /// Position that its first event would have had.
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     pub file: String,
     /// Where in the file it begins, and how long it is.
@@ -80,6 +82,7 @@ impl Report {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     pub stream: String,
     pub revision: u64,

@@ -190,7 +190,6 @@ impl Server {
     /// position.
     pub async fn until_projected(&self) -> u64 {
         let head = self.connect().await.get("/v1/operations/head").await["position"].clone();
-        let number = |position: &Value| position.as_str().map_or(position.as_u64(), |text| text.parse().ok());
         let head = number(&head).expect("a position");
         // However much there is to do: it fails once nothing moves any more.
         let (mut moved, mut last) = (Instant::now(), Value::Null);
@@ -309,4 +308,9 @@ pub fn data_set() -> PathBuf {
 
 pub fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sample/online-retail-2010-12.csv.gz")
+}
+
+/// A position, which is a string in every JSON.
+pub fn number(position: &Value) -> Option<u64> {
+    position.as_str()?.parse().ok()
 }

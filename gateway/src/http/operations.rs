@@ -215,6 +215,7 @@ async fn retry_dead_letters(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Discard {
+    #[serde(with = "daybook_projections::position_text")]
     position: u64,
     reason: String,
 }

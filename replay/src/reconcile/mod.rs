@@ -33,6 +33,7 @@ const ROWS_PER_EVENT: usize = 500;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The head when it began: every projection was compared at this position or later, a paused one where it stands.
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     /// No drift was found.
     pub clean: bool,
@@ -45,6 +46,7 @@ pub struct ProjectionReport {
     pub name: String,
     pub generation: u64,
     /// The position that rows and log were compared at.
+    #[serde(with = "daybook_projections::position_text")]
     pub position: Position,
     /// Rows that the log gives.
     pub rows: u64,

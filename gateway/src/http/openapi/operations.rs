@@ -77,7 +77,7 @@ fn names() -> Value {
 }
 
 fn discard() -> Value {
-    object(&["position", "reason"], json!({"position": {"type": "integer"}, "reason": {"type": "string"}}))
+    object(&["position", "reason"], json!({"position": {"type": "string"}, "reason": {"type": "string"}}))
 }
 
 fn reconcile() -> Value {

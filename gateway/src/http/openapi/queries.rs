@@ -363,7 +363,7 @@ fn query_path(query: &Query, generator: &mut SchemaGenerator) -> (String, Value)
 
 fn query_answers(success: &Value, problems: &[&str]) -> Value {
     let mut answers = answers(success, problems);
-    let position = json!({"description": "The log position that the answer is current to.", "schema": {"type": "integer"}});
+    let position = json!({"description": "The log position that the answer is current to.", "schema": {"type": "string"}});
     for status in ["200", "404"] {
         if let Some(answer) = answers.get_mut(status) {
             answer["headers"] = json!({"Daybook-Position": position});
