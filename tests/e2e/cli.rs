@@ -157,7 +157,7 @@ fn the_configuration_says_where_each_value_came_from() {
         .unwrap();
     let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
     let source = |name: &str| {
-        settings.as_array().unwrap().iter().find(|s| s["setting"] == name).unwrap()["source"]
+        settings["settings"].as_array().unwrap().iter().find(|s| s["setting"] == name).unwrap()["source"]
             .as_str()
             .unwrap()
             .to_owned()

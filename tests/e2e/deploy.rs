@@ -26,8 +26,14 @@ fn config(file: &Path, environment: &[(String, String)]) -> String {
 }
 
 fn setting(config: &str, name: &str) -> Value {
-    let settings: Vec<Value> = serde_json::from_str(config).unwrap();
-    settings.iter().find(|s| s["setting"] == name).unwrap_or_else(|| panic!("{name}"))["value"].clone()
+    let config: Value = serde_json::from_str(config).unwrap();
+    config["settings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|s| s["setting"] == name)
+        .unwrap_or_else(|| panic!("{name}"))["value"]
+        .clone()
 }
 
 #[test]

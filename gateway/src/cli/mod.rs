@@ -15,6 +15,7 @@ mod remote;
 mod serve;
 mod simulate;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -132,7 +133,7 @@ fn flags(global: &Global) -> Flags {
 fn config(global: &Global) -> anyhow::Result<Outcome> {
     let config = load(global)?;
     if global.format == Format::Json {
-        return print_json(&config.provenance);
+        return print_json(&BTreeMap::from([("settings", &config.provenance)]));
     }
     for setting in &config.provenance {
         print_line(format_args!("{} = {}    ({})", setting.setting, setting.value, setting.source))?;
