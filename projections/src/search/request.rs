@@ -7,7 +7,7 @@
 //!   always names its own. With one, only variants of it, or of no particular one, are found
 //! - without `currency`, prices are compared as numbers, whatever their currency
 //! - without `facets`, those of a storefront's side bar are counted: category, brand, attributes, price, in stock
-//! - without `sort`, by relevance if there are words to search for, else by popularity
+//! - without `sort`, by relevance if there are words to search for, else by popularity; so too with `sort=relevance`
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,8 +57,9 @@ pub enum Sort {
 }
 
 impl Sort {
-    const NAMES: [(&'static str, Self); 6] = [
+    const NAMES: [(&'static str, Self); 7] = [
         ("relevance", Self::Relevance),
+        ("price", Self::PriceAscending),
         ("price_asc", Self::PriceAscending),
         ("price_desc", Self::PriceDescending),
         ("newest", Self::Newest),
@@ -205,6 +206,10 @@ impl SearchRequest {
                 request.set(name, value)?;
             }
         }
+        // Without words nothing fits better than anything else.
+        if request.q.is_none() {
+            request.sort.take_if(|sort| *sort == Sort::Relevance);
+        }
         if let Some(collection) = collection {
             collection.fill(&mut request);
         }
@@ -287,16 +292,17 @@ impl SearchRequest {
         {
             return Err(SearchError::Invalid(format!("price_min is at most price_max, got {min} and {max}")));
         }
-        if self.sort == Some(Sort::Relevance) && self.q.is_none() {
-            return Err(SearchError::Invalid("sort=relevance needs words to search for in q".to_owned()));
-        }
         Ok(())
     }
 
     /// The order that the hits come in.
     #[must_use]
     pub fn effective_sort(&self) -> Sort {
-        self.sort.unwrap_or(if self.q.is_some() { Sort::Relevance } else { Sort::Popularity })
+        match self.sort {
+            None | Some(Sort::Relevance) if self.q.is_none() => Sort::Popularity,
+            None => Sort::Relevance,
+            Some(sort) => sort,
+        }
     }
 
     /// The lifecycle states that are found.

@@ -209,7 +209,7 @@ const QUERIES: &[Query] = &[
             ("lifecycle", "Default: what can be bought."),
             ("channel", "Only what is sold there."),
             ("region", "Only what is sold there."),
-            ("sort", "relevance, price_asc, price_desc, newest, popularity, discount"),
+            ("sort", "relevance (where there are no words, as without sort: by popularity), price or price_asc, price_desc, newest, popularity, discount."),
             ("facets", "Groups to count, or all."),
             PAGE[0],
             PAGE[1],

@@ -15,7 +15,7 @@ fn refusal(pairs: &[(&str, &str)]) -> String {
 
 #[test]
 fn refusals_say_what_to_do() {
-    let cases: [(&[(&str, &str)], &str); 13] = [
+    let cases: [(&[(&str, &str)], &str); 12] = [
         (&[("colour", "red")], "unknown parameter \"colour\""),
         (&[("limit", "0")], "limit is a number from 1 to 100"),
         (&[("limit", "101")], "limit is a number from 1 to 100"),
@@ -25,8 +25,7 @@ fn refusals_say_what_to_do() {
         (&[("currency", "gbp")], "three capital letters"),
         (&[("in_stock", "yes")], "in_stock is one of true, false"),
         (&[("lifecycle", "archived")], "archived variants are not in search"),
-        (&[("sort", "name")], "sort is one of relevance, price_asc"),
-        (&[("sort", "relevance")], "needs words"),
+        (&[("sort", "name")], "sort is one of relevance, price, price_asc"),
         (&[("facets", "brand,attr.")], "facets are all, none"),
         (&[("q", "a"), ("q", "b")], "q is given once"),
     ];
@@ -46,6 +45,18 @@ fn empty_values_count_as_absent() {
     let parsed =
         request(&[("q", ""), ("category", ""), ("brand", " "), ("cursor", ""), ("min_position", "7")]);
     assert_eq!(parsed, SearchRequest::default());
+}
+
+#[test]
+fn an_order_that_needs_words_is_as_none_without_them() {
+    let sort = |pairs: &[(&str, &str)]| request(pairs).effective_sort();
+    assert_eq!(sort(&[("sort", "relevance")]), Sort::Popularity);
+    assert_eq!(sort(&[("sort", "relevance"), ("q", " ")]), Sort::Popularity);
+    assert_eq!(sort(&[("sort", "relevance"), ("q", "lamp")]), Sort::Relevance);
+    assert_eq!(sort(&[("collection", "new_arrivals"), ("sort", "relevance")]), Sort::Newest);
+    assert_eq!(sort(&[("sort", "price")]), Sort::PriceAscending);
+    let built = SearchRequest { sort: Some(Sort::Relevance), ..SearchRequest::default() };
+    assert_eq!(built.effective_sort(), Sort::Popularity);
 }
 
 #[test]
