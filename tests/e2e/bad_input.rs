@@ -278,7 +278,7 @@ async fn queries_refuse_what_they_do_not_know() {
         ("/v1/streams/inventory-nope", 404, "not_found"),
         ("/v1/nothing", 404, "not_found"),
         ("/v1/search?sort=best", 400, "invalid_request"),
-        ("/v1/search?limit=100000", 400, "invalid_request"),
+        ("/v1/search?limit=0", 400, "invalid_request"),
         ("/v1/search?colour=navy", 400, "invalid_request"),
         ("/v1/search?price_min=cheap", 400, "invalid_request"),
         ("/v1/search?cursor=abc", 400, "invalid_request"),
@@ -291,7 +291,7 @@ async fn queries_refuse_what_they_do_not_know() {
         ("/v1/variants/x?min_position=99999999999999999999999", 400, "invalid_request"),
         ("/v1/variants/x?min_position=-1", 400, "invalid_request"),
         ("/v1/variants?sku=a&sku=b", 400, "invalid_request"),
-        ("/v1/variants?limit=18446744073709551615", 400, "invalid_request"),
+        ("/v1/variants?limit=all", 400, "invalid_request"),
         ("/v1/search?q=a&q=b", 400, "invalid_request"),
         ("/v1/search?price_min=1e999", 400, "invalid_request"),
         ("/v1/orders?cursor=%00", 400, "invalid_request"),
@@ -313,6 +313,15 @@ async fn queries_refuse_what_they_do_not_know() {
             "{path}: {}",
             String::from_utf8_lossy(&answer.body)
         );
+    }
+    // Too much of what is understood is as much as there is.
+    for path in [
+        "/v1/search?limit=100000",
+        "/v1/events?limit=100000",
+        "/v1/sizes?limit=18446744073709551615",
+        "/v1/orders?customer_id=ada&limit=99999999999999999999999",
+    ] {
+        client.get(path).await;
     }
     let answer = client.send("DELETE", "/v1/orders/x", &[], &[]).await;
     assert_eq!((answer.status, answer.code().as_deref()), (405, Some("method_not_allowed")));

@@ -59,15 +59,13 @@ impl Params {
             .transpose()
     }
 
-    /// Takes `limit`: 1 to `max`.
+    /// Takes `limit`: from 1. Who asks for more than there is on a page gets the largest.
     pub(super) fn limit(&mut self, default: usize, max: usize) -> Result<usize, Problem> {
-        match self.number("limit")? {
-            None => Ok(default),
-            Some(n) => usize::try_from(n)
-                .ok()
-                .filter(|n| (1..=max).contains(n))
-                .ok_or_else(|| Problem::invalid(format!("limit is 1 to {max}"))),
-        }
+        let Some(text) = self.one("limit")? else { return Ok(default) };
+        let count = text.parse::<u128>().ok().filter(|n| *n > 0);
+        count
+            .map(|n| usize::try_from(n).unwrap_or(max).min(max))
+            .ok_or_else(|| Problem::invalid(format!("limit is a number from 1 to {max}, got {text:?}")))
     }
 
     /// Takes what is left, for a parser of its own.
@@ -118,6 +116,14 @@ mod tests {
         assert!(Params::parse(Some("a=%f")).is_err());
         assert!(Params::parse(Some("a=%ff")).is_err());
         assert!(Params::parse(Some("a=1&a=2")).unwrap().one("a").is_err());
-        assert!(Params::parse(Some("limit=0")).unwrap().limit(1, 10).is_err());
+        let limit = |query| Params::parse(Some(query)).unwrap().limit(1, 10);
+        for (query, taken) in
+            [("", 1), ("limit=10", 10), ("limit=11", 10), ("limit=99999999999999999999999", 10)]
+        {
+            assert_eq!(limit(query).unwrap(), taken, "{query}");
+        }
+        for query in ["limit=0", "limit=-1", "limit=many", "limit=1.5", "limit=0x9", "limit=1&limit=2"] {
+            assert!(limit(query).is_err(), "{query}");
+        }
     }
 }

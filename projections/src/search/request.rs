@@ -379,8 +379,10 @@ fn lifecycle(value: &str) -> Result<Lifecycle, SearchError> {
     })
 }
 
+/// Who asks for more than `most` gets that.
 fn count(name: &str, value: &str, most: usize) -> Result<usize, SearchError> {
-    value.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| {
+    let count = value.parse::<u128>().ok().filter(|n| *n > 0);
+    count.map(|n| usize::try_from(n).unwrap_or(most).min(most)).ok_or_else(|| {
         SearchError::Invalid(format!("{name} is a number from 1 to {most}, got {:?}", shown(value)))
     })
 }

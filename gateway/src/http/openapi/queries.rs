@@ -58,8 +58,10 @@ fn events(_: &mut SchemaGenerator) -> Value {
     }})
 }
 
-const PAGE: [(&str, &str); 2] =
-    [("limit", "At most so many rows."), ("cursor", "Where the last page ended.")];
+const LIMIT: (&str, &str) = ("limit", "At most so many rows, 1 to 1000; more is taken for 1000.");
+const LIMIT_OF_ORDERS: (&str, &str) = ("limit", "At most so many rows, 1 to 500; more is taken for 500.");
+const LIMIT_OF_HITS: (&str, &str) = ("limit", "At most so many hits, 1 to 100; more is taken for 100.");
+const CURSOR: (&str, &str) = ("cursor", "Where the last page ended.");
 const MIN_POSITION: (&str, &str) = (
     "min_position",
     "Wait until the read model has this log position, at most 2 s; else 503 projection_behind.",
@@ -104,8 +106,8 @@ const QUERIES: &[Query] = &[
             ("sku", "The SKU."),
             ("config_hash", "The configuration hash."),
             ("product_group", "The product group."),
-            PAGE[0],
-            PAGE[1],
+            LIMIT,
+            CURSOR,
             MIN_POSITION,
         ],
         answer: |g| page::<VariantView>(g, "variants"),
@@ -114,7 +116,7 @@ const QUERIES: &[Query] = &[
         path: "/v1/sizes",
         tag: "master data",
         summary: "Sizes; of a category of goods, smallest first",
-        parameters: &[("category", "The category of goods, such as shoes."), PAGE[0], PAGE[1], MIN_POSITION],
+        parameters: &[("category", "The category of goods, such as shoes."), LIMIT, CURSOR, MIN_POSITION],
         answer: |g| page::<SizeView>(g, "items"),
     },
     Query {
@@ -131,8 +133,8 @@ const QUERIES: &[Query] = &[
         parameters: &[
             ("family", "The broad colour."),
             ("slug", "The slug; a previous one leads to its colour too."),
-            PAGE[0],
-            PAGE[1],
+            LIMIT,
+            CURSOR,
             MIN_POSITION,
         ],
         answer: |g| page::<ColorView>(g, "items"),
@@ -148,7 +150,7 @@ const QUERIES: &[Query] = &[
         path: "/v1/attribute-types",
         tag: "master data",
         summary: "Attribute types",
-        parameters: &[("code", "The code."), PAGE[0], PAGE[1], MIN_POSITION],
+        parameters: &[("code", "The code."), LIMIT, CURSOR, MIN_POSITION],
         answer: |g| page::<AttributeTypeView>(g, "items"),
     },
     Query {
@@ -162,7 +164,7 @@ const QUERIES: &[Query] = &[
         path: "/v1/attribute-values",
         tag: "master data",
         summary: "Attribute values",
-        parameters: &[("type", "The code of the type."), PAGE[0], PAGE[1], MIN_POSITION],
+        parameters: &[("type", "The code of the type."), LIMIT, CURSOR, MIN_POSITION],
         answer: |g| page::<AttributeValueView>(g, "items"),
     },
     Query {
@@ -180,8 +182,8 @@ const QUERIES: &[Query] = &[
             ("parent", "Right below this category."),
             ("below", "Everything below this path, such as apparel/shirts."),
             ("slug", "The slug; a previous one leads to its category too."),
-            PAGE[0],
-            PAGE[1],
+            LIMIT,
+            CURSOR,
             MIN_POSITION,
         ],
         answer: |g| page::<CategoryView>(g, "items"),
@@ -211,8 +213,8 @@ const QUERIES: &[Query] = &[
             ("region", "Only what is sold there."),
             ("sort", "relevance (where there are no words, as without sort: by popularity), price or price_asc, price_desc, newest, popularity, discount."),
             ("facets", "Groups to count, or all."),
-            PAGE[0],
-            PAGE[1],
+            LIMIT_OF_HITS,
+            CURSOR,
             MIN_POSITION,
         ],
         answer: one::<SearchResponse>,
@@ -239,8 +241,8 @@ const QUERIES: &[Query] = &[
             ("customer_id", "The customer."),
             ("status", "The status."),
             ("number", "The order number."),
-            PAGE[0],
-            PAGE[1],
+            LIMIT_OF_ORDERS,
+            CURSOR,
             MIN_POSITION,
         ],
         answer: |g| page::<OrderView>(g, "orders"),
@@ -276,8 +278,8 @@ const QUERIES: &[Query] = &[
             ("reason", "Why: the reason that was given, in either case; its first 100 characters count."),
             ("since", "RFC 3339."),
             ("until", "RFC 3339."),
-            PAGE[0],
-            PAGE[1],
+            LIMIT,
+            CURSOR,
             MIN_POSITION,
         ],
         answer: |g| page::<AuditEntry>(g, "entries"),
@@ -286,7 +288,7 @@ const QUERIES: &[Query] = &[
         path: "/v1/streams/{stream}",
         tag: "log",
         summary: "A stream's events",
-        parameters: &[("from", "First revision, inclusive."), PAGE[0], MIN_POSITION],
+        parameters: &[("from", "First revision, inclusive."), LIMIT, MIN_POSITION],
         answer: events,
     },
     Query {
@@ -297,7 +299,7 @@ const QUERIES: &[Query] = &[
             ("from", "The position after which to start; 0: all."),
             ("type", "Only this event type; repeatable."),
             ("stream_prefix", "Only streams that start so; repeatable."),
-            PAGE[0],
+            LIMIT,
             MIN_POSITION,
         ],
         answer: events,

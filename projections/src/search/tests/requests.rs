@@ -15,10 +15,11 @@ fn refusal(pairs: &[(&str, &str)]) -> String {
 
 #[test]
 fn refusals_say_what_to_do() {
-    let cases: [(&[(&str, &str)], &str); 12] = [
+    let cases: [(&[(&str, &str)], &str); 13] = [
         (&[("colour", "red")], "unknown parameter \"colour\""),
         (&[("limit", "0")], "limit is a number from 1 to 100"),
-        (&[("limit", "101")], "limit is a number from 1 to 100"),
+        (&[("limit", "-1")], "limit is a number from 1 to 100"),
+        (&[("facet_limit", "many")], "facet_limit is a number from 1 to 1000"),
         (&[("price_min", "ten")], "an amount is a decimal string"),
         (&[("price_min", "-1")], "price_min is not below zero"),
         (&[("price_min", "5"), ("price_max", "4")], "price_min is at most price_max"),
@@ -57,6 +58,14 @@ fn an_order_that_needs_words_is_as_none_without_them() {
     assert_eq!(sort(&[("sort", "price")]), Sort::PriceAscending);
     let built = SearchRequest { sort: Some(Sort::Relevance), ..SearchRequest::default() };
     assert_eq!(built.effective_sort(), Sort::Popularity);
+}
+
+#[test]
+fn who_asks_for_more_than_a_page_gets_a_page() {
+    for (asked, taken) in [("99", 99), ("100", 100), ("101", 100), ("99999999999999999999999", 100)] {
+        assert_eq!(request(&[("limit", asked)]).limit, Some(taken), "{asked}");
+    }
+    assert_eq!(request(&[("facet_limit", "5000")]).facet_limit, Some(1_000));
 }
 
 #[test]
