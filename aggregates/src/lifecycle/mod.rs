@@ -177,7 +177,7 @@ impl Reject for Refused {
     }
 }
 
-fn list(names: &[&'static str]) -> String {
+pub(crate) fn list(names: &[&'static str]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 

@@ -190,14 +190,15 @@ pub struct Cancel {
 }
 
 /// The customer wants to send goods back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestReturn {
     /// A fresh one unless given.
     #[serde(default)]
     pub return_id: Option<ReturnId>,
-    /// At least one; no more than was shipped and is not coming back yet.
-    pub lines: Vec<LineQuantity>,
+    /// At least one; no more than was shipped and is not coming back yet. All of that unless given.
+    #[serde(default)]
+    pub lines: Option<Vec<LineQuantity>>,
     #[serde(default)]
     pub reason: Option<Text>,
     /// Now unless given.
@@ -209,7 +210,9 @@ pub struct RequestReturn {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiveReturn {
-    pub return_id: ReturnId,
+    /// The only one that has not arrived unless given.
+    #[serde(default)]
+    pub return_id: Option<ReturnId>,
     /// Whether the goods go back to stock; they do unless it is said otherwise.
     #[serde(default = "body::yes", deserialize_with = "body::or_yes")]
     pub restock: bool,
@@ -225,6 +228,7 @@ pub struct Refund {
     /// A fresh one unless given.
     #[serde(default)]
     pub refund_id: Option<RefundId>,
+    /// Where there are no lines either, and the order is not cancelled: the only one that arrived and is not refunded whole.
     #[serde(default)]
     pub return_id: Option<ReturnId>,
     /// What the return covers, or everything of a cancelled order, unless given.

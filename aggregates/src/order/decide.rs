@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use daybook_schemas::order::{
-    Cancelled, Completed, Delivered, Event, LineQuantity, Paid, PaymentFailed, Reserved, ReturnReceived,
-    ReturnRequested, Shipped,
+    Cancelled, Completed, Delivered, Event, LineQuantity, Paid, PaymentFailed, Reserved, Shipped,
 };
-use daybook_schemas::{Quantity, ReturnId, ShipmentId, Timestamp};
+use daybook_schemas::{Quantity, ShipmentId, Timestamp};
 
 use super::{
-    Action, Cancel, Command, Complete, Deliver, Existing, FailPayment, MarkReserved, Order, Pay,
-    ReceiveReturn, Received, Rejection, RequestReturn, Ship, Status,
+    Action, Cancel, Command, Complete, Deliver, Existing, FailPayment, MarkReserved, Order, Pay, Rejection,
+    Ship, Status,
 };
 use crate::Decider;
 
@@ -43,8 +42,29 @@ impl Decider for Order {
 }
 
 impl Existing {
-    const fn impossible(&self, command: &'static str) -> Rejection {
-        Rejection::InvalidTransition { command, status: self.status }
+    pub(super) fn impossible(&self, command: &'static str) -> Rejection {
+        Rejection::InvalidTransition { command, status: self.status, possible: self.possible() }
+    }
+
+    /// What could be asked of it as it is.
+    fn possible(&self) -> Vec<&'static str> {
+        let status = self.status;
+        let unpaid = matches!(status, Status::Placed | Status::Reserved);
+        let commands = [
+            (
+                "pay",
+                unpaid && !(status == Status::Placed && self.is_stocked()) || status == Status::PaymentFailed,
+            ),
+            ("fail-payment", unpaid),
+            ("ship", matches!(status, Status::Paid | Status::PartiallyShipped)),
+            ("deliver", self.shipments.iter().any(|shipment| !shipment.delivered)),
+            ("complete", status == Status::Delivered),
+            ("cancel", unpaid || matches!(status, Status::PaymentFailed | Status::Paid)),
+            ("request-return", !self.returnable().is_empty()),
+            ("receive-return", self.returns.iter().any(|known| known.received.is_none())),
+            ("refund", self.paid.is_some() && self.refunded != self.total),
+        ];
+        commands.into_iter().filter(|(_, possible)| *possible).map(|(command, _)| command).collect()
     }
 
     fn mark_reserved(&self, mark: &MarkReserved) -> Decision {
@@ -149,12 +169,16 @@ impl Existing {
     }
 
     fn unshipped(&self) -> Vec<LineQuantity> {
-        let left = self.lines.iter().filter_map(|state| {
-            let left = state.line.quantity.get().saturating_sub(state.shipped);
-            let quantity = Quantity::new(u64::from(left)).ok()?;
+        self.what_is_left(|state| state.line.quantity.get().saturating_sub(state.shipped))
+    }
+
+    /// The lines of which something is left, and how much.
+    pub(super) fn what_is_left(&self, left: impl Fn(&super::LineState) -> u32) -> Vec<LineQuantity> {
+        let parts = self.lines.iter().filter_map(|state| {
+            let quantity = Quantity::new(u64::from(left(state))).ok()?;
             Some(LineQuantity { line_id: state.line.line_id, quantity })
         });
-        left.collect()
+        parts.collect()
     }
 
     fn deliver(&self, deliver: &Deliver, now: Timestamp) -> Decision {
@@ -207,53 +231,8 @@ impl Existing {
         }
     }
 
-    fn request_return(&self, request: &RequestReturn, command: &Command) -> Decision {
-        let return_id = match &request.return_id {
-            Some(id) => id.clone(),
-            None => ReturnId::new(command.fresh_id.as_str()).expect("tokens and ids have one alphabet"),
-        };
-        if let Some(known) = self.return_by_id(&return_id) {
-            let same = known.lines == request.lines;
-            return if same { Ok(Vec::new()) } else { Err(Rejection::DuplicateReturn(return_id)) };
-        }
-        if self.shipments.is_empty() {
-            return Err(self.impossible("request-return"));
-        }
-        self.check_parts(
-            &request.lines,
-            |line, left, asked| Rejection::ReturnsTooMuch { line, left, asked },
-            |state| state.shipped.saturating_sub(state.returned),
-        )?;
-        Ok(vec![
-            ReturnRequested {
-                return_id,
-                lines: request.lines.clone(),
-                reason: request.reason.clone(),
-                requested_at: request.requested_at.unwrap_or(command.now),
-            }
-            .into(),
-        ])
-    }
-
-    fn receive_return(&self, receive: &ReceiveReturn, now: Timestamp) -> Decision {
-        let id = &receive.return_id;
-        let known = self.return_by_id(id).ok_or_else(|| Rejection::NoSuchReturn(id.clone()))?;
-        match known.received {
-            Some(Received { restocked }) if restocked == receive.restock => Ok(Vec::new()),
-            Some(_) => Err(Rejection::ReceivedOtherwise(id.clone())),
-            None => Ok(vec![
-                ReturnReceived {
-                    return_id: id.clone(),
-                    restocked: receive.restock,
-                    received_at: receive.received_at.unwrap_or(now),
-                }
-                .into(),
-            ]),
-        }
-    }
-
     /// Refuses parts that name no line, a line twice or an unknown one, or more units than are left of it.
-    fn check_parts(
+    pub(super) fn check_parts(
         &self,
         parts: &[LineQuantity],
         too_much: impl Fn(u32, u32, u32) -> Rejection,

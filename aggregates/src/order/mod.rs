@@ -34,6 +34,7 @@ mod decide;
 mod place;
 mod refund;
 mod rejection;
+mod returns;
 mod state;
 #[cfg(test)]
 mod tests;

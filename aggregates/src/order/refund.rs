@@ -10,29 +10,35 @@ use super::{Command, Existing, LineState, Refund, RefundLine, Rejection, ReturnS
 impl Existing {
     pub(super) fn refund(&self, refund: &Refund, command: &Command) -> Result<Vec<Event>, Rejection> {
         if self.paid.is_none() {
-            return Err(Rejection::InvalidTransition { command: "refund", status: self.status });
+            return Err(self.impossible("refund"));
         }
         let refund_id = match &refund.refund_id {
             Some(id) => id.clone(),
             None => RefundId::new(command.fresh_id.as_str()).expect("tokens and ids have one alphabet"),
         };
         if let Some(made) = self.refunds.iter().find(|made| made.refund_id == refund_id) {
-            let same = made.return_id == refund.return_id
+            // Where nothing is said of what for, it was chosen.
+            let chosen = refund.return_id.is_none() && refund.lines.is_none();
+            let same = (chosen || made.return_id == refund.return_id)
                 && refund.lines.as_ref().is_none_or(|lines| asks_for(lines, &made.lines));
             return if same { Ok(Vec::new()) } else { Err(Rejection::DuplicateRefund(refund_id)) };
         }
-        let lines = match &refund.return_id {
-            Some(id) => {
-                let returned = self.return_by_id(id).ok_or_else(|| Rejection::NoSuchReturn(id.clone()))?;
-                self.for_return(returned, refund.lines.as_deref())?
+        let returned = match &refund.return_id {
+            Some(id) => Some(self.return_by_id(id).ok_or_else(|| Rejection::NoSuchReturn(id.clone()))?),
+            None if refund.lines.is_none() && self.status != Status::Cancelled => {
+                Some(self.return_to_refund()?)
             }
+            None => None,
+        };
+        let lines = match returned {
+            Some(returned) => self.for_return(returned, refund.lines.as_deref())?,
             None => self.without_return(refund.lines.as_deref())?,
         };
         let amount =
             lines.iter().try_fold(Money::zero(self.total.currency()), |sum, line| sum.plus(line.amount))?;
         let refunded = Refunded {
             refund_id,
-            return_id: refund.return_id.clone(),
+            return_id: returned.map(|returned| returned.return_id.clone()),
             lines,
             amount,
             reason: refund.reason.clone(),
@@ -79,7 +85,7 @@ impl Existing {
         let whole = |state: &LineState| state.line.quantity.get();
         match lines {
             Some(lines) => self.line_refunds(lines, whole),
-            None if self.status == Status::Cancelled => {
+            None => {
                 let open = self.lines.iter().filter(|state| state.refunded != state.line.total);
                 let everything: Vec<RefundLine> = open
                     .map(|state| RefundLine {
@@ -93,7 +99,6 @@ impl Existing {
                 }
                 self.line_refunds(&everything, whole)
             }
-            None => Err(Rejection::RefundOfWhat),
         }
     }
 

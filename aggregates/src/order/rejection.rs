@@ -3,7 +3,11 @@
 use daybook_schemas::{Currency, Money, MoneyError, RefundId, ReturnId, ShipmentId};
 
 use super::{MAX_LINES, Status};
+use crate::lifecycle::list;
 use crate::{Kind, Reject};
+
+/// Ids told in one refusal.
+const IDS_TOLD: usize = 20;
 
 /// Why an order refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,8 +16,8 @@ pub enum Rejection {
     NotFound,
     #[error("an order with this id was placed already, with other content")]
     DuplicateOrder,
-    #[error("{command} is not possible in state {}", .status.as_str())]
-    InvalidTransition { command: &'static str, status: Status },
+    #[error("{command} is not possible in state {}; possible there: {}", .status.as_str(), list(.possible))]
+    InvalidTransition { command: &'static str, status: Status, possible: Vec<&'static str> },
     #[error("an order has 1 to {MAX_LINES} lines, got {0}")]
     LineCount(usize),
     #[error("all lines of an order are in one currency, line {line} is in {found}, not {expected}")]
@@ -48,8 +52,14 @@ pub enum Rejection {
     RefundsNothing(u32),
     #[error("nothing is left to refund")]
     NothingToRefund,
-    #[error("say what to refund: a return, or lines")]
+    #[error("say what to refund, a return or lines: there is no return that arrived and is not refunded")]
     RefundOfWhat,
+    #[error("say which return: {}", some_of(.0))]
+    WhichReturn(Vec<ReturnId>),
+    #[error("there is no return that has not arrived")]
+    NoReturnOnItsWay,
+    #[error("all that was shipped is coming back already")]
+    NothingToReturn,
     #[error("there is no shipment {0}")]
     NoSuchShipment(ShipmentId),
     #[error("there is no return {0}")]
@@ -76,15 +86,18 @@ impl Reject for Rejection {
             Self::DuplicateRefund(_) => "duplicate_refund",
             Self::InvalidTransition { .. }
             | Self::NotReserved
+            | Self::NoReturnOnItsWay
             | Self::NotReceived(_)
             | Self::ReceivedOtherwise(_) => "invalid_transition",
             Self::ShipsTooMuch { .. } => "exceeds_ordered",
-            Self::ReturnsTooMuch { .. } => "exceeds_shipped",
+            Self::ReturnsTooMuch { .. } | Self::NothingToReturn => "exceeds_shipped",
             Self::RefundsTooManyUnits { .. } => "exceeds_returned",
             Self::RefundsTooMuch { .. } | Self::NothingToRefund => "exceeds_paid",
-            Self::LineCount(_) | Self::RepeatedLine(_) | Self::NoLines | Self::RefundOfWhat => {
-                "invalid_request"
-            }
+            Self::LineCount(_)
+            | Self::RepeatedLine(_)
+            | Self::NoLines
+            | Self::RefundOfWhat
+            | Self::WhichReturn(_) => "invalid_request",
             Self::MixedCurrencies { .. }
             | Self::NegativeAmount(_)
             | Self::DiscountTooLarge(_)
@@ -104,4 +117,12 @@ impl Reject for Rejection {
             _ => Kind::Conflict,
         }
     }
+}
+
+fn some_of(ids: &[ReturnId]) -> String {
+    let mut told: Vec<&str> = ids.iter().take(IDS_TOLD).map(ReturnId::as_str).collect();
+    if ids.len() > IDS_TOLD {
+        told.push("…");
+    }
+    told.join(", ")
 }

@@ -69,10 +69,10 @@ pub(crate) fn receive_return(
     let Some(existing) = workspace.peek::<Order>(main)?.existing() else {
         return order(workspace, main, &action).map(|_| ());
     };
-    let returned = existing.return_by_id(&receive.return_id).map(|returned| returned.lines.as_slice());
-    let units = match returned {
-        Some(lines) if receive.restock => units(existing, lines),
-        Some(_) | None => Vec::new(),
+    let units = match existing.return_to_receive(receive) {
+        Ok(returned) if receive.restock => units(existing, &returned.lines),
+        // Without goods for the stock, or refused below.
+        Ok(_) | Err(_) => Vec::new(),
     };
     let streams: Vec<StreamId> = units.iter().map(|(variant, _)| stream::inventory(variant)).collect();
     workspace.require(&streams)?;

@@ -153,6 +153,24 @@ async fn payment_turns_holds_into_sales() {
 }
 
 #[tokio::test]
+async fn what_is_not_named_comes_back_whole() {
+    let shop = Shop::open().await;
+    shop.stock("a", 3).await;
+    shop.ok("order/1/place", order("c", &[("a", 3)])).await;
+    for step in ["pay", "ship", "request-return"] {
+        shop.ok(&format!("order/1/{step}"), json!({})).await;
+    }
+    assert_eq!(shop.no("inventory/a/sell", json!({"quantity": 1})).await, "insufficient_stock");
+    for step in ["receive-return", "refund"] {
+        shop.ok(&format!("order/1/{step}"), json!({})).await;
+    }
+    for (step, code) in [("receive-return", "invalid_transition"), ("refund", "invalid_request")] {
+        assert_eq!(shop.no(&format!("order/1/{step}"), json!({})).await, code);
+    }
+    shop.ok("inventory/a/sell", json!({"quantity": 3})).await;
+}
+
+#[tokio::test]
 async fn a_late_payment_takes_the_goods_anew_or_is_refunded() {
     let shop = Shop::open().await;
     shop.stock("a", 2).await;

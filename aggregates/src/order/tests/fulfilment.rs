@@ -104,6 +104,74 @@ fn a_return_arrives_once() {
 }
 
 #[test]
+fn a_return_without_lines_is_of_all_that_was_shipped_and_is_not_coming_back() {
+    let refused = paid().refused("request-return", json!({}));
+    assert_eq!(
+        (refused.code, refused.detail.as_str()),
+        (
+            "invalid_transition",
+            "request-return is not possible in state paid; possible there: ship, cancel, refund"
+        )
+    );
+    let mut deal = paid();
+    deal.ok("ship", json!({"lines": lines(&[(1, 3), (2, 1)])}));
+    deal.ok("request-return", json!({"return_id": "r1", "lines": lines(&[(1, 1)])}));
+    let events = deal.ok("request-return", json!({"return_id": "r2"}));
+    assert_eq!(events[0].1["lines"], lines(&[(1, 2), (2, 1)]));
+    deal.writes("request-return", json!({"return_id": "r2"}), &[]);
+    let refused = deal.refused("request-return", json!({}));
+    assert_eq!(
+        (refused.code, refused.detail.as_str()),
+        ("exceeds_shipped", "all that was shipped is coming back already")
+    );
+    deal.ok("ship", json!({}));
+    let events = deal.ok("request-return", json!({"lines": null}));
+    assert_eq!(events[0].1["lines"], lines(&[(2, 1), (3, 1)]));
+}
+
+#[test]
+fn a_return_that_is_not_named_is_the_only_one_on_its_way() {
+    let mut deal = shipped();
+    let refused = deal.refused("receive-return", json!({}));
+    assert_eq!(
+        (refused.code, refused.detail.as_str()),
+        ("invalid_transition", "there is no return that has not arrived")
+    );
+    deal.ok("request-return", json!({"return_id": "r1", "lines": lines(&[(1, 1)])}));
+    deal.ok("request-return", json!({"return_id": "r2", "lines": lines(&[(1, 1)])}));
+    let refused = deal.refused("receive-return", json!({}));
+    assert_eq!((refused.code, refused.detail.as_str()), ("invalid_request", "say which return: r1, r2"));
+    deal.ok("receive-return", json!({"return_id": "r1"}));
+    let events = deal.ok("receive-return", json!({"restock": false}));
+    assert_eq!((&events[0].1["return_id"], &events[0].1["restocked"]), (&json!("r2"), &json!(false)));
+    deal.refuses("receive-return", json!({}), "invalid_transition");
+}
+
+#[test]
+fn what_is_not_possible_says_what_is() {
+    let said = |deal: &mut Deal, command: &str| deal.refused(command, json!({})).detail;
+    let possible = |status: &str, command: &str, steps: &str| {
+        format!("{command} is not possible in state {status}; possible there: {steps}")
+    };
+    let mut deal = placed(vec![line("pen", 1, "2", true)]);
+    assert_eq!(said(&mut deal, "ship"), possible("placed", "ship", "fail-payment, cancel"));
+    deal.act(reserve(vec![hold("pen", 1)])).unwrap();
+    assert_eq!(said(&mut deal, "ship"), possible("reserved", "ship", "pay, fail-payment, cancel"));
+    deal.ok("fail-payment", json!({}));
+    assert_eq!(said(&mut deal, "ship"), possible("payment_failed", "ship", "pay, cancel"));
+    deal.ok("cancel", json!({}));
+    assert_eq!(said(&mut deal, "refund"), possible("cancelled", "refund", "nothing"));
+    let mut deal = shipped();
+    assert_eq!(said(&mut deal, "cancel"), possible("shipped", "cancel", "deliver, request-return, refund"));
+    deal.ok("deliver", json!({}));
+    deal.ok("request-return", json!({}));
+    assert_eq!(
+        said(&mut deal, "cancel"),
+        possible("delivered", "cancel", "complete, receive-return, refund")
+    );
+}
+
+#[test]
 fn returns_are_possible_as_long_as_there_is_an_order() {
     let mut deal = shipped();
     deal.ok("deliver", json!({}));

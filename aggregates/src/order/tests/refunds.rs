@@ -38,6 +38,28 @@ fn a_refund_gives_back_what_was_paid_for_the_return() {
 }
 
 #[test]
+fn a_refund_of_nothing_named_is_of_the_only_return_that_waits_for_it() {
+    let mut deal = returned(&[(1, 2)]);
+    deal.ok("refund", json!({"return_id": "r1", "lines": [{"line_id": 1, "quantity": 1}]}));
+    deal.ok("request-return", json!({"return_id": "on-its-way", "lines": [{"line_id": 2, "quantity": 1}]}));
+    let events = deal.ok("refund", json!({"refund_id": "f2"}));
+    assert_eq!((&events[0].1["return_id"], &events[0].1["amount"]), (&json!("r1"), &money("2.00")));
+    deal.writes("refund", json!({"refund_id": "f2"}), &[]);
+    deal.refuses("refund", json!({"refund_id": "f2", "lines": [{"line_id": 1}]}), "duplicate_refund");
+    let refused = deal.refused("refund", json!({}));
+    assert_eq!(refused.code, "invalid_request");
+    assert!(refused.detail.starts_with("say what to refund"), "{}", refused.detail);
+    deal.ok("receive-return", json!({}));
+    deal.ok("request-return", json!({"return_id": "r3", "lines": [{"line_id": 1, "quantity": 1}]}));
+    deal.ok("receive-return", json!({}));
+    let refused = deal.refused("refund", json!({}));
+    assert_eq!(
+        (refused.code, refused.detail.as_str()),
+        ("invalid_request", "say which return: on-its-way, r3")
+    );
+}
+
+#[test]
 fn a_return_is_refunded_in_parts() {
     let mut deal = returned(&[(1, 2)]);
     let part = |quantity: u32| json!({"return_id": "r1", "lines": [{"line_id": 1, "quantity": quantity}]});
@@ -131,7 +153,7 @@ proptest! {
     /// Whatever is asked in whatever order: nothing panics, and no line gives back more than went out or was paid.
     #[test]
     fn an_order_never_gives_back_too_much(
-        steps in proptest::collection::vec((0..9_u8, 1..4_u32, 1..4_u32, 0..3_u8, proptest::option::of(1..500_i64)), 1..60)
+        steps in proptest::collection::vec((0..12_u8, 1..4_u32, 1..4_u32, 0..3_u8, proptest::option::of(1..500_i64)), 1..60)
     ) {
         let mut deal = paid();
         for (kind, line, quantity, id, cents) in steps {
@@ -146,6 +168,9 @@ proptest! {
                 5 => ("refund", json!({"return_id": format!("r{id}")})),
                 6 => ("refund", json!({"lines": refund})),
                 7 => ("refund", json!({"return_id": format!("r{id}"), "lines": refund})),
+                8 => ("request-return", json!({})),
+                9 => ("receive-return", json!({})),
+                10 => ("refund", json!({})),
                 _ => ("cancel", json!({})),
             };
             let action = deal.parsed(name, &body);
