@@ -11,20 +11,21 @@ use crate::{
 };
 
 /// A postal address. Personal data, but for the country.
+// Clients spell these fields in several ways; what is written is always the first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Label>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "street", alias = "address_line1")]
     pub line1: Option<Label>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "address_line2")]
     pub line2: Option<Label>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub city: Option<Label>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "postcode", alias = "zip")]
     pub postal_code: Option<Label>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "state")]
     pub region: Option<Label>,
     pub country: Label,
 }

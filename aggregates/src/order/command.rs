@@ -22,8 +22,11 @@ pub struct PlaceBody {
     /// 1 to 2,000.
     pub lines: Vec<PlaceLineBody>,
     pub payment_method: Token,
+    /// Also understood: `street` or `address_line1` for `line1`, `address_line2` for `line2`, `postcode` or `zip` for
+    /// `postal_code`, `state` for `region`.
     #[serde(default)]
     pub shipping_address: Option<Address>,
+    /// Spelled like the shipping address.
     #[serde(default)]
     pub billing_address: Option<Address>,
     /// Now unless given.

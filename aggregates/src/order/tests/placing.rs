@@ -174,6 +174,28 @@ fn bodies_are_strict() {
     assert_eq!(Action::specs().len(), Action::NAMES.len());
 }
 
+#[test]
+fn addresses_are_understood_in_several_spellings_and_kept_in_one() {
+    let parsed = |address: serde_json::Value| {
+        let lines = json!([{"variant_id": "v", "quantity": 1}]);
+        let body = json!({"lines": lines, "payment_method": "card", "shipping_address": address});
+        let body = PlaceBody::parse(body.to_string().as_bytes())?;
+        serde_json::to_value(body.shipping_address)
+    };
+    let kept = json!({"line1": "1 High Street", "line2": "Flat 2", "postal_code": "E1", "region": "London", "country": "GB"});
+    for (line1, line2, postal_code, region) in [
+        ("line1", "line2", "postal_code", "region"),
+        ("street", "address_line2", "postcode", "state"),
+        ("address_line1", "line2", "zip", "region"),
+    ] {
+        let said = json!({line1: "1 High Street", line2: "Flat 2", postal_code: "E1", region: "London", "country": "GB"});
+        assert_eq!(parsed(said).unwrap(), kept);
+    }
+    let error = parsed(json!({"street": "a", "line1": "b", "country": "GB"})).unwrap_err().to_string();
+    assert!(error.contains("duplicate field"), "{error}");
+    assert!(parsed(json!({"postalCode": "E1", "country": "GB"})).is_err());
+}
+
 proptest! {
     #[test]
     fn totals_are_the_exact_sum(
