@@ -141,6 +141,49 @@ async fn a_page_says_where_to_go_on_also_at_the_end() {
 }
 
 #[tokio::test]
+async fn events_are_selected_by_streams_prefixes_and_types() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    for stream in ["v", "v2", "w"] {
+        client.command(&format!("inventory/{stream}/receive"), json!({"quantity": 2})).await;
+        client.command(&format!("inventory/{stream}/sell"), json!({"quantity": 1})).await;
+    }
+    let name = |event: &Value| {
+        let (stream, kind) = (event["stream"].as_str().unwrap(), event["type"].as_str().unwrap());
+        format!("{} {}", stream.trim_start_matches("inventory-"), kind.trim_start_matches("inventory."))
+    };
+    for (query, expected) in [
+        ("stream=inventory-v", &["v received", "v sold"][..]),
+        ("stream=inventory-v&limit=1", &["v received"]),
+        ("stream=inventory-v&stream=inventory-w&type=inventory.sold", &["v sold", "w sold"]),
+        ("stream=inventory-w&prefix=inventory-v2", &["v2 received", "v2 sold", "w received", "w sold"]),
+        ("stream_prefix=inventory-v&type=inventory.sold", &["v sold", "v2 sold"]),
+        ("prefix=inventory-v&type=inventory.sold,%20inventory.low_stock", &["v sold", "v2 sold"]),
+        ("stream=inventory-w&type=inventory.sold,inventory.received", &["w received", "w sold"]),
+        ("stream=inventory-none", &[]),
+    ] {
+        let page = client.get(&format!("/v1/events?{query}")).await;
+        let found: Vec<String> = page["events"].as_array().unwrap().iter().map(name).collect();
+        assert_eq!(found, expected, "{query}");
+    }
+    let refused = get(&mut client, "/v1/events?stream=a%20b", &[]).await;
+    assert_eq!(told(&refused), (400, Some("invalid_request".to_owned())));
+    // Server-sent events end after so many, and the answer with them.
+    let accept = [("accept", "text/event-stream")];
+    let path = "/v1/events?stream=inventory-v&stream=inventory-w&limit=3";
+    let streamed = timeout(DEADLINE, get(&mut client, path, &accept)).await.expect("it ends");
+    let text = String::from_utf8(streamed.body.to_vec()).unwrap();
+    let events: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| name(&serde_json::from_str(data).unwrap()))
+        .collect();
+    assert_eq!(events, ["v received", "v sold", "w received"]);
+    server.stop();
+}
+
+#[tokio::test]
 async fn preconditions_are_those_of_http() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

@@ -175,8 +175,8 @@ pub(super) enum Log {
         /// Print at most so many
         #[arg(long)]
         limit: Option<u64>,
-        /// Only this event type; repeatable
-        #[arg(long = "type", value_name = "TYPE")]
+        /// Only these event types: repeatable, or several between commas
+        #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
         types: Vec<String>,
         /// Only streams whose names start so; repeatable
         #[arg(long, value_name = "PREFIX")]

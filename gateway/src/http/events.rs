@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use super::App;
 use super::accept::wants_event_stream;
 use super::extract::{Inside, Path, Query};
+use super::params::Params;
 use super::problem::Problem;
 use super::queries::{log_at, respond};
 
@@ -125,17 +126,19 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut from = params.number("from")?.unwrap_or(0);
-    let limit = params.limit(100, MAX_LIMIT)?;
-    let filter = Filter { types: params.all("type"), stream_prefixes: params.all("stream_prefix") };
+    let streamed = wants_event_stream(&headers);
+    let limit =
+        if streamed { params.limit(usize::MAX, usize::MAX)? } else { params.limit(100, MAX_LIMIT)? };
+    let select = Select::take(&mut params)?;
     params.finish()?;
     let position = log_at(&app, min_position).await?;
-    if wants_event_stream(&headers) {
+    if streamed {
         // Empty before the first event (HTML standard, 9.2): then there is none.
         if let Some(last) = headers.get("last-event-id").filter(|id| !id.is_empty()) {
             let last = last.to_str().ok().and_then(|id| id.parse().ok());
             from = last.ok_or_else(|| Problem::invalid("Last-Event-ID is a position"))?;
         }
-        let body = Body::from_stream(follow(app, from, filter));
+        let body = Body::from_stream(follow(app, from, select, limit));
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -146,8 +149,8 @@ pub(super) async fn events(
     let mut at_head = false;
     // A filter may pass over much: a page is read until it is full, the head is reached, or enough was scanned.
     for _ in 0..64 {
-        let page = app.log.read_all(from, &filter, limit - found.len(), PAGE_BYTES).await?;
-        found.extend(page.events);
+        let page = app.log.read_all(from, &select.filter, limit - found.len(), PAGE_BYTES).await?;
+        found.extend(page.events.into_iter().filter(|event| select.takes(event)));
         from = page.scanned_to.max(from);
         at_head = page.at_head;
         if at_head || found.len() >= limit {
@@ -157,22 +160,63 @@ pub(super) async fn events(
     page_response(&found, from, at_head, position)
 }
 
+/// Which events a client wants: of any of the types, and of any of the streams and prefixes.
+struct Select {
+    /// What the log passes over by itself.
+    filter: Filter,
+    /// Streams by their whole names; their names are among the filter's prefixes.
+    streams: Vec<String>,
+    /// The prefixes that were asked for.
+    prefixes: Vec<String>,
+}
+
+impl Select {
+    fn take(params: &mut Params) -> Result<Self, Problem> {
+        let types = params.all("type");
+        let types = types.iter().flat_map(|types| types.split(',')).map(str::trim);
+        let types = types.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let streams = params.all("stream");
+        for stream in &streams {
+            StreamId::new(stream).map_err(|e| Problem::invalid(format!("stream: {e}")))?;
+        }
+        let prefixes = [params.all("stream_prefix"), params.all("prefix")].concat();
+        let filter = Filter { types, stream_prefixes: [&streams[..], &prefixes[..]].concat() };
+        Ok(Self { filter, streams, prefixes })
+    }
+
+    /// Of what the filter lets through.
+    fn takes(&self, event: &RecordedEvent) -> bool {
+        let stream = event.stream();
+        self.streams.is_empty()
+            || self.streams.iter().any(|name| name == stream)
+            || self.prefixes.iter().any(|prefix| stream.starts_with(prefix.as_str()))
+    }
+}
+
 struct Follow {
     app: App,
     after: Position,
-    filter: Filter,
+    select: Select,
+    /// Events still to be sent.
+    left: usize,
     head: tokio::sync::watch::Receiver<Position>,
     stopping: tokio::sync::watch::Receiver<bool>,
 }
 
-/// Follows the log for ever, or until the server stops: pages as they come, a comment in times of silence.
-fn follow(app: App, after: Position, filter: Filter) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+/// Follows the log until so many events were sent or the server stops: pages as they come, a comment in times of silence.
+fn follow(
+    app: App,
+    after: Position,
+    select: Select,
+    limit: usize,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
     let head = app.log.watch_head();
     let stopping = app.stopping.clone();
-    futures::stream::unfold(Some(Follow { app, after, filter, head, stopping }), |state| async move {
+    let first = Follow { app, after, select, left: limit, head, stopping };
+    futures::stream::unfold(Some(first), |state| async move {
         let mut state = state?;
         loop {
-            if *state.stopping.borrow() {
+            if state.left == 0 || *state.stopping.borrow() {
                 return None;
             }
             state.head.borrow_and_update();
@@ -203,9 +247,12 @@ impl Follow {
     /// The next events in wire form; `None` when nothing selected lies before the head.
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            let page = self.app.log.read_tail(self.after, &self.filter, 256, 256 << 10).await?;
+            let most = self.left.min(256);
+            let mut page = self.app.log.read_tail(self.after, &self.select.filter, most, 256 << 10).await?;
             self.after = self.after.max(page.scanned_to);
+            page.events.retain(|event| self.select.takes(event));
             if !page.events.is_empty() {
+                self.left -= page.events.len();
                 let mut chunk = Vec::with_capacity(page.events.len() * 512);
                 for event in &page.events {
                     chunk.extend_from_slice(

@@ -211,7 +211,10 @@ const QUERIES: &[Query] = &[
             ("lifecycle", "Default: what can be bought."),
             ("channel", "Only what is sold there."),
             ("region", "Only what is sold there."),
-            ("sort", "relevance (where there are no words, as without sort: by popularity), price or price_asc, price_desc, newest, popularity, discount."),
+            (
+                "sort",
+                "relevance (where there are no words, as without sort: by popularity), price or price_asc, price_desc, newest, popularity, discount.",
+            ),
             ("facets", "Groups to count, or all."),
             LIMIT_OF_HITS,
             CURSOR,
@@ -297,9 +300,13 @@ const QUERIES: &[Query] = &[
         summary: "The log: JSON pages, or server-sent events with Accept: text/event-stream",
         parameters: &[
             ("from", "The position after which to start; 0: all."),
-            ("type", "Only this event type; repeatable."),
-            ("stream_prefix", "Only streams that start so; repeatable."),
-            LIMIT,
+            ("type", "Only these event types: repeatable, or several between commas."),
+            ("stream", "Only this stream; repeatable, and with stream_prefix either."),
+            ("stream_prefix", "Only streams that start so; repeatable. Also understood: prefix."),
+            (
+                "limit",
+                "At most so many rows, 1 to 1000; more is taken for 1000. Of server-sent events: the stream ends after so many.",
+            ),
             MIN_POSITION,
         ],
         answer: events,
