@@ -50,6 +50,8 @@ pub enum LockScope {
 }
 
 impl LockScope {
+    pub const ALL: [Self; 3] = [Self::Details, Self::Lifecycle, Self::Segmentation];
+
     /// The name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

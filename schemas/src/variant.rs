@@ -126,6 +126,10 @@ pub enum LockScope {
     Segmentation,
 }
 
+impl LockScope {
+    pub const ALL: [Self; 4] = [Self::Price, Self::Lifecycle, Self::Details, Self::Segmentation];
+}
+
 /// The variant came to be, in state draft. Configuration and SKU never change afterwards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

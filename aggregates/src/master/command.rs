@@ -3,7 +3,7 @@
 use daybook_schemas::master::LockScope;
 use daybook_schemas::{Label, Text, Timestamp};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::actions::actions;
 use crate::lifecycle::BrokenRule;
@@ -24,7 +24,8 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// At least one.
+    /// At least one; all of them unless given.
+    #[serde(default = "every_scope", deserialize_with = "or_every_scope")]
     pub scopes: Vec<LockScope>,
     pub reason: Text,
     /// When it ends by itself; never unless given.
@@ -33,6 +34,14 @@ pub struct Lock {
     /// A fact: the principal behind the command.
     #[serde(skip)]
     pub locked_by: Option<Label>,
+}
+
+fn every_scope() -> Vec<LockScope> {
+    LockScope::ALL.to_vec()
+}
+
+fn or_every_scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LockScope>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(every_scope))
 }
 
 /// Lifts the lock.

@@ -64,8 +64,7 @@ impl Governed {
         now: Timestamp,
     ) -> Result<(), Rejection> {
         let row = table.edit(self.lifecycle, command, roles)?;
-        let scopes = [LockScope::Details, LockScope::Lifecycle, LockScope::Segmentation];
-        let covers = scopes.into_iter().find(|scope| row.lock == Some(scope.as_str()));
+        let covers = LockScope::ALL.into_iter().find(|scope| row.lock == Some(scope.as_str()));
         covers.map_or(Ok(()), |scope| self.unlocked(scope, now))
     }
 

@@ -144,6 +144,10 @@ fn locks_say_who_why_and_until() {
     size.writes("unlock", json!({"reason": "over"}), &["size.unlocked"]);
     size.writes("unlock", json!({"reason": "over"}), &[]);
     size.refuses("lock", json!({"scopes": [], "reason": "r"}), "invalid_request");
+    for body in [json!({"reason": "r"}), json!({"scopes": null, "reason": "r"})] {
+        let Action::Govern(master::Action::Lock(lock)) = size.parsed("lock", &body) else { panic!("a lock") };
+        assert_eq!(lock.scopes, daybook_schemas::master::LockScope::ALL);
+    }
     let now = size.now.to_string();
     size.refuses("lock", json!({"scopes": ["details"], "reason": "r", "until": now}), "unprocessable");
 }

@@ -291,7 +291,8 @@ pub struct RefreshAttribute {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// At least one.
+    /// At least one; all of them unless given.
+    #[serde(default = "every_scope", deserialize_with = "or_every_scope")]
     pub scopes: Vec<LockScope>,
     pub reason: Text,
     /// When it ends by itself; never unless given.
@@ -300,6 +301,14 @@ pub struct Lock {
     /// A fact: the principal behind the command.
     #[serde(skip)]
     pub locked_by: Option<Label>,
+}
+
+fn every_scope() -> Vec<LockScope> {
+    LockScope::ALL.to_vec()
+}
+
+fn or_every_scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LockScope>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(every_scope))
 }
 
 /// Lifts the lock.

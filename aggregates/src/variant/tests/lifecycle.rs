@@ -324,6 +324,8 @@ fn a_lock_is_lifted_or_replaced() {
         );
     }
     item.ok("lock", json!({"scopes": ["price", "details", "segmentation"], "reason": "wider"}));
+    let events = item.ok("lock", json!({"reason": "widest"}));
+    assert_eq!(events[0].1["scopes"], json!(["price", "lifecycle", "details", "segmentation"]));
     item.ok("unlock", json!({"reason": "over"}));
     item.ok("lock", json!({"scopes": ["price"], "reason": "short", "until": soon}));
     item.pass(60);
