@@ -184,6 +184,24 @@ async fn events_are_selected_by_streams_prefixes_and_types() {
 }
 
 #[tokio::test]
+async fn metrics_come_in_the_format_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.connect().await;
+    client.command("inventory/v/receive", json!({"quantity": 1})).await;
+    let mut text = async |headers: &[(&str, &str)]| {
+        String::from_utf8(get(&mut client, "/metrics", headers).await.body.to_vec()).unwrap()
+    };
+    let plain = text(&[]).await;
+    assert!(plain.contains("# TYPE daybook_commands_total counter\ndaybook_commands_total 1\n"), "{plain}");
+    assert!(!plain.contains("# EOF"));
+    let open = text(&[("accept", "application/openmetrics-text; version=1.0.0, text/plain;q=0.5")]).await;
+    assert!(open.contains("# TYPE daybook_commands counter\ndaybook_commands_total 1\n"), "{open}");
+    assert!(open.ends_with("# EOF\n"));
+    server.stop();
+}
+
+#[tokio::test]
 async fn preconditions_are_those_of_http() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

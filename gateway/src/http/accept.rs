@@ -1,19 +1,31 @@
-//! Content negotiation (RFC 9110, 12.5.1), as far as it matters here: server-sent events or JSON.
+//! Content negotiation (RFC 9110, 12.5.1), as far as it matters here: server-sent events or JSON, and the format of metrics.
 
 use axum::http::{HeaderMap, header};
 
 /// Whether the client would rather have server-sent events than JSON. One that leaves it open gets JSON.
 pub(super) fn wants_event_stream(headers: &HeaderMap) -> bool {
-    let ranges: Vec<Range<'_>> = headers
+    let ranges = ranges(headers);
+    let (stream, named) = quality(&ranges, "text", "event-stream");
+    let (json, _) = quality(&ranges, "application", "json");
+    stream > json || (named && stream == json && stream > 0)
+}
+
+/// Whether the client asks for metrics as `OpenMetrics`, at least as much as for plain text.
+pub(super) fn wants_openmetrics(headers: &HeaderMap) -> bool {
+    let ranges = ranges(headers);
+    let (open, named) = quality(&ranges, "application", "openmetrics-text");
+    let (text, _) = quality(&ranges, "text", "plain");
+    named && open > 0 && open >= text
+}
+
+fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
+    headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(Range::parse)
-        .collect();
-    let (stream, named) = quality(&ranges, "text", "event-stream");
-    let (json, _) = quality(&ranges, "application", "json");
-    stream > json || (named && stream == json && stream > 0)
+        .collect()
 }
 
 /// A media range with its weight.
@@ -86,6 +98,28 @@ mod tests {
             headers.append(header::ACCEPT, HeaderValue::from_str(value).unwrap());
         }
         wants_event_stream(&headers)
+    }
+
+    #[test]
+    fn metrics_are_plain_text_unless_the_other_format_is_named() {
+        let wants = |value| {
+            wants_openmetrics(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]))
+        };
+        // What Prometheus sends.
+        assert!(wants(
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        ));
+        assert!(wants("application/openmetrics-text"));
+        for text in [
+            "",
+            "*/*",
+            "text/plain",
+            "text/html, application/*",
+            "application/openmetrics-text;q=0.2, text/plain",
+            "application/openmetrics-text;q=0",
+        ] {
+            assert!(!wants(text), "{text}");
+        }
     }
 
     #[test]

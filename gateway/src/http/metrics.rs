@@ -1,9 +1,11 @@
 //! Prometheus metrics: requests by route and status, their latency, the dispatcher's counters, projection lag.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use daybook_eventlog::CircuitState;
@@ -16,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::App;
+use super::accept::wants_openmetrics;
 use super::problem::Problem;
 
 /// Upper bounds of the latency buckets, seconds.
@@ -67,8 +70,8 @@ pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-/// `GET /metrics`.
-pub(super) async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
+/// `GET /metrics`: as plain text, or as `OpenMetrics` for who asks for that.
+pub(super) async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("daybook");
     registry.register("http_requests", "Requests served", app.metrics.requests.clone());
     registry.register("http_request_duration_seconds", "Time to answer", app.metrics.latency.clone());
@@ -78,8 +81,35 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<Response, Problem> 
     register_circuits(&mut registry, &app);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(Problem::internal)?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let kind = if wants_openmetrics(&headers) {
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    } else {
+        text = plain(&text);
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
     Ok(([("content-type", kind)], text).into_response())
+}
+
+/// The older format, which names a counter as its samples are named, and has no end mark.
+fn plain(open: &str) -> String {
+    let counter = |line: &str| {
+        let name = line.strip_prefix("# TYPE ")?.strip_suffix(" counter")?;
+        Some(name.to_owned())
+    };
+    let counters: HashSet<String> = open.lines().filter_map(counter).collect();
+    let mut text = String::with_capacity(open.len() + 64 * counters.len());
+    for line in open.lines().filter(|line| *line != "# EOF") {
+        let of_counter = ["# HELP ", "# TYPE "].into_iter().find_map(|mark| {
+            let (name, rest) = line.strip_prefix(mark)?.split_once(' ')?;
+            counters.contains(name).then_some((mark, name, rest))
+        });
+        match of_counter {
+            Some((mark, name, rest)) => text.extend([mark, name, "_total ", rest]),
+            None => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn register_dispatcher(registry: &mut Registry, app: &App) {
@@ -218,4 +248,37 @@ fn register_circuits(registry: &mut Registry, app: &App) {
     registry.register("circuit_failures", "Calls that failed for a reason of the dependency's", failures);
     registry.register("circuit_rejected", "Calls refused at once because the circuit was open", rejected);
     registry.register("circuit_opened", "How often the circuit opened", opened);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_names_counters_as_their_samples() {
+        let mut registry = Registry::with_prefix("daybook");
+        let (metrics, level) = (Metrics::new(), <Gauge>::default());
+        metrics.count(Cow::Borrowed("/v1/search"), 200, Duration::from_millis(1));
+        level.set(3);
+        registry.register("http_requests", "Requests served", metrics.requests.clone());
+        registry.register("http_request_duration_seconds", "Time to answer", metrics.latency.clone());
+        registry.register("http_requests_open", "Requests under way", level);
+        let mut open = String::new();
+        encode(&mut open, &registry).unwrap();
+        assert!(
+            open.contains("# TYPE daybook_http_requests counter\n") && open.ends_with("# EOF\n"),
+            "{open}"
+        );
+        let text = plain(&open);
+        let expected = "# HELP daybook_http_requests_total Requests served.\n# TYPE daybook_http_requests_total counter\n\
+                        daybook_http_requests_total{route=\"/v1/search\",status=\"200\"} 1\n\
+                        # HELP daybook_http_request_duration_seconds Time to answer.\n\
+                        # TYPE daybook_http_request_duration_seconds histogram\n";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(
+            text.contains("# TYPE daybook_http_requests_open gauge\ndaybook_http_requests_open 3\n"),
+            "{text}"
+        );
+        assert!(!text.contains("EOF"), "{text}");
+    }
 }
