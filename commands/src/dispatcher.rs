@@ -239,6 +239,7 @@ impl Dispatcher {
             reply,
             void_record: None,
             attempt: 0,
+            contended_since: None,
             alone: false,
             doubts: Vec::new(),
             places: SmallVec::new(),

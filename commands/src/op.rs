@@ -285,6 +285,7 @@ pub(crate) fn deadline_task(main: &StreamId, seq: u64, now: Timestamp) -> Option
         reply: None,
         void_record: None,
         attempt: 0,
+        contended_since: None,
         alone: false,
         doubts: Vec::new(),
         places: SmallVec::new(),

@@ -22,8 +22,11 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Threads that read streams into memory.
     pub loaders: usize,
-    /// How often a command is decided again after a conflict.
+    /// How often a command is decided again after a conflict, at least, or after an append of unknown outcome, at most.
     pub max_attempts: u32,
+    /// How long it is decided again after conflicts, however often that is: where several nodes are at one stream, each of them
+    /// pushes the others aside now and then.
+    pub contend_for: Duration,
     /// How many refusals of commands with an idempotency key are remembered, and for how long.
     pub remembered_refusals: usize,
     pub remember_refusals_for: Duration,
@@ -58,6 +61,7 @@ impl Default for Options {
             cache_bytes: 1 << 30,
             loaders: 4,
             max_attempts: 10,
+            contend_for: Duration::from_secs(2),
             remembered_refusals: 100_000,
             remember_refusals_for: Duration::from_mins(10),
             max_open_orders: 5,

@@ -320,7 +320,7 @@ impl Engine {
                 Stats::add(&self.stats.retries, 1);
                 self.park_ready(task);
             }
-            AppendError::Conflict { .. } if task.attempt < self.options.max_attempts => {
+            AppendError::Conflict { .. } if self.contends_on(&mut task) => {
                 task.attempt += 1;
                 Stats::add(&self.stats.retries, 1);
                 match backoff(task.attempt, jitter_of(&task)) {
@@ -329,7 +329,7 @@ impl Engine {
                 }
             }
             AppendError::Unavailable { indeterminate: true, .. }
-                if task.attempt < self.options.max_attempts =>
+                if task.doubts.len() < self.options.max_attempts as usize =>
             {
                 task.attempt += 1;
                 // Should the first attempt come through after all, the log knows the second by having the very same events.
@@ -346,6 +346,12 @@ impl Engine {
                 self.fail(task, error.into());
             }
         }
+    }
+
+    /// Whether a command that met a conflict is decided again.
+    fn contends_on(&self, task: &mut Task) -> bool {
+        let since = *task.contended_since.get_or_insert_with(Instant::now);
+        task.attempt < self.options.max_attempts || since.elapsed() < self.options.contend_for
     }
 
     /// Another writer was first at these streams: it is asked to leave the next turn there to this one.

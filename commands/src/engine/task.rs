@@ -1,5 +1,7 @@
 //! A command on its way through the decision thread.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use daybook_aggregates::Roles;
 use daybook_eventlog::{Revision, StreamId};
@@ -58,6 +60,8 @@ pub(crate) struct Task {
     pub(crate) void_record: Option<Revision>,
     /// How often an append of this command failed.
     pub(crate) attempt: u32,
+    /// When it first met a conflict.
+    pub(crate) contended_since: Option<Instant>,
     /// Whether its append must hold nothing else: see [`super::group`].
     pub(crate) alone: bool,
     /// Attempts that may still come through, with the answer if they do.

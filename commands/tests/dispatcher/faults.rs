@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use daybook_commands::Options;
 use daybook_eventlog::memory::MemoryLog;
@@ -91,7 +92,7 @@ async fn a_stopped_log_stops_the_dispatcher() {
 #[tokio::test]
 async fn conflicts_that_never_end_are_given_up() {
     let log = FaultyLog::new(MemoryLog::new());
-    let options = Options { max_attempts: 3, ..Options::default() };
+    let options = Options { max_attempts: 3, contend_for: Duration::ZERO, ..Options::default() };
     let shop = Shop::with(Arc::new(log.clone()), options).await;
     log.fail(|append| {
         let stream = append.streams[0].stream.clone();
@@ -99,6 +100,23 @@ async fn conflicts_that_never_end_are_given_up() {
     });
     assert_eq!(shop.no("inventory/1/receive", json!({"quantity": 3})).await, "conflict");
     assert_eq!(shop.dispatcher.stats().snapshot().retries, 3);
+}
+
+#[tokio::test]
+async fn conflicts_are_contended_for_a_while() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let options = Options { max_attempts: 3, contend_for: Duration::from_mins(1), ..Options::default() };
+    let shop = Shop::with(Arc::new(log.clone()), options).await;
+    let failed = Arc::new(AtomicUsize::new(0));
+    let counter = failed.clone();
+    log.fail(move |append| {
+        let stream = append.streams[0].stream.clone();
+        let conflict = AppendError::Conflict { stream, expected: 0, actual: 1 };
+        (counter.fetch_add(1, Ordering::SeqCst) < 12).then_some((conflict, false))
+    });
+    shop.ok("inventory/1/receive", json!({"quantity": 3})).await;
+    assert_eq!(failed.load(Ordering::SeqCst), 13);
+    assert_eq!(shop.dispatcher.stats().snapshot().retries, 12);
 }
 
 /// Two nodes write to the same streams at once: conflicts are resolved, nothing is lost, done twice or oversold.
