@@ -18,6 +18,7 @@ pub mod http;
 pub mod load;
 pub mod node;
 mod reconciled;
+mod renewal;
 mod spread;
 mod usage;
 

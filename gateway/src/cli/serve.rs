@@ -15,7 +15,7 @@ use super::{Outcome, print_line};
 use crate::config::Config;
 use crate::http;
 use crate::node::Node;
-use crate::spread;
+use crate::{renewal, spread};
 
 /// Connections that may wait to be accepted; the system caps it (net.core.somaxconn).
 const BACKLOG: u32 = 16_384;
@@ -82,6 +82,7 @@ async fn run(
 ) -> anyhow::Result<Outcome> {
     let address = listener.local_addr().context("the listening address")?;
     let spread = tokio::spawn(spread::run(&config, Arc::clone(&node), stop.clone()));
+    let renewal = tokio::spawn(renewal::run(Arc::clone(&node), stop.clone()));
     let protocol = match config.kurrent_server.clone() {
         Some(settings) => Some(kurrent::serve(settings, Arc::clone(node.log()), stop.clone()).await?),
         None => None,
@@ -93,6 +94,7 @@ async fn run(
     let served = server.await;
     // It may wait for a read model; what it has not done it does after the next start.
     spread.abort();
+    renewal.abort();
     let protocol = match protocol {
         Some(protocol) => protocol.await,
         None => Ok(Ok(())),

@@ -160,6 +160,15 @@ impl Projections {
         })
     }
 
+    /// The projections whose live generation another version of the program has written, so that this one can't read it.
+    #[must_use]
+    pub fn outdated(&self) -> Vec<&'static str> {
+        let outdated = |slot: &&Slot| {
+            matches!(*slot.fault.lock(), Some((_, StoreError::Outdated(_)))) && slot.live.load().is_none()
+        };
+        self.core.slots.iter().filter(outdated).map(|slot| slot.kind.name()).collect()
+    }
+
     /// The generation that a rebuild is filling in this process.
     pub fn building(&self, name: &str) -> Result<Option<Arc<Generation>>, GenerationError> {
         Ok(self.core.slot(name)?.building.load_full())

@@ -57,7 +57,7 @@ pub(super) fn open_index(folder: &Path) -> Result<(Index, Fields), StoreError> {
     let damaged = |e: tantivy::TantivyError| StoreError::Damaged(format!("{}: {e}", folder.display()));
     let index = Index::open_in_dir(folder).map_err(damaged)?;
     if index.schema() != schema {
-        return Err(StoreError::Damaged(format!(
+        return Err(StoreError::Outdated(format!(
             "{} holds a search index of another build",
             folder.display()
         )));
@@ -79,7 +79,7 @@ pub(super) fn read_payload(index: &Index, options: &SearchOptions) -> Result<Opt
     let payload: Payload =
         serde_json::from_str(&text).map_err(|e| damaged(format!("has no readable checkpoint: {e}")))?;
     if payload.format != FORMAT || payload.analysis != ANALYSIS_VERSION {
-        return Err(damaged("was written by another build".to_owned()));
+        return Err(StoreError::Outdated("the search index was written by another build".to_owned()));
     }
     if payload.generation != options.generation {
         return Err(damaged(format!("is generation {}, not {}", payload.generation, options.generation)));

@@ -65,7 +65,8 @@ pub struct SearchModel {
 impl SearchModel {
     /// Opens the index in a folder, or makes one if the folder is empty or missing.
     ///
-    /// [`StoreError::Damaged`]: the folder holds something else, or what another build or generation wrote.
+    /// [`StoreError::Damaged`]: the folder holds something else, or what another generation wrote; [`StoreError::Outdated`]: what
+    /// another build wrote.
     pub fn open(folder: &Path, options: SearchOptions) -> Result<Self, StoreError> {
         let (index, fields) = open_index(folder)?;
         // The writer takes the folder's lock: what is read after that stays true.

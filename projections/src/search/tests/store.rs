@@ -264,7 +264,7 @@ fn a_foreign_or_damaged_folder_is_refused() {
         folder,
         SearchOptions { generation, ..SearchOptions::default() },
     ) {
-        Err(StoreError::Damaged(text)) => text,
+        Err(StoreError::Damaged(text) | StoreError::Outdated(text)) => text,
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("opened"),
     };
