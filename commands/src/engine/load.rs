@@ -39,6 +39,11 @@ const AT_ONCE: usize = 16;
 /// Steps of `nice` for work that nobody waits for.
 const GIVE_WAY: i32 = 10;
 
+/// Events of a stream that is read in the background between two looks at the time.
+const BREATHE_EVERY: u64 = 16;
+/// The same for bytes of a snapshot that is written.
+const BREATHE_EVERY_BYTES: usize = 8 << 10;
+
 /// A stream that was read, or could not be.
 pub(crate) struct Loaded {
     pub(crate) stream: StreamId,
@@ -170,6 +175,7 @@ impl Loaders {
         let loader = loader(&background);
         threads.push(std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             daybook_eventlog::give_way(GIVE_WAY);
+            daybook_eventlog::in_portions(true);
             loader.run();
         })?);
         Ok(Self { shared, background, threads })
@@ -323,10 +329,12 @@ impl Loader {
 
     fn keep(&self, stream: &StreamId, read: &Read) {
         let Some(snapshots) = &self.snapshots else { return };
-        let kept = serde_json::to_vec(&read.state).map_err(std::io::Error::other).and_then(|bytes| {
-            let (revision, bytes) = (read.revision, bytes.into());
-            snapshots.save(stream, &Snapshot { revision, code_version: SNAPSHOT_VERSION, bytes })
-        });
+        let mut bytes = Breathing::default();
+        let kept =
+            serde_json::to_writer(&mut bytes, &read.state).map_err(std::io::Error::other).and_then(|()| {
+                let (revision, bytes) = (read.revision, bytes.written.into());
+                snapshots.save(stream, &Snapshot { revision, code_version: SNAPSHOT_VERSION, bytes })
+            });
         match kept {
             Ok(()) => Stats::add(&self.stats.snapshots, 1),
             Err(error) => tracing::warn!(%stream, %error, "a snapshot could not be kept"),
@@ -356,6 +364,9 @@ impl Loader {
             let foreign = |name: &str| damaged(format!("{name} does not belong here"));
             read.state.apply(event).map_err(foreign)?;
             read.revision = recorded.revision;
+            if read.revision.is_multiple_of(BREATHE_EVERY) {
+                daybook_eventlog::breathe();
+            }
             read.recorded_at = Some(Timestamp::from_micros(recorded.recorded_at));
         }
         Ok((read, at_end))
@@ -429,6 +440,29 @@ impl Loader {
             Poll::Ready(result) => result,
             Poll::Pending => self.runtime.block_on(future),
         }
+    }
+}
+
+/// A large state, written with pauses where the thread's work comes in portions.
+#[derive(Default)]
+struct Breathing {
+    written: Vec<u8>,
+    since_breath: usize,
+}
+
+impl std::io::Write for Breathing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.written.extend_from_slice(bytes);
+        self.since_breath += bytes.len();
+        if self.since_breath >= BREATHE_EVERY_BYTES {
+            self.since_breath = 0;
+            daybook_eventlog::breathe();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::model::{ProjectError, Projected};
-use crate::rows::{Column, IndexValue, KeyKind, Projector, Rows, StoreSpec, TableSpec, View, position_key};
+use crate::rows::{Column, IndexValue, KeyKind, Projector, Rows, StoreSpec, TableSpec, View};
 
 /// The projection's name.
 pub const NAME: &str = "audit";
@@ -131,6 +131,7 @@ impl Projector for Audit {
             recorded_at: Timestamp::from_micros(event.recorded_at),
             reason: reason(event),
         };
-        Ok(rows.put(&position_key(event.position), Some(row))?)
+        rows.append(event.position, &row);
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 
+use daybook_eventlog::Position;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use smol_str::SmolStr;
 
 use super::decode_view;
 use super::known::Known;
-use super::spec::{IndexValue, KeyKind, TableSpec};
+use super::spec::{IndexValue, KeyKind, TableSpec, position_key};
 use super::store::{RowChange, RowStore, RowWrite};
 use crate::model::{ProjectError, StoreError};
 
@@ -34,6 +35,9 @@ pub(super) const NEW_ROW_BYTES: usize = 512;
 /// Key, map entry and allocations beside the document.
 const ROW_OVERHEAD_BYTES: usize = 160;
 
+/// Rows brought into the form in which they are written between two looks at the time.
+const BREATHE_EVERY: usize = 16;
+
 struct Slot<V> {
     value: Option<V>,
     dirty: bool,
@@ -47,6 +51,8 @@ struct TypedTable<V> {
     young: HashMap<SmolStr, Slot<V>, foldhash::fast::FixedState>,
     old: HashMap<SmolStr, Slot<V>, foldhash::fast::FixedState>,
     dirty: Vec<SmolStr>,
+    /// Rows that were added for good since the last commit: nobody will ask for them, so they are in no map.
+    appended: Vec<RowWrite>,
     young_bytes: usize,
     known: Known,
 }
@@ -57,6 +63,7 @@ impl<V: View> TypedTable<V> {
             young: HashMap::default(),
             old: HashMap::default(),
             dirty: Vec::new(),
+            appended: Vec::new(),
             young_bytes: 0,
             known: Known::Unasked,
         }
@@ -159,7 +166,10 @@ impl<V: View> AnyTable for TypedTable<V> {
 
     fn collect(&mut self, writes: &mut Vec<RowWrite>) {
         let from = writes.len();
-        for key in &self.dirty {
+        for (number, key) in self.dirty.iter().enumerate() {
+            if number.is_multiple_of(BREATHE_EVERY) {
+                daybook_eventlog::breathe();
+            }
             let slot = self.young.get_mut(key.as_str()).expect("changed rows stay in young");
             let change = match (&slot.value, slot.stored_index) {
                 (Some(view), stored) => {
@@ -180,8 +190,9 @@ impl<V: View> AnyTable for TypedTable<V> {
             };
             writes.push(RowWrite { table: V::TABLE, key: key.clone(), change });
         }
-        // In the order of the table's tree: neighbours share a page.
-        writes[from..].sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        // In the order of the table's tree: neighbours share a page. Appended rows mostly are.
+        writes.append(&mut self.appended);
+        writes[from..].sort_by(|a, b| a.key.cmp(&b.key));
     }
 
     fn committed(&mut self, budget_bytes: usize) {
@@ -191,12 +202,16 @@ impl<V: View> AnyTable for TypedTable<V> {
             slot.stored_index = slot.value.as_ref().map(|view| index_digest(&view.index()));
         }
         if self.young_bytes > budget_bytes / 2 {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.old, &mut self.young);
+            // Its room is kept: to grow anew after each turn would cost more than all lookups. What one long commit took goes.
+            self.young.clear();
+            self.young.shrink_to(2 * self.old.len());
             self.young_bytes = 0;
         }
     }
 
     fn rollback(&mut self) {
+        self.appended.clear();
         for key in self.dirty.drain(..) {
             if let Some(slot) = self.young.remove(&key) {
                 self.young_bytes = self.young_bytes.saturating_sub(slot.weight);
@@ -330,6 +345,16 @@ impl Rows<'_> {
         let (table, pending) = Self::table::<V>(self.cache);
         table.slot_to_change(key, true, self.store, pending)?.value = view;
         Ok(())
+    }
+
+    /// Adds a row that is never looked at or changed by a fold, of a table whose rows come one a position.
+    pub fn append<V: View>(&mut self, position: Position, view: &V) {
+        let (table, pending) = Self::table::<V>(self.cache);
+        let doc = serde_json::to_vec(view).expect("views have string keys and plain values");
+        let key = position_key(position);
+        *pending += weight(&key, &doc);
+        let change = RowChange::Upsert { doc, index: view.index() };
+        table.appended.push(RowWrite { table: V::TABLE, key, change });
     }
 
     /// The first (or last) key with this prefix, uncommitted changes included. Looks through all uncommitted rows of

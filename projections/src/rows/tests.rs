@@ -287,6 +287,48 @@ fn what_is_not_committed_is_as_if_it_had_never_been(on: On) {
     assert_eq!(rows.get::<Thing>("b").unwrap(), None);
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct Happened {
+    kind: String,
+}
+
+impl View for Happened {
+    const TABLE: &'static TableSpec = &EVENTS;
+
+    fn index(&self) -> Vec<IndexValue> {
+        vec![self.kind.as_str().into()]
+    }
+}
+
+fn appended_rows_are_written_once_or_not_at_all(on: On) {
+    let stores = on.stores();
+    let mut cache = cache::Cache::new(1 << 20);
+    let mut store = open(&stores);
+    let mut append = |cache: &mut cache::Cache, position: u64, kind: &str| {
+        let mut rows = Rows { cache, store: &mut *store };
+        rows.append(position, &Happened { kind: kind.to_owned() });
+    };
+    append(&mut cache, 3, "seen and rolled back");
+    assert!(cache.pending_bytes() > 0);
+    cache.rollback();
+    assert_eq!(cache.pending_bytes(), 0);
+    // A parked event that is tried again comes after younger ones.
+    append(&mut cache, 11, "b");
+    append(&mut cache, 2, "a");
+    let writes = cache.writes();
+    commit(&mut *store, 11, &writes);
+    cache.committed();
+    assert!(cache.writes().is_empty());
+    let rows = dump(&*store.snapshot().unwrap());
+    let row = |position, kind| {
+        format!(
+            r#"events/{} {{"doc":{{"kind":"{kind}"}},"index":{{"kind":"{kind}"}}}}"#,
+            position_key(position)
+        )
+    };
+    assert_eq!(rows, [row(2, "a"), row(11, "b")]);
+}
+
 fn a_repair_refuses_to_run_over_uncommitted_changes(on: On) {
     let stores = on.stores();
     let mut model = RowModel::new(NoProjector, open(&stores));
@@ -379,6 +421,7 @@ each_engine!(
     pages_continue_exactly_under_ties_in_both_directions,
     position_keys_sort_like_positions,
     what_is_not_committed_is_as_if_it_had_never_been,
+    appended_rows_are_written_once_or_not_at_all,
     a_repair_refuses_to_run_over_uncommitted_changes,
     rows_behave_like_a_map,
 );

@@ -12,6 +12,9 @@ use tokio::runtime::Handle;
 use super::{RunnerError, RunnerOptions};
 use crate::model::{Claim, DeadLetter, LetterChange, ProjectError, Projected, ReadModel, StoreError};
 
+/// Events folded between two looks at the time.
+const BREATHE_EVERY: u64 = 16;
+
 /// Why a step was not made. In both cases the read model stands at its checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StepError {
@@ -60,6 +63,8 @@ pub(super) struct Engine {
     /// Streams with parked events, pending ones included.
     parked: HashMap<String, Position>,
     pub(super) events: u64,
+    /// Requests are answered meanwhile: its thread is a background thread of its own.
+    pub(super) live: bool,
     /// Whether checkpoint and letters are to be read anew before anything else.
     reload_due: bool,
 }
@@ -89,6 +94,7 @@ impl Engine {
             letters,
             parked: HashMap::new(),
             events: 0,
+            live: false,
             reload_due: false,
         };
         engine.committed = engine.applied;
@@ -163,6 +169,8 @@ impl Engine {
         let limit = self.options.page_events.min(room).max(1);
         let read = self.log.read_tail(self.applied, &ALL, limit, self.options.page_bytes);
         let page = self.runtime.block_on(read)?;
+        // What is far behind hurries; what keeps up has time between its commits.
+        daybook_eventlog::in_portions(self.live && page.at_head);
         let at_head = page.at_head || page.scanned_to >= until;
         match self.take(page, until) {
             Ok(()) => Ok(at_head),
@@ -185,6 +193,9 @@ impl Engine {
             self.applied = position;
             self.pending_events += 1;
             self.events += 1;
+            if self.events.is_multiple_of(BREATHE_EVERY) {
+                daybook_eventlog::breathe();
+            }
             if self.is_commit_due() {
                 self.commit()?;
             }

@@ -55,7 +55,8 @@ pub fn start(
 ) -> Result<ProjectionHandle, StoreError> {
     let head = log.watch_head();
     let shared = Arc::new(Shared::new(name, generation, model.checkpoint(), head.clone()));
-    let engine = Engine::new(model, log, runtime.clone(), options)?;
+    let mut engine = Engine::new(model, log, runtime.clone(), options)?;
+    engine.live = true;
     shared.set_letters(engine.letters.len());
     let (commands, inbox) = mpsc::unbounded_channel();
     let held = engine.options.held;

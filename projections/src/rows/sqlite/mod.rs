@@ -27,6 +27,8 @@ const APPLICATION_ID: i32 = 0x4442_524d;
 const FORMAT: i32 = 1;
 /// The WAL is folded into the file after this many pages of 4 KiB: rarely enough for bulk builds.
 const AUTOCHECKPOINT_PAGES: i64 = 8_000;
+/// Rows written between two looks at the time.
+const BREATHE_EVERY: usize = 16;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The store of one generation of a read model in a SQLite file.
@@ -74,7 +76,10 @@ impl SqliteStore {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), rusqlite::Error> {
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        for write in batch.writes {
+        for (number, write) in batch.writes.iter().enumerate() {
+            if number.is_multiple_of(BREATHE_EVERY) {
+                daybook_eventlog::breathe();
+            }
             let TableSql { upsert, replace, delete, packer, .. } = self.statements(write.table);
             let mut packer = packer.borrow_mut();
             let position;
