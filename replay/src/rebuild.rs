@@ -36,6 +36,7 @@ pub async fn rebuild(
     name: &str,
     progress: Progress<'_>,
 ) -> Result<Report, ReconcileError> {
+    let _alone = projections.proof(name).await?;
     let next = projections.begin_rebuild(name).await?;
     let head = projections.log().head().await?.position;
     let mut checkpoint = next.handle.watch_checkpoint();

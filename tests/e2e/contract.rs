@@ -167,8 +167,10 @@ async fn events_are_selected_by_streams_prefixes_and_types() {
         let found: Vec<String> = page["events"].as_array().unwrap().iter().map(name).collect();
         assert_eq!(found, expected, "{query}");
     }
-    let refused = get(&mut client, "/v1/events?stream=a%20b", &[]).await;
-    assert_eq!(told(&refused), (400, Some("invalid_request".to_owned())));
+    for refused in ["stream=a%20b", "type=%20,"] {
+        let refused = get(&mut client, &format!("/v1/events?{refused}"), &[]).await;
+        assert_eq!(told(&refused), (400, Some("invalid_request".to_owned())));
+    }
     // Server-sent events end after so many, and the answer with them.
     let accept = [("accept", "text/event-stream")];
     let path = "/v1/events?stream=inventory-v&stream=inventory-w&limit=3";
@@ -180,6 +182,22 @@ async fn events_are_selected_by_streams_prefixes_and_types() {
         .map(|data| name(&serde_json::from_str(data).unwrap()))
         .collect();
     assert_eq!(events, ["v received", "v sold", "w received"]);
+    // However much lies between that only begins like the name, a page is filled, and says where to go on.
+    let before = client.get("/v1/events?from=0&limit=1000").await["resume"].as_str().unwrap().to_owned();
+    for _ in 0..70 {
+        client.command("inventory/v2/receive", json!({"quantity": 1})).await;
+    }
+    for _ in 0..2 {
+        client.command("inventory/v/receive", json!({"quantity": 1})).await;
+    }
+    let mut from = before;
+    for _ in 0..2 {
+        let page = client.get(&format!("/v1/events?stream=inventory-v&limit=1&from={from}")).await;
+        assert_eq!(name(&page["events"][0]), "v received", "{page}");
+        from = page["resume"].as_str().unwrap().to_owned();
+    }
+    let end = client.get(&format!("/v1/events?stream=inventory-v&limit=1&from={from}")).await;
+    assert_eq!(end["events"], json!([]));
     server.stop();
 }
 

@@ -136,6 +136,7 @@ impl cqrs_es::Aggregate for Inventory {
 
     fn apply(&mut self, event: Event) {
         deltas(&event, &mut |location, delta| self.locations.change(location, delta));
+        let arrives = event.is_arrival();
         match event {
             Event::Received(_)
             | Event::Adjusted(_)
@@ -164,9 +165,12 @@ impl cqrs_es::Aggregate for Inventory {
             Event::BackInStock(_) => self.signals.stock = Availability::In,
             Event::LowStock(_) => self.signals.low = true,
         }
-        // The first units to be had are in stock by themselves; every later flip has an event.
-        if self.signals.stock == Availability::Never && self.available() > 0 {
-            self.signals.stock = Availability::In;
+        // The first units to be had are in stock by themselves; every later flip has an event. First goods of which none can be
+        // had are out of stock: an event says so, but did not always.
+        match self.signals.stock {
+            Availability::Never if self.available() > 0 => self.signals.stock = Availability::In,
+            Availability::Never if arrives => self.signals.stock = Availability::Out,
+            Availability::Never | Availability::In | Availability::Out => {}
         }
         // The end of low stock has no event of its own: it shows from the quantities.
         if self.signals.low && self.available() > i64::from(self.policy.reorder_point) {

@@ -67,10 +67,15 @@ impl Existing {
         }
     }
 
-    /// The return that is to be refunded where none is named: the only one that arrived and is not refunded whole.
+    /// The return that is to be refunded where none is named: the only one that arrived and for which there is something left to
+    /// refund.
     pub(super) fn return_to_refund(&self) -> Result<&ReturnState, Rejection> {
+        let money_left = |line_id| self.line(line_id).is_some_and(|state| state.refunded != state.line.total);
         let owed = |known: &ReturnState| {
-            known.lines.iter().zip(&known.refunded).any(|(part, refunded)| part.quantity.get() > *refunded)
+            let parts = known.lines.iter().zip(&known.refunded);
+            parts
+                .into_iter()
+                .any(|(part, refunded)| part.quantity.get() > *refunded && money_left(part.line_id))
         };
         self.only_return(|known| known.received.is_some() && owed(known))?.ok_or(Rejection::RefundOfWhat)
     }

@@ -358,7 +358,7 @@ async fn dead_letters(global: &Global, config: &Config, command: DeadLetters) ->
             ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/retry"), None).await?
         }
         (Some(url), DeadLetters::Discard { name, position, reason }) => {
-            let body = json!({"position": position.to_string(), "reason": reason});
+            let body = json!({"position": position, "reason": reason});
             ask(global, url, "POST", &format!("/v1/projections/{name}/dead-letters/discard"), Some(&body))
                 .await?
         }

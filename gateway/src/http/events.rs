@@ -149,8 +149,14 @@ pub(super) async fn events(
     let mut at_head = false;
     // A filter may pass over much: a page is read until it is full, the head is reached, or enough was scanned.
     for _ in 0..64 {
-        let page = app.log.read_all(from, &select.filter, limit - found.len(), PAGE_BYTES).await?;
-        found.extend(page.events.into_iter().filter(|event| select.takes(event)));
+        let wanted = limit - found.len();
+        let page = app.log.read_all(from, &select.filter, select.to_read(wanted), PAGE_BYTES).await?;
+        let mut taken = page.events.into_iter().filter(|event| select.takes(event));
+        found.extend(taken.by_ref().take(wanted));
+        if taken.next().is_some() {
+            from = found.last().map_or(from, |last| last.position);
+            break;
+        }
         from = page.scanned_to.max(from);
         at_head = page.at_head;
         if at_head || found.len() >= limit {
@@ -172,9 +178,13 @@ struct Select {
 
 impl Select {
     fn take(params: &mut Params) -> Result<Self, Problem> {
-        let types = params.all("type");
-        let types = types.iter().flat_map(|types| types.split(',')).map(str::trim);
-        let types = types.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let given = params.all("type");
+        let types = given.iter().flat_map(|types| types.split(',')).map(str::trim);
+        let types: Vec<String> = types.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        // No type at all would be every type.
+        if types.is_empty() && !given.is_empty() {
+            return Err(Problem::invalid("type names event types, such as type=order.placed,order.paid"));
+        }
         let streams = params.all("stream");
         for stream in &streams {
             StreamId::new(stream).map_err(|e| Problem::invalid(format!("stream: {e}")))?;
@@ -182,6 +192,11 @@ impl Select {
         let prefixes = [params.all("stream_prefix"), params.all("prefix")].concat();
         let filter = Filter { types, stream_prefixes: [&streams[..], &prefixes[..]].concat() };
         Ok(Self { filter, streams, prefixes })
+    }
+
+    /// How many events to ask the log for where so many are wanted: other streams can have a name that begins alike.
+    fn to_read(&self, wanted: usize) -> usize {
+        if self.streams.is_empty() { wanted } else { wanted.max(256) }
     }
 
     /// Of what the filter lets through.

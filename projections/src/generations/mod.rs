@@ -30,6 +30,7 @@ use arc_swap::ArcSwapOption;
 use daybook_eventlog::{EventLog, Position};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 
 pub use kind::{Opened, QueryHandle, ReadModelKind, Registry, RowKind};
 pub use ledger::Ledger;
@@ -78,6 +79,14 @@ pub struct Swapped {
     pub to: u64,
     /// The checkpoint that the new one had, at or beyond that of the old one.
     pub position: Position,
+}
+
+/// A projection that this program can't read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outdated {
+    pub name: &'static str,
+    /// Whether other processes read the same store.
+    pub shared: bool,
 }
 
 /// Which of the processes that run a projection is told to have it stand still.
@@ -162,11 +171,19 @@ impl Projections {
 
     /// The projections whose live generation another version of the program has written, so that this one can't read it.
     #[must_use]
-    pub fn outdated(&self) -> Vec<&'static str> {
+    pub fn outdated(&self) -> Vec<Outdated> {
         let outdated = |slot: &&Slot| {
-            matches!(*slot.fault.lock(), Some((_, StoreError::Outdated(_)))) && slot.live.load().is_none()
+            slot.live.load().is_none() && matches!(*slot.fault.lock(), Some((_, StoreError::Outdated(_))))
         };
-        self.core.slots.iter().filter(outdated).map(|slot| slot.kind.name()).collect()
+        let found = self.core.slots.iter().filter(outdated);
+        found.map(|slot| Outdated { name: slot.kind.name(), shared: slot.shared }).collect()
+    }
+
+    /// Waits until nobody compares the projection with a replay, and keeps others from it until the guard is dropped: a
+    /// projection has one shadow.
+    pub async fn proof(&self, name: &str) -> Result<OwnedMutexGuard<()>, GenerationError> {
+        let proving = Arc::clone(&self.core.slot(name)?.proving);
+        Ok(proving.lock_owned().await)
     }
 
     /// The generation that a rebuild is filling in this process.
@@ -337,6 +354,7 @@ impl Core {
             building: ArcSwapOption::empty(),
             fault: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
+            proving: Arc::default(),
             pausing: tokio::sync::Mutex::new(()),
         };
         let generations = match slot.recorded() {

@@ -20,6 +20,8 @@ pub(super) struct Slot {
     pub(super) fault: Mutex<Option<(u64, StoreError)>>,
     /// Held over changes of generations.
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// Held while a generation is compared with a shadow.
+    pub(super) proving: Arc<tokio::sync::Mutex<()>>,
     /// Held while the live generation is told to stand still or go on.
     pub(super) pausing: tokio::sync::Mutex<()>,
 }

@@ -63,8 +63,8 @@ pub(super) struct Engine {
     /// Streams with parked events, pending ones included.
     parked: HashMap<String, Position>,
     pub(super) events: u64,
-    /// Requests are answered meanwhile: its thread is a background thread of its own.
-    pub(super) live: bool,
+    /// Requests are answered meanwhile, and none of them waits for this read model.
+    pub(super) unhurried: bool,
     /// Whether checkpoint and letters are to be read anew before anything else.
     reload_due: bool,
 }
@@ -94,7 +94,7 @@ impl Engine {
             letters,
             parked: HashMap::new(),
             events: 0,
-            live: false,
+            unhurried: false,
             reload_due: false,
         };
         engine.committed = engine.applied;
@@ -170,7 +170,7 @@ impl Engine {
         let read = self.log.read_tail(self.applied, &ALL, limit, self.options.page_bytes);
         let page = self.runtime.block_on(read)?;
         // What is far behind hurries; what keeps up has time between its commits.
-        daybook_eventlog::in_portions(self.live && page.at_head);
+        daybook_eventlog::in_portions(self.unhurried && page.at_head);
         let at_head = page.at_head || page.scanned_to >= until;
         match self.take(page, until) {
             Ok(()) => Ok(at_head),

@@ -55,8 +55,7 @@ pub fn start(
 ) -> Result<ProjectionHandle, StoreError> {
     let head = log.watch_head();
     let shared = Arc::new(Shared::new(name, generation, model.checkpoint(), head.clone()));
-    let mut engine = Engine::new(model, log, runtime.clone(), options)?;
-    engine.live = true;
+    let engine = Engine::new(model, log, runtime.clone(), options)?;
     shared.set_letters(engine.letters.len());
     let (commands, inbox) = mpsc::unbounded_channel();
     let held = engine.options.held;
@@ -206,6 +205,7 @@ impl Runner {
 
     /// One page. When that reached the head, or what somebody waits for, commits; gives the time when it reached the head.
     fn step(&mut self) -> Option<Instant> {
+        self.engine.unhurried = !self.shared.has_waiters();
         let stepped = self.engine.step(Position::MAX).and_then(|at_head| {
             if at_head || self.shared.is_awaited(self.engine.applied()) {
                 self.engine.commit()?;

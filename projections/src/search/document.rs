@@ -81,9 +81,10 @@ impl<'e> Said<'e> {
     pub(super) const fn by(event: &'e AnyEvent) -> Self {
         match event {
             AnyEvent::Variant(event) => Self::Variant(event),
-            AnyEvent::Inventory(event) => Self::Inventory(event),
+            AnyEvent::Inventory(event) if says_where_stock_is(event) => Self::Inventory(event),
             AnyEvent::Order(order::Event::Placed(placed)) => Self::Placed(placed),
-            AnyEvent::Order(_)
+            AnyEvent::Inventory(_)
+            | AnyEvent::Order(_)
             | AnyEvent::Credit(_)
             | AnyEvent::Claim(_)
             | AnyEvent::Sequence(_)
@@ -97,6 +98,11 @@ impl<'e> Said<'e> {
             | AnyEvent::Operations(_) => Self::Nothing,
         }
     }
+}
+
+/// Whether the event can put a variant in stock or out of it. Goods that leave say so by an event of their own, if at all.
+const fn says_where_stock_is(event: &inventory::Event) -> bool {
+    event.is_arrival() || matches!(event, inventory::Event::OutOfStock(_) | inventory::Event::BackInStock(_))
 }
 
 /// Why an event does not fit the document.

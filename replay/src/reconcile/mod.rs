@@ -132,6 +132,7 @@ async fn one(
     repair: bool,
     progress: Progress<'_>,
 ) -> Result<ProjectionReport, ReconcileError> {
+    let _alone = projections.proof(name).await?;
     let live = projections.live(name)?;
     let (shadow, position, found) = compare(projections, &live, head, progress).await?;
     let mut report = ProjectionReport {
@@ -151,7 +152,8 @@ async fn one(
     Ok(report)
 }
 
-/// Builds a shadow and compares a generation with it at one position, `head` or later.
+/// Builds a shadow and compares a generation with it at one position, `head` or later. The caller has the projection's
+/// [proof](Projections::proof) to itself.
 pub(crate) async fn compare(
     projections: &Projections,
     generation: &Arc<Generation>,

@@ -194,18 +194,31 @@ fn first_goods_of_which_none_can_be_had_come_with_out_of_stock() {
     stock.writes("receive", json!({"quantity": 5}), &["inventory.received", "inventory.back_in_stock"]);
 }
 
+fn fold(events: &[(&str, &str)]) -> Inventory {
+    use cqrs_es::Aggregate as _;
+    let mut state = Inventory::default();
+    for (name, data) in events {
+        state.apply(Event::from_data(name, data.as_bytes()).unwrap().unwrap());
+    }
+    state
+}
+
+/// Earlier versions wrote nothing where none of the first goods could be had.
+#[test]
+fn a_log_that_does_not_say_that_the_first_goods_are_out_of_stock_gives_the_same_state() {
+    let new = [
+        ("inventory.policy_changed", r#"{"safety_stock":{"location":"default","quantity":5}}"#),
+        ("inventory.received", r#"{"location":"default","quantity":3}"#),
+        ("inventory.out_of_stock", "{}"),
+    ];
+    assert_eq!(fold(&new[..2]), fold(&new));
+    assert_eq!(fold(&new).signals, Signals { stock: Availability::Out, low: false });
+}
+
 /// Earlier versions wrote that the first goods were back in stock.
 #[test]
 fn a_log_in_which_the_first_goods_were_back_in_stock_gives_the_same_state() {
-    use cqrs_es::Aggregate as _;
     let receipt = json!({"location": "default", "quantity": 3}).to_string();
-    let fold = |events: &[(&str, &str)]| {
-        let mut state = Inventory::default();
-        for (name, data) in events {
-            state.apply(Event::from_data(name, data.as_bytes()).unwrap().unwrap());
-        }
-        state
-    };
     let old = [("inventory.received", receipt.as_str()), ("inventory.back_in_stock", r#"{"available":3}"#)];
     let new = fold(&old[..1]);
     assert_eq!(fold(&old), new);
