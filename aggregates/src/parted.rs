@@ -166,7 +166,7 @@ mod tests {
             for key in 0..12_000 {
                 prop_assert_eq!(map.get(&key), model.get(&key));
             }
-            prop_assert!(map.parts.len() > 60, "the model stayed small");
+            prop_assert!(map.parts.len() > 32, "the model stayed small");
         }
     }
 
