@@ -89,3 +89,32 @@ async fn finish(
         .await?;
     Ok(Report { name: name.to_owned(), from_generation: from, to_generation: to, position, rows })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paused::tests::Shop;
+    use crate::reconcile::reconcile;
+
+    /// There is one shadow of a projection: who wants it waits.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn rebuilds_and_comparisons_at_once_are_done_one_after_the_other() {
+        let shop = Shop::open().await;
+        for variant in 0..20 {
+            shop.receive(&format!("v{variant}")).await;
+        }
+        let names = ["inventory".to_owned()];
+        let ignore = |_: &str, _: u64, _: u64| {};
+        let mut progress = [ignore; 3];
+        let [one, two, three] = &mut progress;
+        let (first, second, compared) = tokio::join!(
+            rebuild(&shop.projections, "inventory", one),
+            rebuild(&shop.projections, "inventory", two),
+            reconcile(&shop.projections, &names, false, three),
+        );
+        let mut generations = [first.unwrap().to_generation, second.unwrap().to_generation];
+        generations.sort_unstable();
+        assert_eq!(generations, [2, 3]);
+        assert!(compared.unwrap().clean);
+    }
+}

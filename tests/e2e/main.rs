@@ -25,6 +25,7 @@ mod read_models;
 mod read_models_shared;
 mod reconcile;
 mod relay;
+mod renewal;
 mod search_faults;
 mod server_faults;
 mod snapshots;

@@ -262,10 +262,12 @@ impl Follow {
     /// The next events in wire form; `None` when nothing selected lies before the head.
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            let most = self.left.min(256);
+            let most = self.select.to_read(self.left.min(256));
             let mut page = self.app.log.read_tail(self.after, &self.select.filter, most, 256 << 10).await?;
             self.after = self.after.max(page.scanned_to);
             page.events.retain(|event| self.select.takes(event));
+            // What is read beyond the last one that is sent is nobody's: the answer ends there.
+            page.events.truncate(self.left);
             if !page.events.is_empty() {
                 self.left -= page.events.len();
                 let mut chunk = Vec::with_capacity(page.events.len() * 512);

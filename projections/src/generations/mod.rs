@@ -13,6 +13,7 @@
 //! Where several processes share the stores, their numbers are in a [`Ledger`] that all of them see. One process swaps; the others
 //! notice (`watch`) and follow.
 
+mod error;
 mod kind;
 mod ledger;
 mod manifest;
@@ -32,36 +33,14 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 
+pub use error::GenerationError;
 pub use kind::{Opened, QueryHandle, ReadModelKind, Registry, RowKind};
 pub use ledger::Ledger;
 pub use manifest::{Generations, Manifest};
 use slot::Slot;
 
 use crate::model::StoreError;
-use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerError, RunnerOptions};
-
-/// Why generations could not be opened or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerationError {
-    #[error("there is no projection {0:?}")]
-    Unknown(String),
-    #[error("projection {0} has no live generation: its store could not be opened")]
-    NotOpen(String),
-    #[error("projection {0} has no previous generation to go back to")]
-    NoPrevious(String),
-    #[error("generation {generation} of projection {name} is not the one being built")]
-    NotBuilding { name: String, generation: u64 },
-    #[error("the generations of projection {0} were changed by another process; look again")]
-    Changed(String),
-    #[error("{path}: {reason}")]
-    Manifest { path: PathBuf, reason: String },
-    #[error("{path}: {source}")]
-    Files { path: PathBuf, source: std::io::Error },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Runner(#[from] RunnerError),
-}
+use crate::runner::{self, ProjectionHandle, ProjectionStatus, RunnerOptions};
 
 /// A generation with its runner. Queries take it once and use its `queries` and its `handle` together, so that waiting and
 /// reading mean the same store.

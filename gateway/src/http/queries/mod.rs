@@ -29,9 +29,14 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "a read model could not be read");
         match error {
-            StoreError::Damaged(_) | StoreError::Outdated(_) => Self::unavailable(
+            StoreError::Damaged(_) => Self::unavailable(
                 "projection_halted",
-                "the read model is damaged or of another build; `daybook projections rebuild` makes it anew",
+                "the read model is damaged; `daybook projections rebuild` makes it anew",
+                60,
+            ),
+            StoreError::Outdated(_) => Self::unavailable(
+                "projection_halted",
+                "the read model was written by another version of the program and is being built anew; try again later",
                 60,
             ),
             StoreError::Unfit(_) => Self::unavailable(
