@@ -69,7 +69,7 @@ pub enum Outcome {
 }
 
 /// Place in the order of deadlines; the second part keeps equal deadlines apart, in order of arrival.
-type Key = (Timestamp, u64);
+pub(super) type Key = (Timestamp, u64);
 
 /// The holds on record.
 #[derive(Debug, Clone, Default)]
@@ -142,6 +142,42 @@ impl Holds {
         }
     }
 
+    /// A hold and its place.
+    pub(super) fn place(&self, id: &ReservationId) -> Option<(Key, Hold)> {
+        let key = self.by_id.get(id)?;
+        Some((*key, self.by_deadline.get(key)?.clone()))
+    }
+
+    pub(super) fn place_of_customer(&self, customer: &CustomerId) -> Option<Key> {
+        self.by_customer.get(customer).copied()
+    }
+
+    /// The number that keeps the next hold apart.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Has a hold be as it was, or not be. Gives the one that was there. The customers' own are put back by themselves.
+    pub(super) fn put_back(&mut self, id: &ReservationId, before: Option<(Key, Hold)>) -> Option<Hold> {
+        let was = self.by_id.remove(id).and_then(|key| self.by_deadline.remove(&key));
+        if let Some((key, hold)) = before {
+            self.by_id.insert(id.clone(), key);
+            self.by_deadline.insert(key, hold);
+        }
+        was
+    }
+
+    pub(super) fn put_back_customer(&mut self, customer: CustomerId, before: Option<Key>) {
+        match before {
+            Some(key) => self.by_customer.insert(customer, key),
+            None => self.by_customer.remove(&customer),
+        };
+    }
+
+    pub(super) const fn set_next(&mut self, next: u64) {
+        self.next = next;
+    }
+
     /// In order of deadline.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Hold> {
         self.by_deadline.values()
@@ -190,6 +226,15 @@ pub(super) struct Finished {
     outcomes: HashMap<ReservationId, Outcome>,
 }
 
+/// The used-up ids as they were.
+#[derive(Debug)]
+pub(super) enum FinishedBefore {
+    /// So many came at the one end, and these went at the other.
+    Ends { added: usize, oldest: Vec<(ReservationId, Outcome)> },
+    /// One of those that came had been there.
+    Whole(Box<Finished>),
+}
+
 impl Finished {
     pub(super) fn outcome(&self, id: &ReservationId) -> Option<Outcome> {
         self.outcomes.get(id).copied()
@@ -204,6 +249,34 @@ impl Finished {
             && let Some(oldest) = self.order.pop_front()
         {
             self.outcomes.remove(&oldest);
+        }
+    }
+
+    /// What it takes to be as now after these have been remembered, one after the other.
+    pub(super) fn before<'a>(&self, ids: impl Iterator<Item = &'a ReservationId> + Clone) -> FinishedBefore {
+        if ids.clone().any(|id| self.outcomes.contains_key(id)) {
+            return FinishedBefore::Whole(Box::new(self.clone()));
+        }
+        let added = ids.count();
+        let dropped = (self.order.len() + added).saturating_sub(REMEMBERED_OUTCOMES);
+        let oldest = self.iter().take(dropped).map(|(id, outcome)| (id.clone(), outcome)).collect();
+        FinishedBefore::Ends { added: added.min(REMEMBERED_OUTCOMES), oldest }
+    }
+
+    pub(super) fn put_back(&mut self, before: FinishedBefore) {
+        match before {
+            FinishedBefore::Whole(before) => *self = *before,
+            FinishedBefore::Ends { added, oldest } => {
+                for _ in 0..added {
+                    if let Some(id) = self.order.pop_back() {
+                        self.outcomes.remove(&id);
+                    }
+                }
+                for (id, outcome) in oldest.into_iter().rev() {
+                    self.outcomes.insert(id.clone(), outcome);
+                    self.order.push_front(id);
+                }
+            }
         }
     }
 

@@ -38,6 +38,7 @@ mod state;
 mod stock;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 pub use command::{
     Action, Adjust, Confirm, Count, Damage, ExpectDelivery, Expire, Receive, Release, Reserve, Return,
@@ -48,6 +49,7 @@ pub use holds::{Hold, Outcome};
 pub use rejection::Rejection;
 pub use state::{Availability, Inventory, Policy, Signals};
 pub use stock::{LocationStock, Totals};
+pub use undo::{Undo, Undone};
 
 /// A command to stock.
 pub type Command = crate::Command<Action>;

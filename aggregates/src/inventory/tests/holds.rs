@@ -332,3 +332,34 @@ fn apply_only(stock: &mut Stock, action: Action) {
         cqrs_es::Aggregate::apply(&mut stock.state, event);
     }
 }
+
+#[test]
+fn outcomes_that_made_room_for_others_come_back_with_them() {
+    use daybook_schemas::inventory::{ExpiredReservation, ReservationsExpired};
+    use daybook_schemas::{Quantity, Timestamp};
+
+    let mut stock = with(u32::try_from(REMEMBERED_OUTCOMES).unwrap() + 10);
+    let expired = |ids: std::ops::Range<usize>| {
+        let reservations = ids.map(|n| ExpiredReservation {
+            reservation_id: reservation(&format!("r{n}")),
+            customer_id: None,
+            order_id: None,
+            quantity: Quantity::new(1).unwrap(),
+            allocations: Vec::new(),
+            expires_at: Timestamp::EPOCH,
+        });
+        Event::ReservationsExpired(ReservationsExpired { reservations: reservations.collect() })
+    };
+    for (before, after) in
+        [(0..3, 3..5), (5..REMEMBERED_OUTCOMES, 2_000..2_007), (3_000..3_001, 4_000..6_000)]
+    {
+        cqrs_es::Aggregate::apply(&mut stock.state, expired(before));
+        let was = stock.state.clone();
+        // One of them a second time, so that it is known already.
+        for event in [expired(after), expired(4_999..5_001), expired(2..4)] {
+            let undo = stock.state.apply_undoable(event);
+            stock.state.undo(undo);
+            assert!(stock.state == was);
+        }
+    }
+}

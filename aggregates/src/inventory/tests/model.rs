@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inventory::{
-    Adjust, Availability, Confirm, Count, Damage, ExpectDelivery, Expire, MAX_UNITS, Receive, Rejection,
-    Release, Reserve, Return, SafetyStock, Sell, SetPolicy, Transfer,
+    Adjust, Availability, Confirm, Count, Damage, ExpectDelivery, Expire, Hold, MAX_UNITS, Outcome, Receive,
+    Rejection, Release, Reserve, Return, SafetyStock, Sell, SetPolicy, Transfer, Undone,
 };
 use crate::{Command, Decider, Reject, Roles};
 
@@ -419,5 +419,71 @@ proptest! {
         }
         let snapshot = serde_json::to_vec(&state).unwrap();
         prop_assert_eq!(serde_json::from_slice::<Inventory>(&snapshot).unwrap(), state);
+    }
+}
+
+/// The state with what comparing states leaves out.
+#[derive(Debug, Clone, PartialEq)]
+struct Whole {
+    state: Inventory,
+    own: Vec<Option<Hold>>,
+    outcomes: Vec<Option<Outcome>>,
+    next_deadline: Option<Timestamp>,
+}
+
+impl Whole {
+    fn of(state: &Inventory) -> Self {
+        let own = |who: u8| state.holds.of_customer(&customer(&format!("c{who}"))).cloned();
+        Self {
+            state: state.clone(),
+            own: (0..8).map(own).collect(),
+            outcomes: (0..24).map(|id| state.outcome(&reservation(&format!("r{id}")))).collect(),
+            next_deadline: state.next_deadline(),
+        }
+    }
+}
+
+proptest! {
+    /// Also where decisions follow on each other before the first of them is taken back.
+    #[test]
+    fn events_taken_back_leave_no_trace(
+        rounds in proptest::collection::vec(
+            (proptest::collection::vec((any_action(), 0..40_i64), 0..4), any::<bool>()), 1..40)
+    ) {
+        let (mut state, mut now) = (Inventory::default(), Timestamp::from_secs(0));
+        for (actions, stands) in rounds {
+            let before = Whole::of(&state);
+            let (mut undos, mut events) = (Vec::new(), Vec::new());
+            for (action, jump) in actions {
+                now = now.plus_secs(jump);
+                for event in state.decide(&command(action, now)).unwrap_or_default() {
+                    events.push(event.clone());
+                    undos.push(state.apply_undoable(event));
+                }
+            }
+            let after = Whole::of(&state);
+            let holds = |state: &Inventory| -> Vec<Hold> { state.holds().cloned().collect() };
+            let mut known = holds(&state);
+            while let Some(undo) = undos.pop() {
+                for undone in state.undo(undo) {
+                    match undone {
+                        Undone::Gone(hold) => known.retain(|other| other.reservation_id != hold.reservation_id),
+                        Undone::Back(hold) => known.push(hold),
+                    }
+                }
+            }
+            prop_assert_eq!(Whole::of(&state), before.clone());
+            let ids = |holds: &[Hold]| -> std::collections::BTreeSet<_> {
+                holds.iter().map(|hold| hold.reservation_id.clone()).collect()
+            };
+            prop_assert_eq!(ids(&known), ids(&holds(&state)), "who is told of it knows which holds there are");
+            for event in events {
+                cqrs_es::Aggregate::apply(&mut state, event);
+            }
+            prop_assert_eq!(Whole::of(&state), after);
+            if !stands {
+                state = before.state;
+            }
+        }
     }
 }
