@@ -51,13 +51,16 @@ pub(crate) struct OpenHold {
     pub(crate) expires_at: Timestamp,
 }
 
+/// The open holds of a stream. They end in any order, and a hot stream has many.
+pub(crate) type Holds = HashMap<ReservationId, OpenHold, foldhash::fast::RandomState>;
+
 /// Open holds and waiting prices by stream, up to a position.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Book {
     pub(crate) position: Position,
     /// The last event that matters up to there.
     pub(crate) mark: Option<Mark>,
-    pub(crate) holds: Map<Vec<OpenHold>>,
+    pub(crate) holds: Map<Holds>,
     pub(crate) prices: Map<Vec<(ScheduleId, Timestamp)>>,
 }
 
@@ -93,7 +96,7 @@ impl Book {
     /// The first deadline of every stream that has one.
     pub(crate) fn deadlines(&self) -> Vec<(StreamId, Timestamp)> {
         let holds = self.holds.iter().filter_map(|(stream, holds)| {
-            Some((stream.clone(), holds.iter().map(|hold| hold.expires_at).min()?))
+            Some((stream.clone(), holds.values().map(|hold| hold.expires_at).min()?))
         });
         let prices = self.prices.iter().filter_map(|(stream, prices)| {
             Some((stream.clone(), prices.iter().map(|(_, from)| *from).min()?))
@@ -103,12 +106,15 @@ impl Book {
 
     fn fold_inventory(&mut self, stream: &str, event: &InventoryEvent) {
         match event {
-            InventoryEvent::Reserved(e) => entry(&mut self.holds, stream).push(OpenHold {
-                reservation: e.reservation_id.clone(),
-                customer: e.customer_id.clone(),
-                order: e.order_id.clone(),
-                expires_at: e.expires_at,
-            }),
+            InventoryEvent::Reserved(e) => {
+                let hold = OpenHold {
+                    reservation: e.reservation_id.clone(),
+                    customer: e.customer_id.clone(),
+                    order: e.order_id.clone(),
+                    expires_at: e.expires_at,
+                };
+                entry(&mut self.holds, stream).insert(hold.reservation.clone(), hold);
+            }
             InventoryEvent::Confirmed(e) if e.remaining == 0 => self.close(stream, &e.reservation_id),
             InventoryEvent::Released(e) if e.remaining == 0 => self.close(stream, &e.reservation_id),
             InventoryEvent::ReservationsExpired(e) => {
@@ -122,10 +128,7 @@ impl Book {
 
     fn close(&mut self, stream: &str, reservation: &ReservationId) {
         if let Some(holds) = self.holds.get_mut(stream) {
-            // The oldest holds end first, mostly.
-            if let Some(at) = holds.iter().position(|hold| hold.reservation == *reservation) {
-                holds.remove(at);
-            }
+            holds.remove(reservation);
             if holds.is_empty() {
                 self.holds.remove(stream);
             }
@@ -165,7 +168,7 @@ impl Book {
             timers.arm(&stream, deadline);
         }
         for (stream, holds) in &self.holds {
-            let of_customers = holds.iter().filter_map(|hold| {
+            let of_customers = holds.values().filter_map(|hold| {
                 let customer = hold.customer.clone()?;
                 let key =
                     HoldKey { customer, reservation: hold.reservation.clone(), order: hold.order.clone() };
@@ -177,6 +180,6 @@ impl Book {
     }
 }
 
-fn entry<'m, T>(map: &'m mut Map<Vec<T>>, stream: &str) -> &'m mut Vec<T> {
+fn entry<'m, T: Default>(map: &'m mut Map<T>, stream: &str) -> &'m mut T {
     map.entry(StreamId::new(stream).expect("the log only has streams with valid names")).or_default()
 }

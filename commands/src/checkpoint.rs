@@ -88,6 +88,7 @@ fn decode(bytes: &[u8]) -> Option<Book> {
     let mark = Mark { position, event_id: Uuid::parse_str(&event_id).ok()? };
     let mut book = Book { position: header.position, mark: Some(mark), ..Book::default() };
     for (stream, holds) in body.holds {
+        let holds = holds.into_iter().map(|hold| (hold.reservation.clone(), hold)).collect();
         book.holds.insert(StreamId::new(stream).ok()?, holds);
     }
     for (stream, prices) in body.prices {
@@ -100,7 +101,11 @@ fn decode(bytes: &[u8]) -> Option<Book> {
 pub(crate) fn save(path: &Path, book: &Book) -> io::Result<()> {
     let Some(mark) = book.mark else { return Ok(()) };
     let body = Body {
-        holds: book.holds.iter().map(|(stream, holds)| (stream.to_string(), holds.clone())).collect(),
+        holds: book
+            .holds
+            .iter()
+            .map(|(stream, holds)| (stream.to_string(), holds.values().cloned().collect()))
+            .collect(),
         prices: book.prices.iter().map(|(stream, prices)| (stream.to_string(), prices.clone())).collect(),
     };
     let body = serde_json::to_vec(&body)?;
@@ -203,7 +208,10 @@ mod tests {
             order: None,
             expires_at: Timestamp::EPOCH,
         };
-        book.holds.insert(StreamId::new("inventory-1").unwrap(), vec![hold]);
+        book.holds.insert(
+            StreamId::new("inventory-1").unwrap(),
+            [(hold.reservation.clone(), hold)].into_iter().collect(),
+        );
         book
     }
 

@@ -9,12 +9,13 @@ use daybook_eventlog::StreamId;
 use daybook_schemas::inventory::{Event, ExpiredReservation};
 use daybook_schemas::{CustomerId, OrderId, ReservationId, Timestamp};
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use smallvec::SmallVec;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// What identifies a hold of a customer, within the stream of its variant.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) struct HoldKey {
     pub(crate) customer: CustomerId,
     pub(crate) reservation: ReservationId,
@@ -30,6 +31,11 @@ pub(crate) enum HoldChange {
 }
 
 impl HoldChange {
+    /// The key of a hold that is counted.
+    pub(crate) fn made(hold: &Hold) -> Option<HoldKey> {
+        key_of(hold)
+    }
+
     /// What the event changes.
     pub(crate) fn of(event: &Event, mut visit: impl FnMut(Self)) {
         let key = |customer: &Option<CustomerId>, reservation: &ReservationId, order: &Option<OrderId>| {
@@ -103,8 +109,8 @@ struct Customer {
     orders: SmallVec<[ForOrder; 1]>,
 }
 
-/// The holds of a stream that is not in memory, as they were known last.
-type Residue = Vec<(HoldKey, Timestamp)>;
+/// The holds of a stream that is not in memory, as they were known last. A hot stream has many, and they end in any order.
+type Residue = Map<HoldKey, Timestamp>;
 
 #[derive(Debug, Default)]
 pub(crate) struct HoldIndex {
@@ -209,23 +215,19 @@ impl HoldIndex {
         let known = self.residue.get_mut(stream);
         match change {
             HoldChange::Add(key, expires_at) => {
-                if known.as_ref().is_some_and(|known| known.iter().any(|(other, _)| *other == key)) {
-                    return;
+                let known = match known {
+                    Some(known) => known,
+                    None => self.residue.entry(stream.clone()).or_default(),
+                };
+                if let Entry::Vacant(place) = known.entry(key.clone()) {
+                    place.insert(expires_at);
+                    self.add(stream, key, expires_at, now);
                 }
-                match known {
-                    Some(known) => known.push((key.clone(), expires_at)),
-                    None => {
-                        self.residue.insert(stream.clone(), vec![(key.clone(), expires_at)]);
-                    }
-                }
-                self.add(stream, key, expires_at, now);
             }
             HoldChange::Remove(key) => {
                 let Some(known) = known else { return };
-                let before = known.len();
-                known.retain(|(other, _)| *other != key);
-                let (found, empty) = (known.len() < before, known.is_empty());
-                if empty {
+                let found = known.remove(&key).is_some();
+                if known.is_empty() {
                     self.residue.remove(stream);
                 }
                 if found {
@@ -321,7 +323,11 @@ mod tests {
     fn a_stream_that_is_read_again_replaces_what_was_known_of_it() {
         let mut index = HoldIndex::default();
         let soon = NOW.plus_secs(60);
-        index.seed(&stream("inventory-1"), vec![(key("a", None), soon), (key("b", None), soon)], NOW);
+        index.seed(
+            &stream("inventory-1"),
+            [(key("a", None), soon), (key("b", None), soon)].into_iter().collect(),
+            NOW,
+        );
         assert_eq!(count(&index, NOW), (2, 0));
         index.enter(&stream("inventory-1"), std::iter::empty(), NOW);
         assert_eq!(count(&index, NOW), (0, 0));
