@@ -21,11 +21,14 @@ const PAGE_BYTES: usize = 8 << 20;
 /// Wakes up now and then to see whether the dispatcher is still there, and after an error.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// An event as it was recorded; `None` where it can't be decoded.
+pub(crate) type Told = (Revision, Timestamp, Option<AnyEvent>);
+
 /// What the log has of one stream beyond what was told before.
 pub(crate) struct Foreign {
     pub(crate) stream: StreamId,
-    /// In the order of their revisions, without gaps; `None` where an event can't be decoded.
-    pub(crate) events: Vec<(Revision, Timestamp, Option<AnyEvent>)>,
+    /// In the order of their revisions, without gaps.
+    pub(crate) events: Vec<Told>,
 }
 
 /// Whether this node is the one that fires deadlines. `None`: it always is.

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use daybook_aggregates::{Role, Roles};
 use daybook_eventlog::{Position, Revision, StreamId};
-use daybook_schemas::{CommandId, Label};
+use daybook_schemas::{CommandId, Label, ReservationId};
 use smallvec::{SmallVec, smallvec};
 use smol_str::SmolStr;
 
@@ -132,6 +132,9 @@ pub struct Reply {
     pub position: Position,
     /// The events written to [`Reply::stream`]; empty if there was nothing to change.
     pub events: Vec<ReplyEvent>,
+    /// The hold that stands already, where a reservation that named none is a repeat. Only for those who speak for the shop, and not in
+    /// the outcome of an earlier request with the same key.
+    pub reservation: Option<ReservationId>,
     /// Whether these are the first events of the stream.
     pub created: bool,
     /// Whether this is the outcome of an earlier request with the same idempotency key.

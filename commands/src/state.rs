@@ -8,7 +8,7 @@ use daybook_aggregates::category::Category;
 use daybook_aggregates::claim::Claim;
 use daybook_aggregates::color::Color;
 use daybook_aggregates::credit::Credit;
-use daybook_aggregates::inventory::Inventory;
+use daybook_aggregates::inventory::{Inventory, Undo, Undone};
 use daybook_aggregates::order::Order;
 use daybook_aggregates::product::Product;
 use daybook_aggregates::sequence::Sequence;
@@ -83,6 +83,22 @@ impl StreamState {
             (_, other) => return Err(other.wire_name()),
         }
         Ok(())
+    }
+
+    /// The same, with what takes it back where that is cheaper than reading the stream again.
+    pub(crate) fn apply_undoable(&mut self, event: AnyEvent) -> Result<Option<Undo>, &'static str> {
+        match (self, event) {
+            (Self::Inventory(state), AnyEvent::Inventory(event)) => Ok(Some(state.apply_undoable(event))),
+            (state, event) => state.apply(event).map(|()| None),
+        }
+    }
+
+    /// Takes an event back. Gives the holds that come and go with it.
+    pub(crate) fn undo(&mut self, undo: Undo) -> Vec<Undone> {
+        match self {
+            Self::Inventory(state) => state.undo(undo),
+            _ => Vec::new(),
+        }
     }
 
     /// About how many bytes of memory it holds.

@@ -9,11 +9,11 @@
 
 use std::time::Duration;
 
-use daybook_aggregates::inventory::Inventory;
+use daybook_aggregates::inventory::{Inventory, Undo};
 use daybook_aggregates::variant::Variant;
 use daybook_aggregates::{Command, Refusal, Roles};
 use daybook_eventlog::{NewEvent, Revision, StreamId};
-use daybook_schemas::{AnyEvent, Timestamp, Token, VariantId};
+use daybook_schemas::{AnyEvent, ReservationId, Timestamp, Token, VariantId};
 use hashbrown::HashMap;
 
 use crate::encode::Encoder;
@@ -90,6 +90,10 @@ pub(crate) struct Scratch {
     pub(crate) missing: Vec<StreamId>,
     pub(crate) writes: Vec<Write>,
     pub(crate) changes: Vec<(StreamId, HoldChange)>,
+    /// On a shared log: what takes the events back that the states took in.
+    pub(crate) undos: Vec<(StreamId, Undo)>,
+    /// The hold that a repeated reservation found.
+    pub(crate) standing_hold: Option<ReservationId>,
     /// The places of the streams in `touched` and in `writes`, once there are many.
     touched_places: Places,
     write_places: Places,
@@ -160,6 +164,8 @@ impl<'a> Workspace<'a> {
         scratch.missing.clear();
         scratch.writes.clear();
         scratch.changes.clear();
+        scratch.undos.clear();
+        scratch.standing_hold = None;
         scratch.touched_places.clear();
         scratch.write_places.clear();
         Self { table, holds, encoder, scratch, context, task, known, follow_up: false }
@@ -174,7 +180,11 @@ impl<'a> Workspace<'a> {
         let (mut in_flight, mut resting) = (None, None);
         for stream in streams {
             match self.table.get(stream) {
-                Some(slot) if slot.state.is_some() && !slot.is_behind(self.task) => {
+                Some(slot)
+                    if slot.state.is_some()
+                        && !slot.is_behind(self.task)
+                        && (!slot.is_stale() || slot.pending > self.known.durable) =>
+                {
                     let undurable = slot.pending > self.known.durable;
                     if self.context.shared && undurable && slot.pending != self.known.joinable {
                         in_flight.get_or_insert_with(|| stream.clone());
@@ -258,6 +268,11 @@ impl<'a> Workspace<'a> {
         }
     }
 
+    /// Has the answer name the hold that stands already.
+    pub(crate) fn tell_of(&mut self, hold: ReservationId) {
+        self.scratch.standing_hold = Some(hold);
+    }
+
     /// Active holds over all variants.
     pub(crate) fn holds(&self) -> &HoldIndex {
         self.holds
@@ -325,7 +340,13 @@ impl<'a> Workspace<'a> {
                 let changes = &mut self.scratch.changes;
                 HoldChange::of(event, |change| changes.push((write.stream.clone(), change)));
             }
-            state.apply(event).expect("the stream's own aggregate decided the event");
+            let undo = if self.context.shared && !self.context.sequential {
+                state.apply_undoable(event)
+            } else {
+                state.apply(event).map(|()| None)
+            };
+            let undo = undo.expect("the stream's own aggregate decided the event");
+            self.scratch.undos.extend(undo.map(|undo| (write.stream.clone(), undo)));
         }
     }
 

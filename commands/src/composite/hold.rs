@@ -94,9 +94,34 @@ pub(crate) fn decide(
             for_sale::check_held(workspace, id)?;
         }
         (Ok(1..) | Err(Halt::Refused(_)), Some(id)) => for_sale::check_stocked(workspace, id)?,
+        (Ok(0), _) => tell_of_standing(workspace, main, command)?,
         _ => {}
     }
     decided.map(|_| ())
+}
+
+/// Whoever repeats a reservation without an id has no other way to learn the id of the hold. A stranger who knows a customer's id must not.
+fn tell_of_standing(
+    workspace: &mut Workspace<'_>,
+    main: &StreamId,
+    command: &Command<Action>,
+) -> Result<(), Halt> {
+    let Action::Reserve(inventory::Reserve {
+        reservation_id: None,
+        customer_id: Some(customer),
+        order_id: None,
+        ..
+    }) = &command.action
+    else {
+        return Ok(());
+    };
+    if workspace.context.roles.speak_for_the_shop() {
+        let standing = workspace.peek::<Inventory>(main)?.active_hold_of(customer, command.now);
+        if let Some(id) = standing.map(|hold| hold.reservation_id.clone()) {
+            workspace.tell_of(id);
+        }
+    }
+    Ok(())
 }
 
 /// The stream that a command looks at beside its own, to be read ahead.

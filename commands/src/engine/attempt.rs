@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use daybook_aggregates::inventory::Undo;
 use daybook_eventlog::{Append, Expected, Premise, Revision, StreamAppend, StreamId};
 use daybook_schemas::idempotency::{self, Recorded};
 use smallvec::SmallVec;
@@ -11,6 +12,7 @@ use super::group::Item;
 use super::load::Job;
 use super::table::GroupNo;
 use super::task::{Task, Trace};
+use super::undo::Before;
 use crate::encode::Encoder;
 use crate::error::CommandError;
 use crate::idempotency::RememberedRefusals;
@@ -150,14 +152,17 @@ impl Engine {
             revision: before,
             position: 0,
             events: Vec::new(),
+            reservation: self.scratch.standing_hold.take(),
             created: false,
             replayed: false,
         };
         let mut trace = None;
         let steps = self.arrange(&mut writes, &task);
+        let mut before_all = Vec::new();
         for write in writes.drain(..) {
             let count = write.encoded.len();
             events += count;
+            before_all.extend(self.before(&write));
             self.wrote(&write.stream, count, group);
             if write.stream == task.main {
                 reply.revision = before + count as u64;
@@ -190,7 +195,23 @@ impl Engine {
         }
         self.release(&mut task);
         let trace = trace.expect("an accepted decision with writes has at least one event");
-        self.commits.push(Append { streams, premises }, Item { task, reply, written, trace, events, steps });
+        self.commits.push(
+            Append { streams, premises },
+            Item { task, reply, written, before: before_all, trace, events, steps },
+        );
+    }
+
+    /// What takes a write back, where all of it can be.
+    fn before(&mut self, write: &Write) -> Option<Before> {
+        let undos = &mut self.scratch.undos;
+        let undos: Vec<Undo> =
+            undos.extract_if(.., |(stream, _)| *stream == write.stream).map(|(_, undo)| undo).collect();
+        (!undos.is_empty() && undos.len() == write.encoded.len()).then(|| Before {
+            stream: write.stream.clone(),
+            revision: write.before,
+            recorded_at: self.table.get(&write.stream).and_then(|slot| slot.recorded_at),
+            undos,
+        })
     }
 
     /// Brings what one command writes into the order of the log; the steps where it takes them one by one.
@@ -261,6 +282,7 @@ impl Engine {
             revision,
             position: self.commits.position(),
             events: Vec::new(),
+            reservation: self.scratch.standing_hold.take(),
             created: false,
             replayed: false,
         };

@@ -23,6 +23,9 @@ const FULL_GROUP: usize = 4;
 /// The longest pause in which the callers of one group may come back to make the next.
 const LONGEST_GATHERING: Duration = Duration::from_millis(2);
 
+/// The pause is this part of what the last commit took.
+const GATHERING_SHARE: u32 = 4;
+
 /// How long the turn at a stream is left to another writer that was seen there: longer than it takes to read, decide and commit.
 const TURN: Duration = Duration::from_millis(50);
 
@@ -203,7 +206,10 @@ impl Engine {
         self.commits.durable = done.number;
         let commands = done.pending.items.len() + done.pending.followers.len();
         if self.commits.group.is_joining() && commands >= FULL_GROUP {
-            let until = Instant::now() + (took / 8).min(LONGEST_GATHERING);
+            // Those of this group are about to come back, and those that came meanwhile are here: without waiting for the first,
+            // the two halves of the callers would take turns, and each would wait for two commits.
+            let until = Instant::now() + (took / GATHERING_SHARE).min(LONGEST_GATHERING);
+            let commands = commands + self.commits.group.len();
             self.commits.gathering = Some(Gathering { until, commands });
         }
         let results = done.results.unwrap_or_default();
@@ -249,8 +255,8 @@ impl Engine {
     }
 
     /// Every group in flight has ended, and at least one append failed. What succeeded stands: an append depends on
-    /// nothing but the streams it writes to, whose revisions the log has checked. What failed, and all that was
-    /// decided since and not handed over, is decided again on what the log says.
+    /// nothing but the streams it writes to, whose revisions the log has checked. What failed is decided again on what the
+    /// log says, and so is all that was decided since and not handed over where it may be built on that.
     fn recover(&mut self) {
         self.commits.recovering = false;
         let mut again: Vec<(Grouped, Option<AppendError>)> = Vec::new();
@@ -273,20 +279,13 @@ impl Engine {
                 }
             }
         }
-        let (_, unsent) = self.commits.group.close();
-        again.extend(unsent.items.into_iter().map(|grouped| (grouped, None)));
-        followers.extend(unsent.followers);
-        for (grouped, _) in &again {
-            for stream in &grouped.item.written {
-                self.poison(stream);
-            }
+        let kept = self.stands(&again);
+        if !kept {
+            let (_, unsent) = self.commits.group.close();
+            again.extend(unsent.items.into_iter().map(|grouped| (grouped, None)));
+            followers.extend(unsent.followers);
         }
-        // What a decision only looked at has changed, too.
-        for (_, error) in &again {
-            if let Some(AppendError::Conflict { stream, .. }) = error {
-                self.poison(stream);
-            }
-        }
+        self.take_back(&mut again);
         self.ask_for_turns(again.iter().filter_map(|(_, error)| match error {
             Some(AppendError::Conflict { stream, .. }) => Some(stream),
             _ => None,
@@ -300,13 +299,27 @@ impl Engine {
         for (task, _) in followers {
             self.park_ready(task);
         }
-        self.parked.durable_to(GroupNo::MAX);
-        // What waited for the group that is being filled waits for nothing: that group is gone.
-        let waiting = std::mem::take(&mut self.load_when_durable);
-        self.to_load.extend(waiting.into_iter().map(|(_, stream)| stream));
+        if kept {
+            self.parked.durable_to(self.commits.durable);
+            self.load_durable();
+        } else {
+            self.parked.durable_to(GroupNo::MAX);
+            // What waited for the group that is being filled waits for nothing: that group is gone.
+            let waiting = std::mem::take(&mut self.load_when_durable);
+            self.to_load.extend(waiting.into_iter().map(|(_, stream)| stream));
+        }
         if self.stopped.is_some() {
             self.fail_everything();
         }
+    }
+
+    /// Whether the group that is being filled stands though these failed: where commands join an append, nothing in it is built
+    /// on what was in flight; it must not write to what is to be read again either.
+    fn stands(&self, failed: &[(Grouped, Option<AppendError>)]) -> bool {
+        let filling = self.commits.filling;
+        let written = |stream: &StreamId| self.table.get(stream).is_some_and(|slot| slot.pending >= filling);
+        self.commits.group.is_joining()
+            && !failed.iter().any(|(grouped, error)| changed(grouped, error.as_ref()).any(written))
     }
 
     /// An append failed: decide again, look whether it happened nevertheless, or give up.
@@ -377,6 +390,16 @@ impl Engine {
     }
 }
 
+/// The streams of a failed append whose states are not what the log says: those it wrote to, and one that it only looked at where
+/// that has changed.
+fn changed<'a>(failed: &'a Grouped, error: Option<&'a AppendError>) -> impl Iterator<Item = &'a StreamId> {
+    let looked_at = match error {
+        Some(AppendError::Conflict { stream, .. }) => Some(stream),
+        _ => None,
+    };
+    failed.item.written.iter().chain(looked_at)
+}
+
 /// The end of an id that was drawn at random or follows from a key: not the same on two nodes that met.
 fn jitter_of(task: &Task) -> u64 {
     let [.., a, b, c, d, e, f, g, h] = *task.command.as_bytes();
@@ -387,7 +410,7 @@ fn jitter_of(task: &Task) -> u64 {
 /// nodes do not meet again and again.
 fn backoff(attempt: u32, salt: u64) -> Option<Duration> {
     let step = attempt.checked_sub(2)?;
-    let longest = 1_000_u64 << step.min(6);
+    let longest = 1_000_u64 << step.min(4);
     let jitter = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(attempt) % longest;
     Some(Duration::from_micros(longest / 2 + jitter / 2))
 }

@@ -7,7 +7,7 @@ use daybook_schemas::{AnyEvent, Timestamp};
 
 use super::Engine;
 use super::table::Slot;
-use crate::follow::{Foreign, leads};
+use crate::follow::{Foreign, Told, leads};
 use crate::holds::HoldChange;
 
 impl Engine {
@@ -21,19 +21,21 @@ impl Engine {
         if slot.state.is_none() {
             return self.hear_of(&stream, &events);
         }
-        // With writes in flight the log will answer with a conflict, and recovery reads the stream again.
+        // With writes in flight the log will answer with a conflict, and recovery reads what is missing.
         if slot.pending > durable || slot.revision >= newest {
             return;
         }
         // The turn that was left to the other is over, and this node leaves it the next one, too, as the other does.
         slot.contended |= slot.rest_until.take().is_some();
         if !self.catch_up(&stream, events) {
-            self.poison(&stream);
+            return self.poison(&stream);
         }
+        // Whoever waited for what was missing.
+        self.wake_waiters(&stream);
     }
 
     /// Applies the events to the state in memory, if they continue it. After `false` the state is not to be used.
-    fn catch_up(&mut self, stream: &StreamId, events: Vec<(Revision, Timestamp, Option<AnyEvent>)>) -> bool {
+    pub(crate) fn catch_up(&mut self, stream: &StreamId, events: Vec<Told>) -> bool {
         for (revision, recorded_at, event) in events {
             let Some(slot) = self.table.get_mut(stream) else { return false };
             if revision <= slot.revision {
@@ -56,7 +58,7 @@ impl Engine {
         true
     }
 
-    fn arm_from_memory(&mut self, stream: &StreamId) {
+    pub(crate) fn arm_from_memory(&mut self, stream: &StreamId) {
         if !leads(&self.options.leader) {
             return self.inbox.want_deadlines();
         }
@@ -67,7 +69,7 @@ impl Engine {
     }
 
     /// A stream that is not in memory: its holds count nevertheless, and its deadlines must fire.
-    fn hear_of(&mut self, stream: &StreamId, events: &[(Revision, Timestamp, Option<AnyEvent>)]) {
+    fn hear_of(&mut self, stream: &StreamId, events: &[Told]) {
         for (_, _, event) in events {
             match event {
                 Some(AnyEvent::Inventory(event)) => {

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::task::{Task, Trace};
+use super::undo::Before;
 use crate::request::Reply;
 use crate::sequential::Steps;
 
@@ -23,6 +24,8 @@ pub(crate) struct Item {
     /// Complete but for the position.
     pub(crate) reply: Reply,
     pub(crate) written: SmallVec<[StreamId; 2]>,
+    /// What it wrote to and can be taken back.
+    pub(crate) before: Vec<Before>,
     /// Its last event.
     pub(crate) trace: Trace,
     pub(crate) events: usize,

@@ -22,6 +22,8 @@ pub(crate) enum Signal {
     Probed(TaskId, Result<Option<crate::Reply>, CommandError>),
     /// The record of the task's key, at this revision of its stream, speaks of events that are not there.
     Void(Box<Task>, Revision),
+    /// What a stream has beyond the state in memory.
+    Tail(Foreign),
     /// What the log has of streams, whoever wrote it.
     Foreign(Vec<Foreign>),
     /// Streams that commands to come will need.

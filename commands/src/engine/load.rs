@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use super::inbox::{Inbox, Signal};
 use super::task::{Task, TaskId, Trace};
 use crate::error::CommandError;
+use crate::follow::{Foreign, Told};
 use crate::ids;
 use crate::options::Options;
 use crate::request::{Reply, ReplyEvent};
@@ -51,7 +52,6 @@ pub(crate) struct Loaded {
 }
 
 /// A stream as far as it was read.
-#[derive(Clone)]
 pub(crate) struct Read {
     pub(crate) state: StreamState,
     pub(crate) revision: Revision,
@@ -61,53 +61,12 @@ pub(crate) struct Read {
     pub(crate) snapshot: Revision,
 }
 
-/// Long streams as they were last read, on a shared log: where another writer is ahead of this node again and again, only what
-/// came since is read. What the log has does not change, so a state that was right once stays a place to read on from.
-pub(crate) struct Recent {
-    reads: VecDeque<(StreamId, Read)>,
-    bytes: usize,
-    limit: usize,
-}
-
-impl Recent {
-    /// Shorter streams are read anew as fast.
-    const LONG: Revision = 200;
-
-    fn new(limit: usize) -> Self {
-        Self { reads: VecDeque::new(), bytes: 0, limit }
-    }
-
-    fn get(&self, stream: &StreamId) -> Option<Read> {
-        self.reads.iter().find(|(name, _)| name == stream).map(|(_, read)| read.clone())
-    }
-
-    fn forget(&mut self, stream: &StreamId) {
-        if let Some(at) = self.reads.iter().position(|(name, _)| name == stream)
-            && let Some((_, read)) = self.reads.remove(at)
-        {
-            self.bytes -= read.state.size_bytes();
-        }
-    }
-
-    fn keep(&mut self, stream: &StreamId, read: &Read) {
-        if read.revision < Self::LONG || self.limit == 0 {
-            return;
-        }
-        self.forget(stream);
-        self.bytes += read.state.size_bytes();
-        self.reads.push_back((stream.clone(), read.clone()));
-        while self.bytes > self.limit
-            && let Some((_, oldest)) = self.reads.pop_front()
-        {
-            self.bytes -= oldest.state.size_bytes();
-        }
-    }
-}
-
 /// A piece of work.
 pub(crate) enum Job {
     /// Read a stream, on from what was read so far.
     Stream(StreamId, Option<Read>),
+    /// Read what a stream has after a revision.
+    Tail(StreamId, Revision),
     /// Read a stream, and keep a snapshot of it.
     Snapshot(StreamId, Option<Read>),
     /// Look whether the events of a task are in the log.
@@ -153,10 +112,7 @@ impl Loaders {
         stats: &Arc<Stats>,
     ) -> std::io::Result<Self> {
         let (shared, background) = (Arc::new(Shared::default()), Arc::new(Shared::default()));
-        let kept_bytes = if options.shared_log { options.cache_bytes / 8 } else { 0 };
-        let recent = Arc::new(Mutex::new(Recent::new(kept_bytes)));
         let loader = |shared: &Arc<Shared>| Loader {
-            recent: recent.clone(),
             log: log.clone(),
             runtime: runtime.clone(),
             inbox: inbox.clone(),
@@ -220,7 +176,6 @@ struct Loader {
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     shared: Arc<Shared>,
-    recent: Arc<Mutex<Recent>>,
     snapshots: Option<Arc<dyn SnapshotStore>>,
     snapshot_every: u64,
 }
@@ -258,10 +213,16 @@ impl Loader {
                     if read.revision >= read.snapshot + self.snapshot_every {
                         self.keep(&stream, &read);
                     }
-                    self.recent.lock().keep(&stream, &read);
                     Done::Loaded(Loaded { stream, result: Ok(read) })
                 }
                 Ok((read, false)) => Done::Unfinished(Job::Stream(stream, Some(read))),
+                Err(error) => Done::Loaded(Loaded { stream, result: Err(error) }),
+            },
+            Job::Tail(stream, after) => match self.read_tail(&stream, after).await {
+                Ok(events) => {
+                    self.inbox.signal(Signal::Tail(Foreign { stream, events }));
+                    Done::Told
+                }
                 Err(error) => Done::Loaded(Loaded { stream, result: Err(error) }),
             },
             Job::Snapshot(stream, so_far) => match self.read_page(&stream, so_far).await {
@@ -316,17 +277,6 @@ impl Loader {
         Ok(state.map_or(from_start, |state| Read { state, revision, recorded_at: None, snapshot: revision }))
     }
 
-    /// What this node read of the stream last, if the log has it still: one that was put back to an earlier state has not.
-    async fn recent(&self, stream: &StreamId) -> Result<Option<Read>, CommandError> {
-        let read = self.recent.lock().get(stream);
-        let Some(read) = read else { return Ok(None) };
-        if self.log.stream_revision(stream).await? < read.revision {
-            self.recent.lock().forget(stream);
-            return Ok(None);
-        }
-        Ok(Some(read))
-    }
-
     fn keep(&self, stream: &StreamId, read: &Read) {
         let Some(snapshots) = &self.snapshots else { return };
         let mut bytes = Breathing::default();
@@ -345,10 +295,7 @@ impl Loader {
     async fn read_page(&self, stream: &StreamId, so_far: Option<Read>) -> Result<(Read, bool), CommandError> {
         let mut read = match so_far {
             Some(so_far) => so_far,
-            None => match self.recent(stream).await? {
-                Some(recent) => recent,
-                None => self.beginning(stream).await?,
-            },
+            None => self.beginning(stream).await?,
         };
         let events = self.log.read_stream(stream, read.revision + 1, PAGE).await?;
         let at_end = events.len() < PAGE;
@@ -370,6 +317,22 @@ impl Loader {
             read.recorded_at = Some(Timestamp::from_micros(recorded.recorded_at));
         }
         Ok((read, at_end))
+    }
+
+    /// Every event after a revision.
+    async fn read_tail(&self, stream: &StreamId, after: Revision) -> Result<Vec<Told>, CommandError> {
+        let mut told = Vec::new();
+        loop {
+            let events = self.log.read_stream(stream, after + 1 + told.len() as u64, PAGE).await?;
+            let at_end = events.len() < PAGE;
+            told.extend(events.iter().map(|recorded| {
+                let event = AnyEvent::decode(recorded.event_type(), recorded.version, recorded.data()).ok();
+                (recorded.revision, Timestamp::from_micros(recorded.recorded_at), event)
+            }));
+            if at_end {
+                return Ok(told);
+            }
+        }
     }
 
     /// The reply with its position, if the event is where the append would have put it.
@@ -428,6 +391,7 @@ impl Loader {
             revision: record.revision,
             position,
             events: events.ok_or_else(|| lost("unknown events"))?,
+            reservation: None,
             created: record.events > 0 && record.revision == u64::from(record.events),
             replayed: true,
         }))

@@ -14,6 +14,7 @@
 //! - [`commit`]: groups in flight, completion, recovery
 //! - [`load`]: threads that read
 //! - [`foreign`]: what others on the same log wrote
+//! - [`undo`]: decisions that met another writer
 //! - [`table`]: the streams in memory
 //!
 //! The thread never waits for IO. It sleeps only when there is nothing to do.
@@ -27,6 +28,7 @@ pub(crate) mod load;
 pub(crate) mod park;
 pub(crate) mod table;
 pub(crate) mod task;
+pub(crate) mod undo;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -153,6 +155,7 @@ impl Engine {
                 task.void_record = Some(revision);
                 self.park_ready(task);
             }
+            Signal::Tail(tail) => self.take_tail(tail),
             Signal::Foreign(streams) => {
                 streams.into_iter().for_each(|foreign| self.take_foreign(foreign));
             }
@@ -172,12 +175,6 @@ impl Engine {
 
     fn take_loaded(&mut self, Loaded { stream, result }: Loaded) {
         match result {
-            Ok(Read { revision, .. })
-                if self.table.get(&stream).is_some_and(|slot| slot.foreign > revision) =>
-            {
-                // Another writer went on while the stream was being read.
-                self.to_load.push(stream);
-            }
             Ok(Read { state, revision, recorded_at, snapshot }) => {
                 self.arm(&stream, &state, self.now);
                 if let StreamState::Inventory(inventory) = &state {
@@ -186,6 +183,10 @@ impl Engine {
                 let slot = self.table.put(&stream, state, revision);
                 slot.recorded_at = recorded_at;
                 slot.snapshot_due = snapshot + self.options.snapshot_every;
+                if slot.is_stale() {
+                    // Another writer went on while the stream was being read.
+                    self.want(&stream);
+                }
                 self.wake_waiters(&stream);
             }
             Err(error) => self.fail_waiters(&stream, &error),
@@ -225,10 +226,10 @@ impl Engine {
         });
     }
 
-    /// Has the stream read, unless it is being read.
+    /// Has the stream read, or what is beyond the state, unless that is known or being read.
     pub(crate) fn want(&mut self, stream: &StreamId) {
         let slot = self.table.slot(stream);
-        if slot.state.is_none() && !slot.loading {
+        if (slot.state.is_none() || slot.is_stale()) && !slot.loading {
             slot.loading = true;
             self.to_load.push(stream.clone());
         }
@@ -236,7 +237,14 @@ impl Engine {
 
     fn start_loads(&mut self) {
         if !self.to_load.is_empty() {
-            self.loaders.push(self.to_load.drain(..).map(|stream| Job::Stream(stream, None)));
+            let table = &self.table;
+            self.loaders.push(self.to_load.drain(..).map(|stream| {
+                let in_memory = table.get(&stream).filter(|slot| slot.state.is_some());
+                match in_memory.map(|slot| slot.revision) {
+                    Some(revision) => Job::Tail(stream, revision),
+                    None => Job::Stream(stream, None),
+                }
+            }));
         }
     }
 

@@ -62,6 +62,11 @@ impl Slot {
         self.line.as_ref().is_some_and(|line| line.places.first().is_some_and(|first| *first < task))
     }
 
+    /// Whether the log is known to have more than the state.
+    pub(crate) const fn is_stale(&self) -> bool {
+        self.foreign > self.revision
+    }
+
     pub(crate) fn line(&mut self) -> &mut Line {
         self.line.get_or_insert_default()
     }

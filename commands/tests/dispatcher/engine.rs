@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use daybook_aggregates::{Role, Roles};
 use daybook_commands::{CommandError, IfMatch, Options, Request};
 use daybook_eventlog::memory::MemoryLog;
 use serde_json::json;
@@ -197,4 +198,26 @@ async fn a_long_stream_is_read_from_its_snapshot() {
     let reply = shop.ok("inventory/1/receive", json!({"quantity": 1})).await;
     // One receipt, the sales, sold out, and this receipt.
     assert_eq!(reply.revision, 3_004);
+}
+
+/// Whoever asks again without an id learns which hold stands; a buyer who knows somebody's id does not.
+#[tokio::test]
+async fn a_repeated_reservation_tells_which_hold_stands() {
+    let shop = Shop::open().await;
+    shop.ok("inventory/1/receive", json!({"quantity": 5})).await;
+    let body = json!({"customer_id": "c", "quantity": 2});
+    let first = shop.ok("inventory/1/reserve", body.clone()).await;
+    let made =
+        serde_json::from_slice::<serde_json::Value>(&first.events[0].data).unwrap()["reservation_id"].clone();
+    assert_eq!(first.reservation, None, "its event says it");
+    let again = shop.ok("inventory/1/reserve", body.clone()).await;
+    assert!(again.events.is_empty());
+    assert_eq!(json!(again.reservation), made);
+    let mut request = request("inventory/1/reserve", &body);
+    request.principal.roles = Roles::of([Role::Buyer]);
+    let stranger = shop.dispatcher.dispatch(request).await.unwrap();
+    assert_eq!((stranger.events.len(), stranger.reservation), (0, None));
+    let named = json!({"customer_id": "c", "quantity": 2, "reservation_id": made});
+    assert_eq!(shop.ok("inventory/1/reserve", named).await.reservation, None, "who names it knows it");
+    assert_eq!(shop.ok("inventory/1/receive", json!({"quantity": 1})).await.reservation, None);
 }

@@ -22,5 +22,6 @@ mod reasons;
 mod sequential;
 mod spread;
 mod support;
+mod taking_back;
 mod timers;
 mod variants;

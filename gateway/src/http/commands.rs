@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use daybook_aggregates::{Role, Roles};
 use daybook_commands::{CommandError, IfMatch, Principal, Reply, Request};
-use daybook_schemas::body;
+use daybook_schemas::{ReservationId, body};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -140,6 +140,8 @@ struct ReplyBody<'a> {
     revision: u64,
     position: String,
     events: Vec<ReplyEventBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reservation_id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -163,6 +165,7 @@ fn reply_body(reply: &Reply) -> ReplyBody<'_> {
                 data: serde_json::from_slice(&event.data).expect("events are stored as JSON"),
             })
             .collect(),
+        reservation_id: reply.reservation.as_ref().map(ReservationId::as_str),
     }
 }
 
@@ -182,7 +185,12 @@ fn reply_text(reply: &Reply) -> Vec<u8> {
         write(&[comma, b"{\"type\":\"", event.event_type.as_bytes(), b"\",\"version\":"]);
         write(&[digits.format(event.version).as_bytes(), b",\"data\":", &event.data, b"}"]);
     }
-    write(&[b"]}"]);
+    write(&[b"]"]);
+    if let Some(id) = &reply.reservation {
+        // Ids are of letters, digits and marks that JSON takes as they are.
+        write(&[b",\"reservation_id\":\"", id.as_str().as_bytes(), b"\""]);
+    }
+    write(&[b"}"]);
     text
 }
 
@@ -300,6 +308,7 @@ mod tests {
                 revision: u64::from(count) * 1_000_003,
                 position: u64::MAX,
                 events: (0..count).map(event).collect(),
+                reservation: (count == 0).then(|| ReservationId::new("r.1_~-A").unwrap()),
                 created: false,
                 replayed: false,
             };

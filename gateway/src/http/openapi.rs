@@ -206,6 +206,7 @@ fn reply_schema() -> Value {
             "stream": {"type": "string"}, "revision": {"type": "integer"},
             "position": {"type": "string", "description": "Log position; pass it as min_position to read your write."},
             "events": {"type": "array", "items": {"type": "object", "properties": {"type": {"type": "string"}, "version": {"type": "integer"}, "data": {"type": "object"}}}},
+            "reservation_id": {"type": "string", "description": "Of a repeated reservation that names no id: the hold that stands. Only for roles that speak for the shop."},
         },
     })
 }
