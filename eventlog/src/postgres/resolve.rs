@@ -157,24 +157,27 @@ pub(super) fn optimistic<'a>(appends: impl Iterator<Item = &'a Prepared>, hints:
     let mut growing = Growing::default();
     for append in appends {
         for part in &append.parts {
-            let current = growing.revision(&part.stream).or_else(|| hints.get(&part.stream));
-            match (part.expected, current) {
-                (Expected::Exact(expected), Some(current)) if expected == current => {}
-                (Expected::Exact(expected), None) if expected <= MAX_GUESS => {}
-                (Expected::Any, Some(_)) => {}
+            match (part.expected, growing.revision(&part.stream), hints.get(&part.stream)) {
+                (Expected::Exact(expected), Some(current), _) if expected == current => {}
+                // Who expects more than is remembered has heard of another writer.
+                (Expected::Exact(expected), None, hint)
+                    if hint.is_none_or(|hint| hint <= expected) && expected <= MAX_GUESS => {}
+                (Expected::Any, current, hint) if current.or(hint).is_some() => {}
                 _ => return None,
             }
         }
         for premise in &append.premises {
             let hint = hints.get(&premise.stream);
-            match growing.revision(&premise.stream).or(hint) {
+            match growing.revision(&premise.stream) {
                 Some(current) if current != premise.revision => return None,
-                None if premise.revision > MAX_GUESS => return None,
-                _ => growing.look_at(premise, hint.is_some()),
+                None if hint.is_some_and(|hint| hint > premise.revision) => return None,
+                _ if premise.revision > MAX_GUESS => return None,
+                _ => growing.look_at(premise, hint == Some(premise.revision)),
             }
         }
         growing.write(append, |part| match (hints.get(&part.stream), part.expected) {
-            (Some(revision), _) => (revision, true),
+            (Some(hint), Expected::Exact(revision)) => (revision, hint == revision),
+            (Some(hint), Expected::Any) => (hint, true),
             (None, Expected::Exact(revision)) => (revision, false),
             (None, Expected::Any) => unreachable!("checked above: such an append has no optimistic plan"),
         });
@@ -329,12 +332,36 @@ mod tests {
     }
 
     #[test]
+    fn who_expects_more_than_is_remembered_has_heard_of_another_writer() {
+        let mut hints = Revisions::new(10);
+        hints.set(&stream("known-1"), 4);
+        hints.set(&stream("known-2"), 4);
+        let mut looks = prepared(20, &[("new-1", Expected::Exact(0))]);
+        looks.premises = vec![Premise { stream: stream("known-2"), revision: 6 }];
+        let appends = [prepared(10, &[("known-1", Expected::Exact(5))]), looks];
+        let plan = optimistic(appends.iter(), &hints).unwrap();
+        let streams: Vec<_> =
+            plan.streams.iter().map(|s| (s.stream.as_str(), s.before, s.after, s.known)).collect();
+        assert_eq!(streams, [("known-1", 5, 6, false), ("known-2", 6, 6, false), ("new-1", 0, 1, false)]);
+
+        let mut behind = prepared(30, &[("new-1", Expected::Exact(0))]);
+        behind.premises = vec![Premise { stream: stream("known-2"), revision: 3 }];
+        assert!(optimistic([behind].iter(), &hints).is_none());
+        let mut beyond = prepared(40, &[("new-1", Expected::Exact(0))]);
+        beyond.premises = vec![Premise { stream: stream("known-1"), revision: 7 }];
+        let within = [prepared(10, &[("known-1", Expected::Exact(5))]), beyond];
+        assert!(
+            optimistic(within.iter(), &hints).is_none(),
+            "nobody can know what the group itself does not write"
+        );
+    }
+
+    #[test]
     fn what_might_not_simply_be_written_is_left_to_the_lock() {
         let mut hints = Revisions::new(10);
         hints.set(&stream("known-1"), 4);
         for parts in [
             [("known-1", Expected::Exact(3))],
-            [("known-1", Expected::Exact(5))],
             [("new-1", Expected::Any)],
             [("new-1", Expected::Exact(u64::MAX))],
         ] {

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anyhow::Context;
 use daybook_aggregates::Roles;
 use daybook_commands::{Dispatcher, Options, Principal, Request, SystemClock};
 use daybook_eventlog::EventLog;
@@ -38,19 +37,16 @@ impl Engines {
         Ok(engines)
     }
 
+    /// Every engine receives goods of every item, so that all of them have all states in memory, as after a while in service.
     async fn stock_up(&self) -> anyhow::Result<()> {
-        let first = self.dispatchers.first().context("at least one engine")?;
-        let received = (0..ITEMS).map(|item| {
-            let body = format!(r#"{{"quantity":{UNITS}}}"#);
-            first.dispatch(Request::new(
-                "inventory",
-                format!("v{item}"),
-                "receive",
-                body,
-                self.principal.clone(),
-            ))
-        });
-        futures::future::try_join_all(received).await?;
+        for dispatcher in &self.dispatchers {
+            let received = (0..ITEMS).map(|item| {
+                let body = format!(r#"{{"quantity":{UNITS}}}"#);
+                let principal = self.principal.clone();
+                dispatcher.dispatch(Request::new("inventory", format!("v{item}"), "receive", body, principal))
+            });
+            futures::future::try_join_all(received).await?;
+        }
         Ok(())
     }
 }

@@ -69,23 +69,41 @@ async fn main() -> anyhow::Result<()> {
     let postgres = setting("DAYBOOK_TEST_POSTGRES_URL")?;
     let redis = setting("DAYBOOK_TEST_REDIS_URL")?;
     let program = setting("DAYBOOK_BIN")?;
-    let daybook = |name, log, gateways| daybook::Daybook::start(&program, name, log, gateways);
-    let mut contenders: Vec<Box<dyn Contender>> = vec![
-        Box::new(daybook("Daybook, over HTTP", None, 1)?),
-        Box::new(daybook("Daybook on PostgreSQL, over HTTP", Some(&postgres), 1)?),
-        Box::new(daybook("two gateways on one PostgreSQL, over HTTP", Some(&postgres), 2)?),
-        Box::new(engine::Engines::connect(&postgres, "Daybook's engine on PostgreSQL, in process", 1).await?),
-        Box::new(engine::Engines::connect(&postgres, "two engines on one PostgreSQL, in process", 2).await?),
-        Box::new(stock::Stock::connect(&postgres, settings.clients).await?),
-        Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, settings.clients).await?),
-        Box::new(rows::Rows::connect(&postgres, rows::Way::Statement, 8).await?),
-        Box::new(rows::Rows::connect(&postgres, rows::Way::Lock, settings.clients).await?),
-        Box::new(redis_script::RedisScript::connect(&redis).await?),
-    ];
-    if let Ok(only) = std::env::var("BENCH_ONLY") {
-        contenders.retain(|contender| only.split(',').any(|part| contender.name().contains(part)));
-        anyhow::ensure!(!contenders.is_empty(), "BENCH_ONLY={only:?} leaves nobody");
+    let clients = settings.clients;
+    let only = std::env::var("BENCH_ONLY").ok();
+    let wanted =
+        |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|part| name.contains(part)));
+    let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
+    for (name, log, gateways) in [
+        ("Daybook, over HTTP", None, 1),
+        ("Daybook on PostgreSQL, over HTTP", Some(postgres.as_str()), 1),
+        ("two gateways on one PostgreSQL, over HTTP", Some(&postgres), 2),
+    ] {
+        if wanted(name) {
+            contenders.push(Box::new(daybook::Daybook::start(&program, name, log, gateways)?));
+        }
     }
+    for (name, engines) in
+        [("Daybook's engine on PostgreSQL, in process", 1), ("two engines on one PostgreSQL, in process", 2)]
+    {
+        if wanted(name) {
+            contenders.push(Box::new(engine::Engines::connect(&postgres, name, engines).await?));
+        }
+    }
+    if wanted(stock::NAME) {
+        contenders.push(Box::new(stock::Stock::connect(&postgres, clients).await?));
+    }
+    for (way, clients) in
+        [(rows::Way::Statement, clients), (rows::Way::Statement, 8), (rows::Way::Lock, clients)]
+    {
+        if wanted(way.name(clients)) {
+            contenders.push(Box::new(rows::Rows::connect(&postgres, way, clients).await?));
+        }
+    }
+    if wanted(redis_script::NAME) {
+        contenders.push(Box::new(redis_script::RedisScript::connect(&redis).await?));
+    }
+    anyhow::ensure!(!contenders.is_empty(), "BENCH_ONLY={only:?} leaves nobody");
     conditions(&postgres, &redis, settings, rounds).await?;
     let mut table: Vec<[Vec<f64>; 2]> = contenders.iter().map(|_| Default::default()).collect();
     for round in 0..rounds {

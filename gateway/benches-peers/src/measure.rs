@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     /// Length of a round.

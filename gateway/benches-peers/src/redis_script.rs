@@ -19,6 +19,8 @@ redis.call('SET', KEYS[2], quantity, 'EX', ARGV[2])
 return 1
 ";
 
+pub(crate) const NAME: &str = "Redis Lua, appendfsync always";
+
 pub(crate) struct RedisScript {
     client: redis::Client,
 }
@@ -95,7 +97,7 @@ impl Reserve for Client {
 
 impl Contender for RedisScript {
     fn name(&self) -> &'static str {
-        "Redis Lua, appendfsync always"
+        NAME
     }
 
     fn round(

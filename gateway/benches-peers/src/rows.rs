@@ -19,6 +19,16 @@ pub(crate) enum Way {
     Lock,
 }
 
+impl Way {
+    pub(crate) const fn name(self, clients: u32) -> &'static str {
+        match (self, clients) {
+            (Self::Statement, 8) => "PostgreSQL row, one UPDATE, 8 clients",
+            (Self::Statement, _) => "PostgreSQL row, one UPDATE",
+            (Self::Lock, _) => "PostgreSQL row, SELECT FOR UPDATE",
+        }
+    }
+}
+
 pub(crate) struct Rows {
     pool: PgPool,
     table: String,
@@ -83,11 +93,7 @@ impl Reserve for Client {
 
 impl Contender for Rows {
     fn name(&self) -> &'static str {
-        match (self.way, self.clients) {
-            (Way::Statement, 8) => "PostgreSQL row, one UPDATE, 8 clients",
-            (Way::Statement, _) => "PostgreSQL row, one UPDATE",
-            (Way::Lock, _) => "PostgreSQL row, SELECT FOR UPDATE",
-        }
+        self.way.name(self.clients)
     }
 
     fn round(
