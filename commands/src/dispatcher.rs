@@ -142,6 +142,7 @@ impl Dispatcher {
             parked: Default::default(),
             scratch: Default::default(),
             to_load: Vec::new(),
+            to_catch_up: Vec::new(),
             load_when_durable: Vec::new(),
             batch: Default::default(),
             stopped: None,

@@ -209,12 +209,13 @@ impl Engine {
             // Those of this group are about to come back, and those that came meanwhile are here: without waiting for the first,
             // the two halves of the callers would take turns, and each would wait for two commits.
             let until = Instant::now() + (took / GATHERING_SHARE).min(LONGEST_GATHERING);
-            let commands = commands + self.commits.group.len();
+            let commands = (commands + self.commits.group.len()).min(self.commits.max_group);
             self.commits.gathering = Some(Gathering { until, commands });
         }
         let results = done.results.unwrap_or_default();
         for Grouped { item, append, .. } in done.pending.items {
             self.give_turn(&item);
+            self.read_on(&item);
             let appended = results[append].as_ref().expect("a group with a failure goes to recovery");
             events += item.events;
             self.answer(item, appended);

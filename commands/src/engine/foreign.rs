@@ -17,6 +17,7 @@ impl Engine {
         let Some(newest) = events.last().map(|(revision, _, _)| *revision) else { return };
         let durable = self.commits.durable();
         let Some(slot) = self.table.get_mut(&stream) else { return self.hear_of(&stream, &events) };
+        let was_stale = slot.is_stale();
         slot.foreign = slot.foreign.max(newest);
         if slot.state.is_none() {
             return self.hear_of(&stream, &events);
@@ -27,11 +28,16 @@ impl Engine {
         }
         // The turn that was left to the other is over, and this node leaves it the next one, too, as the other does.
         slot.contended |= slot.rest_until.take().is_some();
+        if events.first().is_some_and(|(first, _, _)| *first > slot.revision + 1) {
+            // What is between was told while a write was in flight.
+            return self.want(&stream);
+        }
         if !self.catch_up(&stream, events) {
             return self.poison(&stream);
         }
-        // Whoever waited for what was missing.
-        self.wake_waiters(&stream);
+        if was_stale {
+            self.wake_waiters(&stream);
+        }
     }
 
     /// Applies the events to the state in memory, if they continue it. After `false` the state is not to be used.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::load::Loaded;
+use super::load::{Loaded, Tail};
 use super::task::{Task, TaskId};
 use crate::error::CommandError;
 use crate::follow::Foreign;
@@ -23,7 +23,7 @@ pub(crate) enum Signal {
     /// The record of the task's key, at this revision of its stream, speaks of events that are not there.
     Void(Box<Task>, Revision),
     /// What a stream has beyond the state in memory.
-    Tail(Foreign),
+    Tail(Tail),
     /// What the log has of streams, whoever wrote it.
     Foreign(Vec<Foreign>),
     /// Streams that commands to come will need.

@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use super::inbox::{Inbox, Signal};
 use super::task::{Task, TaskId, Trace};
 use crate::error::CommandError;
-use crate::follow::{Foreign, Told};
+use crate::follow::Told;
 use crate::ids;
 use crate::options::Options;
 use crate::request::{Reply, ReplyEvent};
@@ -49,6 +49,13 @@ const BREATHE_EVERY_BYTES: usize = 8 << 10;
 pub(crate) struct Loaded {
     pub(crate) stream: StreamId,
     pub(crate) result: Result<Read, CommandError>,
+}
+
+/// What a stream has after a revision.
+pub(crate) struct Tail {
+    pub(crate) stream: StreamId,
+    pub(crate) after: Revision,
+    pub(crate) events: Result<Vec<Told>, CommandError>,
 }
 
 /// A stream as far as it was read.
@@ -218,13 +225,11 @@ impl Loader {
                 Ok((read, false)) => Done::Unfinished(Job::Stream(stream, Some(read))),
                 Err(error) => Done::Loaded(Loaded { stream, result: Err(error) }),
             },
-            Job::Tail(stream, after) => match self.read_tail(&stream, after).await {
-                Ok(events) => {
-                    self.inbox.signal(Signal::Tail(Foreign { stream, events }));
-                    Done::Told
-                }
-                Err(error) => Done::Loaded(Loaded { stream, result: Err(error) }),
-            },
+            Job::Tail(stream, after) => {
+                let events = self.read_tail(&stream, after).await;
+                self.inbox.signal(Signal::Tail(Tail { stream, after, events }));
+                Done::Told
+            }
             Job::Snapshot(stream, so_far) => match self.read_page(&stream, so_far).await {
                 Ok((read, true)) => {
                     self.keep(&stream, &read);

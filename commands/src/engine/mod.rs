@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use daybook_eventlog::{EventLog, StreamId};
+use daybook_eventlog::{EventLog, Revision, StreamId};
 use daybook_schemas::Timestamp;
 use tokio::runtime::Handle;
 
@@ -86,6 +86,8 @@ pub(crate) struct Engine {
     pub(crate) commits: Commits,
     pub(crate) scratch: Scratch,
     pub(crate) to_load: Vec<StreamId>,
+    /// Streams to read on from the revision of the state in memory.
+    pub(crate) to_catch_up: Vec<(StreamId, Revision)>,
     /// Streams to read once a group is durable.
     pub(crate) load_when_durable: Vec<(GroupNo, StreamId)>,
     /// Commands that were taken from the inbox and not tried yet.
@@ -228,23 +230,25 @@ impl Engine {
 
     /// Has the stream read, or what is beyond the state, unless that is known or being read.
     pub(crate) fn want(&mut self, stream: &StreamId) {
+        let durable = self.commits.durable();
         let slot = self.table.slot(stream);
-        if (slot.state.is_none() || slot.is_stale()) && !slot.loading {
-            slot.loading = true;
-            self.to_load.push(stream.clone());
+        if slot.state.is_none() {
+            if !slot.loading {
+                slot.loading = true;
+                self.to_load.push(stream.clone());
+            }
+        } else if slot.is_stale() && slot.pending <= durable && !slot.catching_up {
+            slot.catching_up = true;
+            self.to_catch_up.push((stream.clone(), slot.revision));
         }
     }
 
     fn start_loads(&mut self) {
         if !self.to_load.is_empty() {
-            let table = &self.table;
-            self.loaders.push(self.to_load.drain(..).map(|stream| {
-                let in_memory = table.get(&stream).filter(|slot| slot.state.is_some());
-                match in_memory.map(|slot| slot.revision) {
-                    Some(revision) => Job::Tail(stream, revision),
-                    None => Job::Stream(stream, None),
-                }
-            }));
+            self.loaders.push(self.to_load.drain(..).map(|stream| Job::Stream(stream, None)));
+        }
+        if !self.to_catch_up.is_empty() {
+            self.loaders.push(self.to_catch_up.drain(..).map(|(stream, after)| Job::Tail(stream, after)));
         }
     }
 

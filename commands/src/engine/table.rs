@@ -30,8 +30,10 @@ pub(crate) struct Slot {
     pub(crate) revision: Revision,
     /// The newest group that writes to the stream; in flight if it is newer than the last durable one.
     pub(crate) pending: GroupNo,
-    /// Whether a read is under way.
+    /// Whether a read of the whole is under way, or will be once what is in flight is durable.
     pub(crate) loading: bool,
+    /// Whether a read of what is beyond the state is under way.
+    pub(crate) catching_up: bool,
     /// The revision that another writer is known to have brought the stream to.
     pub(crate) foreign: Revision,
     /// Whether another writer and this one are after the stream at the same time: one overtook the other, or they take turns.
@@ -173,7 +175,7 @@ impl Table {
             let Some(slot) = self.slots.get_mut(&stream).filter(|slot| slot.state.is_some()) else {
                 continue;
             };
-            let busy = slot.pending > durable || slot.line.is_some() || slot.loading;
+            let busy = slot.pending > durable || slot.line.is_some() || slot.loading || slot.catching_up;
             if busy || std::mem::take(&mut slot.used) {
                 self.ring.push_back(stream);
                 continue;

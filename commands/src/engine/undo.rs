@@ -6,8 +6,9 @@ use daybook_eventlog::{AppendError, Revision, StreamId};
 use daybook_schemas::Timestamp;
 
 use super::Engine;
-use super::group::Grouped;
-use crate::follow::Foreign;
+use super::group::{Grouped, Item};
+use super::load::Tail;
+use super::table::Slot;
 use crate::holds::HoldChange;
 
 /// A stream before a decision on it, as far as what was decided can be taken back.
@@ -34,12 +35,14 @@ impl Engine {
             }
         }
         for (_, error) in failed {
-            let Some(AppendError::Conflict { stream, actual, .. }) = error else { continue };
+            let Some(AppendError::Conflict { stream, expected, actual }) = error else { continue };
             match self.table.get_mut(stream) {
                 Some(slot) if slot.state.is_some() && *actual > slot.revision => {
                     slot.foreign = slot.foreign.max(*actual);
                     self.want(stream);
                 }
+                // Looked at only, and heard of meanwhile.
+                Some(slot) if slot.state.is_some() && expected < actual => {}
                 // The log disagrees about what both have.
                 _ => self.poison(stream),
             }
@@ -70,20 +73,35 @@ impl Engine {
         (slot.revision, slot.recorded_at, slot.pending) = (revision, recorded_at, 0);
         self.table.resize(&stream);
         self.arm_from_memory(&stream);
+        // What was told while the write was in flight.
+        self.want(&stream);
         true
     }
 
+    /// What was told of these streams while the write was in flight is read.
+    pub(crate) fn read_on(&mut self, item: &Item) {
+        for stream in &item.written {
+            if self.table.get(stream).is_some_and(Slot::is_stale) {
+                self.want(stream);
+            }
+        }
+    }
+
     /// Takes in what was read of a stream beyond the state in memory.
-    pub(crate) fn take_tail(&mut self, Foreign { stream, events }: Foreign) {
+    pub(crate) fn take_tail(&mut self, Tail { stream, after, events }: Tail) {
         let durable = self.commits.durable();
         let Some(slot) = self.table.get_mut(&stream) else { return };
-        slot.loading = false;
+        slot.catching_up = false;
         if slot.state.is_none() {
-            // Dropped meanwhile, and read from its beginning.
-            return self.want(&stream);
+            // Dropped meanwhile: whoever did that has it read.
+            return;
         }
-        if slot.pending <= durable {
-            if events.last().is_none_or(|(newest, _, _)| *newest <= slot.revision) {
+        let events = match events {
+            Ok(events) => events,
+            Err(error) => return self.fail_waiters(&stream, &error),
+        };
+        if slot.pending <= durable && after <= slot.revision {
+            if events.is_empty() && after == slot.revision {
                 // The log has no more, whatever was heard; should that be wrong, it says so when it is written to.
                 slot.foreign = slot.revision;
             }
@@ -91,6 +109,7 @@ impl Engine {
                 return self.poison(&stream);
             }
         }
+        self.want(&stream);
         self.wake_waiters(&stream);
     }
 }
