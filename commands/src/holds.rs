@@ -31,11 +31,6 @@ pub(crate) enum HoldChange {
 }
 
 impl HoldChange {
-    /// The key of a hold that is counted.
-    pub(crate) fn made(hold: &Hold) -> Option<HoldKey> {
-        key_of(hold)
-    }
-
     /// What the event changes.
     pub(crate) fn of(event: &Event, mut visit: impl FnMut(Self)) {
         let key = |customer: &Option<CustomerId>, reservation: &ReservationId, order: &Option<OrderId>| {
@@ -187,7 +182,7 @@ impl HoldIndex {
 
     /// The stream leaves memory with these holds on record. They go on counting.
     pub(crate) fn leave<'h>(&mut self, stream: StreamId, holds: impl Iterator<Item = &'h Hold>) {
-        let residue: Residue = holds.filter_map(|hold| Some((key_of(hold)?, hold.expires_at))).collect();
+        let residue: Residue = holds.filter_map(|hold| Some((HoldKey::of(hold)?, hold.expires_at))).collect();
         if !residue.is_empty() {
             self.residue.insert(stream, residue);
         }
@@ -204,7 +199,7 @@ impl HoldIndex {
             self.remove(stream, &key);
         }
         for hold in holds.filter(|hold| !hold.is_due(now)) {
-            if let Some(key) = key_of(hold) {
+            if let Some(key) = HoldKey::of(hold) {
                 self.add(stream, key, hold.expires_at, now);
             }
         }
@@ -251,12 +246,15 @@ impl HoldIndex {
     }
 }
 
-fn key_of(hold: &Hold) -> Option<HoldKey> {
-    Some(HoldKey {
-        customer: hold.customer_id.clone()?,
-        reservation: hold.reservation_id.clone(),
-        order: hold.order_id.clone(),
-    })
+impl HoldKey {
+    /// `None` for a guest's: it is not counted.
+    pub(crate) fn of(hold: &Hold) -> Option<Self> {
+        Some(Self {
+            customer: hold.customer_id.clone()?,
+            reservation: hold.reservation_id.clone(),
+            order: hold.order_id.clone(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::Engine;
 use super::group::{Grouped, Item};
 use super::load::Tail;
 use super::table::Slot;
-use crate::holds::HoldChange;
+use crate::holds::{HoldChange, HoldKey};
 
 /// A stream before a decision on it, as far as what was decided can be taken back.
 pub(crate) struct Before {
@@ -59,11 +59,9 @@ impl Engine {
         for undo in undos.into_iter().rev() {
             for undone in state.undo(undo) {
                 let change = match &undone {
-                    Undone::Gone(hold) => HoldChange::made(hold).map(HoldChange::Remove),
+                    Undone::Gone(hold) => HoldKey::of(hold).map(HoldChange::Remove),
                     Undone::Back(hold) if hold.is_due(now) => None,
-                    Undone::Back(hold) => {
-                        HoldChange::made(hold).map(|key| HoldChange::Add(key, hold.expires_at))
-                    }
+                    Undone::Back(hold) => HoldKey::of(hold).map(|key| HoldChange::Add(key, hold.expires_at)),
                 };
                 if let Some(change) = change {
                     self.holds.change(&stream, change, now);
