@@ -4,8 +4,8 @@
 //! ends with a list of writes or halts: because a stream is not in memory, because an older command is before it there,
 //! because what it read is not durable yet, or because the answer is no. Nothing is changed until the whole decision
 //! stands. Only a second decision on the same stream, which must see the first, takes the first into the state early;
-//! handlers make such follow-ups where they can no longer be refused. If one is refused nevertheless, the engine drops
-//! the states that were touched and reads them again.
+//! handlers make such follow-ups where they can no longer be refused. If one is refused nevertheless, the engine takes
+//! back what the states took in, or drops those that can't do that and reads them again.
 
 use std::time::Duration;
 
@@ -77,6 +77,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Whether another writer may be first at what was decided, and tell so before anything is written.
+    const fn can_be_overtaken(&self) -> bool {
+        self.shared && !self.sequential
+    }
+
     /// The command that says this.
     pub(crate) fn command<A>(&self, action: A) -> Command<A> {
         Command { now: self.now, fresh_id: self.fresh_id.clone(), roles: self.roles, action }
@@ -90,7 +95,8 @@ pub(crate) struct Scratch {
     pub(crate) missing: Vec<StreamId>,
     pub(crate) writes: Vec<Write>,
     pub(crate) changes: Vec<(StreamId, HoldChange)>,
-    /// On a shared log: what takes the events back that the states took in.
+    /// What takes the events back that the states took in, where that may be called for: the decision does not stand yet, or another
+    /// writer may be first.
     pub(crate) undos: Vec<(StreamId, Undo)>,
     /// The hold that a repeated reservation found.
     pub(crate) standing_hold: Option<ReservationId>,
@@ -292,7 +298,7 @@ impl<'a> Workspace<'a> {
         let decided = self.write_to(stream).filter(|at| !self.scratch.writes[*at].decided.is_empty());
         if let Some(at) = decided {
             self.follow_up = true;
-            self.take_in(at);
+            self.take_in(at, true);
         }
         let events =
             self.resident::<D>(stream).decide(command).map_err(|error| Halt::from(Refusal::from(error)))?;
@@ -328,8 +334,9 @@ impl<'a> Workspace<'a> {
         self.scratch.write_places.clear();
     }
 
-    /// Takes the decided events of a write into the state and encodes them.
-    fn take_in(&mut self, at: usize) {
+    /// Takes the decided events of a write into the state and encodes them. `early`: the decision may still be refused.
+    fn take_in(&mut self, at: usize, early: bool) {
+        let undoable = early || self.context.can_be_overtaken();
         let write = &mut self.scratch.writes[at];
         let slot = self.table.get_mut(&write.stream).expect("a write is to a stream in memory");
         let state = slot.state.as_mut().expect("a write is to a stream in memory");
@@ -340,11 +347,7 @@ impl<'a> Workspace<'a> {
                 let changes = &mut self.scratch.changes;
                 HoldChange::of(event, |change| changes.push((write.stream.clone(), change)));
             }
-            let undo = if self.context.shared && !self.context.sequential {
-                state.apply_undoable(event)
-            } else {
-                state.apply(event).map(|()| None)
-            };
+            let undo = if undoable { state.apply_undoable(event) } else { state.apply(event).map(|()| None) };
             let undo = undo.expect("the stream's own aggregate decided the event");
             self.scratch.undos.extend(undo.map(|undo| (write.stream.clone(), undo)));
         }
@@ -386,7 +389,10 @@ impl<'a> Workspace<'a> {
     /// The decision stands: takes everything into the states. The writes are then in the scratch.
     pub(crate) fn finish(mut self) {
         for at in 0..self.scratch.writes.len() {
-            self.take_in(at);
+            self.take_in(at, false);
+        }
+        if !self.context.can_be_overtaken() {
+            self.scratch.undos.clear();
         }
     }
 }

@@ -45,7 +45,7 @@ pub use log::{
     ReadError, Revision, StreamAppend, StreamId, StreamIdError,
 };
 pub use memory::MemoryLog;
-pub use priority::{breathe, give_way, in_portions};
+pub use priority::{breathe, comes_in_portions, give_way, in_portions};
 pub use scan::{Scan, scan_in_order};
 pub use segment::{OpenError, OpenReport, SegmentLog, SegmentOptions};
 pub use snapshot::{FileSnapshots, Snapshot, SnapshotStore};

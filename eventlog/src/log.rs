@@ -263,6 +263,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// The stream's current revision, 0 if it does not exist.
     fn stream_revision<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Revision, ReadError>>;
 
+    /// Whether the stream surely does not exist, as far as appends have been answered; told from memory alone. `false` may also mean
+    /// that only a read would tell. For the one writer of a log, who knows what is under way.
+    fn is_surely_absent(&self, _stream: &StreamId) -> bool {
+        false
+    }
+
     /// Reads the log in ascending order after position `after`: at most `limit` selected events, at most about
     /// `limit_bytes` of them (at least one event if there is any), and a bounded amount of scanning.
     fn read_all<'a>(

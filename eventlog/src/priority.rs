@@ -33,6 +33,12 @@ pub fn in_portions(on: bool) {
     });
 }
 
+/// Whether the calling thread's work comes [in portions](in_portions).
+#[must_use]
+pub fn comes_in_portions() -> bool {
+    PORTION_BEGAN.with(|began| began.get().is_some())
+}
+
 /// Pauses if the calling thread's work comes [in portions](in_portions) and the one under way is done. To be called every
 /// few microseconds to some tens of them.
 pub fn breathe() {

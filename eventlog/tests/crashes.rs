@@ -168,6 +168,7 @@ fn assert_equals(log: &SegmentLog, model: &MemoryLog) {
         let stream = stream(name);
         let revision = wait(model.stream_revision(&stream)).unwrap();
         assert_eq!(wait(log.stream_revision(&stream)).unwrap(), revision);
+        assert!(revision == 0 || !log.is_surely_absent(&stream), "{stream} is there");
         for from in [1, 3, revision.max(1)] {
             let wanted = wait(model.read_stream(&stream, from, usize::MAX)).unwrap();
             let found = log.read_stream_blocking(&stream, from, usize::MAX).unwrap();

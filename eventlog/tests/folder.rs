@@ -209,6 +209,22 @@ fn a_folder_without_log_is_not_made_into_one_by_reading() {
 }
 
 #[tokio::test]
+async fn streams_that_are_there_are_never_taken_for_absent_and_others_mostly_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = SegmentLog::open(folder.path(), options()).unwrap();
+    let named = |name: String| StreamId::new(name).unwrap();
+    for round in 0..5 {
+        // Of several sealed segments and one that is not, of the same names and others.
+        write(&log, round * 300..round * 300 + 300).await;
+        assert!((0..7).all(|n| !log.is_surely_absent(&named(format!("s-{n}")))));
+        let absent = (0..1000).filter(|n| log.is_surely_absent(&named(format!("t-{n}")))).count();
+        assert!(absent > 800, "of 1000 streams only {absent} were known to be absent");
+        log.close().await;
+        log = SegmentLog::open(folder.path(), options()).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_as_overload() {
     let folder = tempfile::tempdir().unwrap();
     let log = SegmentLog::open(folder.path(), SegmentOptions { queue_appends: 4, ..options() }).unwrap();

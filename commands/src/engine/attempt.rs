@@ -130,14 +130,29 @@ impl Engine {
         }
     }
 
-    /// States were changed by a decision that did not stand: they are dropped, and read again once what is in flight
-    /// for them is in the log.
+    /// States were changed by a decision that did not stand: they forget it. Those that can't are dropped, and read again once what is
+    /// in flight for them is in the log.
     fn undo(&mut self) {
         for write in std::mem::take(&mut self.scratch.writes) {
-            if !write.encoded.is_empty() {
-                self.poison_when_durable(&write.stream);
+            let undos = self.undos_of(&write);
+            let state = self.table.get_mut(&write.stream).and_then(|slot| slot.state.as_mut());
+            match (state, undos) {
+                (Some(state), Some(undos)) => {
+                    // Revision and index of holds would have followed when the decision stood.
+                    undos.into_iter().rev().for_each(|undo| drop(state.undo(undo)));
+                }
+                _ if write.encoded.is_empty() => {}
+                _ => self.poison_when_durable(&write.stream),
             }
         }
+    }
+
+    /// What takes every event of a write back out of the state, in their order, if it took in any and all can be taken back.
+    fn undos_of(&mut self, write: &Write) -> Option<Vec<Undo>> {
+        let undos = &mut self.scratch.undos;
+        let undos: Vec<Undo> =
+            undos.extract_if(.., |(stream, _)| *stream == write.stream).map(|(_, undo)| undo).collect();
+        (!undos.is_empty() && undos.len() == write.encoded.len()).then_some(undos)
     }
 
     fn accept(&mut self, mut task: Box<Task>, before: Revision) {
@@ -203,15 +218,9 @@ impl Engine {
 
     /// What takes a write back, where all of it can be.
     fn before(&mut self, write: &Write) -> Option<Before> {
-        let undos = &mut self.scratch.undos;
-        let undos: Vec<Undo> =
-            undos.extract_if(.., |(stream, _)| *stream == write.stream).map(|(_, undo)| undo).collect();
-        (!undos.is_empty() && undos.len() == write.encoded.len()).then(|| Before {
-            stream: write.stream.clone(),
-            revision: write.before,
-            recorded_at: self.table.get(&write.stream).and_then(|slot| slot.recorded_at),
-            undos,
-        })
+        let undos = self.undos_of(write)?;
+        let recorded_at = self.table.get(&write.stream).and_then(|slot| slot.recorded_at);
+        Some(Before { stream: write.stream.clone(), revision: write.before, recorded_at, undos })
     }
 
     /// Brings what one command writes into the order of the log; the steps where it takes them one by one.

@@ -195,6 +195,12 @@ impl Engine {
         }
     }
 
+    /// A stream that begins with this command, as most do that a shop or an import makes: nobody has to read that it is not there.
+    fn take_absent(&mut self, stream: StreamId) {
+        let result = Read::nothing_of(&stream);
+        self.take_loaded(Loaded { stream, result });
+    }
+
     /// Drops a state that is not what the log says, and reads the stream again.
     pub(crate) fn poison(&mut self, stream: &StreamId) {
         if let Some(StreamState::Inventory(inventory)) = self.table.forget(stream) {
@@ -233,7 +239,9 @@ impl Engine {
         let durable = self.commits.durable();
         let slot = self.table.slot(stream);
         if slot.state.is_none() {
-            if !slot.loading {
+            if slot.is_new() && self.log.is_surely_absent(stream) {
+                self.take_absent(stream.clone());
+            } else if !slot.loading {
                 slot.loading = true;
                 self.to_load.push(stream.clone());
             }

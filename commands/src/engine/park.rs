@@ -80,13 +80,14 @@ impl Engine {
     /// The command waits until the missing streams are there and no older command is before it.
     pub(crate) fn park_for_missing(&mut self, task: Box<Task>) {
         let missing = std::mem::take(&mut self.scratch.missing);
+        let first = missing.first().expect("a decision waits for something");
+        self.table.slot(first).line().waiters.push(task.seq);
+        self.hold_place(task, None);
+        // After that: what is known not to exist is there at once, and wakes those who wait for it.
         for stream in &missing {
             self.want(stream);
         }
-        let first = missing.first().expect("a decision waits for something");
-        self.table.slot(first).line().waiters.push(task.seq);
         self.scratch.missing = missing;
-        self.hold_place(task, None);
     }
 
     /// The command waits until what is in flight for the stream is durable, and later writers of it wait behind.

@@ -47,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) line: Option<Box<Line>>,
     size: usize,
     used: bool,
+    /// Whether there was a state, this one or one before.
+    known: bool,
 }
 
 /// Who waits at a stream. Places and waiters are few, except behind a slow read.
@@ -62,6 +64,11 @@ impl Slot {
     /// Whether an older task holds a place in line.
     pub(crate) fn is_behind(&self, task: TaskId) -> bool {
         self.line.as_ref().is_some_and(|line| line.places.first().is_some_and(|first| *first < task))
+    }
+
+    /// Whether nothing was ever read of the stream, decided on it or heard of it: what there is, the log has.
+    pub(crate) const fn is_new(&self) -> bool {
+        !self.known && !self.loading && self.pending == 0 && self.foreign == 0
     }
 
     /// Whether the log is known to have more than the state.
@@ -116,6 +123,7 @@ impl Table {
         slot.revision = revision;
         slot.loading = false;
         slot.used = true;
+        slot.known = true;
         self.bytes = self.bytes + size - was;
         if !on_ring {
             self.ring.push_back(stream.clone());

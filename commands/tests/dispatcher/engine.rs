@@ -5,6 +5,7 @@ use std::sync::Arc;
 use daybook_aggregates::{Role, Roles};
 use daybook_commands::{CommandError, IfMatch, Options, Request};
 use daybook_eventlog::memory::MemoryLog;
+use daybook_eventlog::{SegmentLog, SegmentOptions};
 use serde_json::json;
 
 use crate::support::faulty::FaultyLog;
@@ -179,6 +180,27 @@ async fn a_shutdown_finishes_what_was_queued() {
 }
 
 #[tokio::test]
+async fn a_stream_that_begins_is_not_read_and_one_that_is_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(SegmentLog::open(folder.path(), SegmentOptions::default()).unwrap());
+    let loads = |shop: &Shop| shop.dispatcher.stats().snapshot().loads;
+    let shop = Shop::with(log, Options::default()).await;
+    let answers: Vec<_> =
+        (0..50).map(|n| shop.send(&format!("inventory/{n}/receive"), json!({"quantity": 1}))).collect();
+    for answer in answers {
+        assert!(answer.await.unwrap().created);
+    }
+    assert_eq!(loads(&shop), 0);
+    let shop = shop.restarted(Options::default()).await;
+    for n in 0..50 {
+        let path = format!("inventory/{n}/sell");
+        assert_eq!(shop.no(&path, json!({"quantity": 2})).await, "insufficient_stock");
+        shop.ok(&path, json!({"quantity": 1})).await;
+    }
+    assert_eq!(loads(&shop), 50);
+}
+
+#[tokio::test]
 async fn a_long_stream_is_read_from_its_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let snapshots = Arc::new(daybook_eventlog::FileSnapshots::open(folder.path()).unwrap());
@@ -191,6 +213,8 @@ async fn a_long_stream_is_read_from_its_snapshot() {
         answer.await.unwrap();
     }
     until("a snapshot", async || shop.dispatcher.stats().snapshot().snapshots >= 1).await;
+    // It was due six times; the stream is read once.
+    assert!(log.count_reads() < 4_500);
     let shop = shop.restarted(options).await;
     log.count_reads();
     assert_eq!(shop.no("inventory/1/sell", json!({"quantity": 1})).await, "insufficient_stock");

@@ -129,6 +129,35 @@ async fn a_hold_from_the_cart_is_taken_over() {
 }
 
 #[tokio::test]
+async fn an_order_that_names_a_hold_too_many_leaves_the_others_and_has_nothing_read_again() {
+    let log = FaultyLog::new(MemoryLog::new());
+    let shop = Shop::with(Arc::new(log.clone()), Options::default()).await;
+    shop.stock("a", 3).await;
+    shop.ok("inventory/a/reserve", json!({"customer_id": "c", "quantity": 2, "reservation_id": "cart"}))
+        .await;
+    let place = |id: &str| {
+        json!({"customer_id": "c", "payment_method": "card", "lines": [
+            {"variant_id": "a", "quantity": 1, "reservation_id": "cart"},
+            {"variant_id": "a", "quantity": 1, "reservation_id": id},
+        ]})
+    };
+    let history = shop.history().await;
+    // The streams of the order and of its number are read once.
+    assert_eq!(shop.no("order/1/place", place("missing")).await, "not_found");
+    log.count_reads();
+    for _ in 0..3 {
+        assert_eq!(shop.no("order/1/place", place("missing")).await, "not_found");
+    }
+    assert_eq!(log.count_reads(), 0, "a stream was read again");
+    assert_eq!(shop.history().await, history);
+    let standing = json!({"customer_id": "c", "quantity": 2, "reservation_id": "cart"});
+    assert!(shop.ok("inventory/a/reserve", standing).await.events.is_empty(), "the hold is gone");
+    assert_eq!(shop.no("inventory/a/sell", json!({"quantity": 2})).await, "insufficient_stock");
+    shop.ok("order/1/place", place("cart")).await;
+    assert!(shop.history().await.contains(&"inventory-a inventory.released".to_owned()));
+}
+
+#[tokio::test]
 async fn payment_turns_holds_into_sales() {
     let shop = Shop::open().await;
     shop.stock("a", 3).await;

@@ -268,6 +268,10 @@ impl EventLog for SegmentLog {
         async move { self.shared.stream_revision(stream.as_str()) }.boxed()
     }
 
+    fn is_surely_absent(&self, stream: &StreamId) -> bool {
+        self.shared.is_surely_absent(stream.as_str())
+    }
+
     fn read_all<'a>(
         &'a self,
         after: Position,

@@ -134,6 +134,16 @@ impl Shared {
         Ok((revision > 0).then_some(StreamState { revision, last_id: None }))
     }
 
+    /// As [`crate::EventLog::is_surely_absent`].
+    pub(crate) fn is_surely_absent(&self, stream: &str) -> bool {
+        let view = self.view();
+        if view.tail.iter().rev().any(|segment| segment.index.read().streams.contains_key(stream)) {
+            return false;
+        }
+        let hash = (self.options.stream_hash)(stream);
+        !view.runs.iter().any(|run| run.may_contain(hash))
+    }
+
     /// The last revision of a stream among sealed segments, 0 if it is in none.
     pub(crate) fn sealed_revision(&self, view: &View, stream: &str) -> Result<Revision, ReadError> {
         if view.runs.is_empty() {

@@ -83,6 +83,7 @@ pub fn runner_options() -> RunnerOptions {
         page_events: 1_024,
         page_bytes: 2 << 20,
         pace: Duration::from_millis(5),
+        longest_pace: Duration::from_millis(5),
         max_pending_events: 1_024,
         max_pending_bytes: 4 << 20,
         max_backoff: Duration::from_secs(2),

@@ -15,6 +15,9 @@ use crate::model::{Claim, DeadLetter, LetterChange, ProjectError, Projected, Rea
 /// Events folded between two looks at the time.
 const BREATHE_EVERY: u64 = 16;
 
+/// What comes between two commits under heavy load is at most so many pages; whoever has more to read is behind.
+const PAGES_A_BATCH: u32 = 16;
+
 /// Why a step was not made. In both cases the read model stands at its checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StepError {
@@ -65,6 +68,8 @@ pub(super) struct Engine {
     pub(super) events: u64,
     /// Requests are answered meanwhile, and none of them waits for this read model.
     pub(super) unhurried: bool,
+    /// Pages read since the head was last reached.
+    full_pages: u32,
     /// Whether checkpoint and letters are to be read anew before anything else.
     reload_due: bool,
 }
@@ -95,6 +100,7 @@ impl Engine {
             parked: HashMap::new(),
             events: 0,
             unhurried: false,
+            full_pages: 0,
             reload_due: false,
         };
         engine.committed = engine.applied;
@@ -170,7 +176,8 @@ impl Engine {
         let read = self.log.read_tail(self.applied, &ALL, limit, self.options.page_bytes);
         let page = self.runtime.block_on(read)?;
         // What is far behind hurries; what keeps up has time between its commits.
-        daybook_eventlog::in_portions(self.unhurried && page.at_head);
+        self.full_pages = if page.at_head { 0 } else { self.full_pages.saturating_add(1) };
+        daybook_eventlog::in_portions(self.unhurried && self.full_pages < PAGES_A_BATCH);
         let at_head = page.at_head || page.scanned_to >= until;
         match self.take(page, until) {
             Ok(()) => Ok(at_head),

@@ -44,7 +44,9 @@ pub struct RunnerOptions {
     pub page_bytes: usize,
     /// Least time between commits when caught up: under load this is the batch, an event after a pause is taken at once.
     pub pace: Duration,
-    /// The same while somebody waits for a position.
+    /// Longest time between commits where each takes long, see [`thread`]: how far a read model is behind under heavy load, about.
+    pub longest_pace: Duration,
+    /// Least time between commits while somebody waits for a position.
     pub urgent_pace: Duration,
     /// A commit is due at this many bytes of uncommitted changes,
     pub max_pending_bytes: usize,
@@ -68,6 +70,7 @@ impl Default for RunnerOptions {
             page_events: 2_048,
             page_bytes: 1 << 20,
             pace: Duration::from_millis(50),
+            longest_pace: Duration::from_millis(250),
             urgent_pace: Duration::from_millis(2),
             max_pending_bytes: 16 << 20,
             max_pending_events: 200_000,

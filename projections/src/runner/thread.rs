@@ -18,6 +18,9 @@ const FOLLOW_PACE: Duration = Duration::from_millis(200);
 /// and while somebody waits for a position.
 const URGENT_FOLLOW_PACE: Duration = Duration::from_millis(10);
 
+/// As many times as long as a batch took is the time to the next, if that is not too long.
+const REST: u32 = 10;
+
 /// What a handle asks of the thread.
 pub(super) enum Command {
     Pause {
@@ -141,6 +144,9 @@ struct WakeOn {
 impl Runner {
     fn run(&mut self) {
         let mut last_commit: Option<Instant> = None;
+        // Since when the batch under way is worked on, and how long the last one took.
+        let mut began: Option<Instant> = None;
+        let mut took = Duration::ZERO;
         loop {
             while let Ok(command) = self.inbox.try_recv() {
                 self.execute(command);
@@ -187,16 +193,28 @@ impl Runner {
             }
             if let Some(last) = last_commit {
                 let urgent = self.shared.has_waiters();
-                let pace = if urgent { self.engine.options.urgent_pace } else { self.engine.options.pace };
+                let pace = if urgent { self.engine.options.urgent_pace } else { self.pace_after(took) };
                 if last.elapsed() < pace {
                     self.wait(Some(last + pace), WakeOn { head: false, waiter: !urgent });
                     continue;
                 }
             }
+            let since = *began.get_or_insert_with(Instant::now);
             last_commit = self.step();
+            if let Some(now) = last_commit {
+                took = now - since;
+                began = None;
+            }
         }
         self.engine.settle();
         self.publish();
+    }
+
+    /// The least time between commits. A read model that has much to do commits less often: what many events change is written once
+    /// then, and takes the processor from commands for a smaller part of the time.
+    fn pace_after(&self, took: Duration) -> Duration {
+        let options = &self.engine.options;
+        options.pace.max((took * REST).min(options.longest_pace))
     }
 
     const fn is_paused(&self) -> bool {

@@ -7,6 +7,7 @@ mod docs;
 mod read;
 mod sql;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ const FORMAT: i32 = 1;
 const AUTOCHECKPOINT_PAGES: i64 = 8_000;
 /// Rows written between two looks at the time.
 const BREATHE_EVERY: usize = 16;
+/// A commit of so many rows is a burst of pages for the disk.
+const BURST_ROWS: usize = 32;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The store of one generation of a read model in a SQLite file.
@@ -38,6 +41,8 @@ pub struct SqliteStore {
     connection: Connection,
     checkpoint: Position,
     statements: Vec<TableSql>,
+    /// The file that commits go to first.
+    wal: Option<File>,
     pool: Arc<Pool<Connection>>,
 }
 
@@ -59,7 +64,7 @@ impl SqliteStore {
         let checkpoint = check(&connection, &spec, generation)?;
         let statements = spec.tables.iter().map(|table| TableSql::new(table)).collect::<Result<_, _>>()?;
         let pool = Arc::new(read::pool(path.to_owned()));
-        Ok(Self { spec, path: path.to_owned(), connection, checkpoint, statements, pool })
+        Ok(Self { spec, path: path.to_owned(), connection, checkpoint, statements, wal: None, pool })
     }
 
     /// The file.
@@ -115,6 +120,17 @@ impl SqliteStore {
             .prepare_cached("UPDATE daybook_meta SET value = ?1 WHERE name = 'checkpoint'")?
             .execute((batch.checkpoint.to_string(),))?;
         transaction.commit()
+    }
+
+    /// Has the disk take what was committed now. SQLite does that when it folds the WAL into the file, with all that has come together by
+    /// then: 32 MiB, behind which a commit of the log waits 20 ms.
+    fn write_out(&mut self) -> std::io::Result<()> {
+        if self.wal.is_none() {
+            let mut path = self.path.clone().into_os_string();
+            path.push("-wal");
+            self.wal = Some(File::open(path)?);
+        }
+        self.wal.as_ref().map_or(Ok(()), File::sync_data)
     }
 }
 
@@ -242,6 +258,13 @@ impl RowStore for SqliteStore {
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         self.write(batch).map_err(|e| store_error(&e))?;
         self.checkpoint = batch.checkpoint;
+        // Who is in a hurry does it in larger pieces. Should it fail, SQLite finds out by itself, where it matters.
+        if daybook_eventlog::comes_in_portions()
+            && batch.writes.len() >= BURST_ROWS
+            && let Err(error) = self.write_out()
+        {
+            tracing::debug!(%error, "a commit could not be written out early");
+        }
         Ok(())
     }
 
