@@ -48,8 +48,8 @@ const GIVE_WAY: i32 = 10;
 const QUIET_COMMANDS: u64 = 200;
 /// in this time.
 const LOOK: Duration = Duration::from_millis(100);
-/// Where it never is, the snapshot comes after this time. Whoever reads the stream after a crash folds what came in it, which takes
-/// about a second where a stream has 40,000 events a second.
+/// Where it never is, the snapshot comes after this time. Whoever reads the stream after a crash folds what came in it: figures are in
+/// `docs/adr/0025-work-that-can-wait.md`.
 const LATEST: Duration = Duration::from_secs(20);
 
 /// Events of a stream that is read in the background between two looks at the time.
@@ -115,7 +115,7 @@ enum Done {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// The streams of snapshots that are yet to be kept. One that is due again meanwhile is due to the same read.
+    /// The streams of snapshots that are yet to be kept: one that is due again meanwhile is not read twice.
     planned: HashSet<StreamId, foldhash::fast::RandomState>,
     closed: bool,
 }

@@ -32,6 +32,18 @@ fn inventory(world: &World, store: &str) -> Opened {
     world.open_kind(|| Inventory, store)
 }
 
+#[test]
+fn a_read_model_rests_in_proportion_to_its_work_within_bounds() {
+    let options = RunnerOptions::default();
+    let after = |millis| thread::pace_after(&options, Duration::from_millis(millis));
+    assert_eq!((after(0), after(1)), (options.pace, options.pace));
+    assert_eq!(after(12), Duration::from_millis(120));
+    assert_eq!((after(25), after(10_000)), (options.longest_pace, options.longest_pace));
+    // A pace of its own that is longer than that stands.
+    let slow = RunnerOptions { pace: Duration::from_secs(1), ..options };
+    assert_eq!(thread::pace_after(&slow, Duration::from_secs(5)), slow.pace);
+}
+
 /// What a test wants to go wrong.
 #[derive(Default)]
 struct Faults {

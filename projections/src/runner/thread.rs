@@ -104,6 +104,12 @@ pub fn start(
 /// which costs less an event.
 const GIVE_WAY: i32 = 5;
 
+/// The least time to the next commit after a batch that took so long. A read model that has much to do commits less often: what many
+/// events change is written once then, and takes the processor from commands for a smaller part of the time.
+pub(super) fn pace_after(options: &RunnerOptions, took: Duration) -> Duration {
+    options.pace.max((took * REST).min(options.longest_pace))
+}
+
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
@@ -193,7 +199,11 @@ impl Runner {
             }
             if let Some(last) = last_commit {
                 let urgent = self.shared.has_waiters();
-                let pace = if urgent { self.engine.options.urgent_pace } else { self.pace_after(took) };
+                let pace = if urgent {
+                    self.engine.options.urgent_pace
+                } else {
+                    pace_after(&self.engine.options, took)
+                };
                 if last.elapsed() < pace {
                     self.wait(Some(last + pace), WakeOn { head: false, waiter: !urgent });
                     continue;
@@ -208,13 +218,6 @@ impl Runner {
         }
         self.engine.settle();
         self.publish();
-    }
-
-    /// The least time between commits. A read model that has much to do commits less often: what many events change is written once
-    /// then, and takes the processor from commands for a smaller part of the time.
-    fn pace_after(&self, took: Duration) -> Duration {
-        let options = &self.engine.options;
-        options.pace.max((took * REST).min(options.longest_pace))
     }
 
     const fn is_paused(&self) -> bool {
